@@ -1,0 +1,1 @@
+"""LoRA Forensics: was this LoRA trained on these photos?"""

@@ -1,0 +1,1 @@
+"""Hosts of the headless kind: model families read from disk and run without ComfyUI."""

@@ -1,0 +1,291 @@
+"""The headless model pair: base and tuned rows in one batched forward, on diffusers' networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, LoraFormatError, RunError
+from ..lora.operators import Operator
+from ..sampling import noise_of, timestep_of
+from ..types import BASE, TUNED, Conditioning, ModelHashes
+from .memory import RowLimit
+from .networks import Networks
+from .rows import AdaptedNetwork, RowAdapter, RowNetwork, TwoNetworks
+from .text import PromptEncoder
+
+_PROBE_SIDE = 32
+_DECODED = 4
+# The probe's change must exceed what two equal rows of one batch differ by.
+_OVER_NOISE = 4.0
+
+Targets = Iterable[tuple[str, nn.Module, Operator]]
+
+
+class DiffusersPair:
+    """`protocols.ModelPair` on diffusers' UNet2DConditionModel, AutoencoderKL and CLIP.
+
+    Rows of one batch are answered by the base (strength 0) or the tuned model (strength 1); an
+    adapter also takes any other strength. Predictions are made without gradients only if the
+    caller says so; the networks themselves are frozen.
+
+    Attributes:
+        latent_shape: ``(C, h, w)`` at the native resolution.
+        resolution: native image side in pixels.
+        sigmas: ``[T]`` float64 noise level of each training timestep, rising.
+        hashes: SHA-256 of both models' files.
+        family: ``sd1``, ``sd2``, ``sdxl``.
+        prediction: ``epsilon`` or ``v_prediction``.
+        output_change: relative change of one prediction from base to tuned, by `measure`.
+        lora: the adapter file read, or None. ``binding``: how it was matched, or None.
+        notes: what a reader of results must know.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        *,
+        tuned_sha256: str,
+        unet: RowNetwork | None = None,
+        text_encoders: Sequence[RowNetwork] | None = None,
+        strength: float = 1.0,
+    ):
+        self.networks = networks
+        self._unet = unet or AdaptedNetwork(networks.unet)
+        encoders = text_encoders or [AdaptedNetwork(e) for e in networks.text_encoders]
+        xl = networks.family == "sdxl"
+        self._encode_prompts = PromptEncoder(encoders, networks.tokenizers, sdxl=xl)
+        self._strength = strength
+        self._limit = RowLimit()
+        self._vae_limit = RowLimit(_DECODED)
+        self.sigmas = networks.sigmas
+        self.family, self.prediction = networks.family, networks.prediction
+        self.hashes = ModelHashes(networks.sha256, tuned_sha256)
+        self.factor = 2 ** (len(_config(networks.vae).block_out_channels) - 1)
+        config = _config(networks.unet)
+        side = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
+        self.latent_shape = (int(config.in_channels), int(side), int(side))
+        self.resolution = int(side) * self.factor
+        self.output_change = float("nan")
+        self.lora: Any = None
+        self.binding: Any = None
+        self.notes: tuple[str, ...] = ()
+
+    @classmethod
+    def adapted(
+        cls,
+        networks: Networks,
+        targets: Targets,
+        *,
+        tuned_sha256: str,
+        strength: float = 1.0,
+    ) -> DiffusersPair:
+        """A pair of a base and the base with an adapter.
+
+        Args:
+            networks: the base; pairs may share it, each acts only in its own forwards.
+            targets: ``(component, layer of the base, operator)``.
+            tuned_sha256: hash of the adapter.
+            strength: what a row strength of 1 stands for.
+        """
+        by_part: dict[str, list[tuple[nn.Module, Operator]]] = {}
+        for component, module, op in targets:
+            by_part.setdefault(component, []).append((module, op))
+        roles = {
+            part: AdaptedNetwork(net, RowAdapter(by_part[part]) if part in by_part else None)
+            for part, net in networks.components().items()
+        }
+        pair = cls(
+            networks,
+            tuned_sha256=tuned_sha256,
+            unet=roles.pop("unet"),
+            text_encoders=list(roles.values()),
+            strength=strength,
+        )
+        pair._adapters = [r.adapter for r in (pair._unet, *roles.values()) if r.adapter]
+        return pair
+
+    @classmethod
+    def finetuned(cls, networks: Networks, tuned: Networks) -> DiffusersPair:
+        """A pair of a base and a full checkpoint; the VAE is the base's."""
+        roles = [
+            AdaptedNetwork(a) if same_weights(a, b) else TwoNetworks(a, b)
+            for a, b in zip(
+                networks.components().values(), tuned.components().values(), strict=True
+            )
+        ]
+        pair = cls(networks, tuned_sha256=tuned.sha256, unet=roles[0], text_encoders=roles[1:])
+        if not same_weights(networks.vae, tuned.vae):
+            pair.notes = ("the tuned checkpoint's VAE differs; the base's VAE is used for both",)
+        return pair
+
+    _adapters: Sequence[RowAdapter] = ()
+
+    def close(self) -> None:
+        """Take the adapter off the base's networks."""
+        for adapter in self._adapters:
+            adapter.close()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.networks.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of UNet and text encoders."""
+        return next(self.networks.unet.parameters()).dtype
+
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        """Denoised latents, see `protocols.Denoiser`; halves its row batch when memory ends.
+
+        Args:
+            x: ``[N, C, h, w]``.
+            sigma: ``[N]``.
+            cond: ``N`` rows.
+
+        Returns:
+            ``[N, C, h, w]`` float32 on the device of `x`.
+        """
+        if not len(x) == len(sigma) == len(cond):
+            raise InputError(
+                "BAD_SHAPE", f"{len(x)} latents, {len(sigma)} sigmas, {len(cond)} conditions"
+            )
+
+        def denoise(rows: slice) -> Tensor:
+            part = cond if rows == slice(0, len(x)) else cond.select(range(len(x))[rows])
+            return self._denoise(x[rows], sigma[rows], part)
+
+        return self._limit.run(len(x), denoise)
+
+    def _denoise(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        """``D = x - s eps``, or for v ``D = x / (s^2 + 1) - v s / sqrt(s^2 + 1)``."""
+        level = sigma.double().cpu()
+        time = timestep_of(level, self.sigmas).float().to(self.device)
+        s = level.float().to(x.device).view(-1, 1, 1, 1)
+        root = (s * s + 1).sqrt()
+        out = self._predict(x.float() / root, time, cond).float().to(x.device)
+        if self.prediction == "epsilon":
+            return x.float() - s * out
+        return x.float() / (root * root) - out * s / root
+
+    def _predict(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
+        rows = [x.to(self.device, self.dtype), time, cond.embeds.to(self.device, self.dtype)]
+        if self.family == "sdxl":
+            if cond.pooled is None:
+                raise InputError("BAD_SHAPE", "SDXL needs pooled text states in the conditioning")
+            rows += [cond.pooled.to(self.device, self.dtype), self._time_ids(x)]
+        strength = cond.strength.to(self.device, torch.float32) * self._strength
+        return self._unet.run(strength, _unet_call, *rows)[0]
+
+    def _time_ids(self, x: Tensor) -> Tensor:
+        """SDXL's size conditioning ``[N, 6]``: original size, crop (0, 0), target size."""
+        size = [x.shape[2] * self.factor, x.shape[3] * self.factor]
+        ids = torch.tensor([*size, 0, 0, *size], device=self.device, dtype=self.dtype)
+        return ids.expand(len(x), 6)
+
+    def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Conditioning:
+        """Encode one prompt a row with the text encoder of that row's model (cached)."""
+        scaled = [self._strength * s for s in strengths]
+        cond = self._encode_prompts(prompts, scaled)
+        strength = torch.tensor(strengths, dtype=torch.float32, device=cond.embeds.device)
+        return Conditioning(cond.embeds, strength, cond.pooled)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Scaled latent means ``[N, C, h, w]`` float32 of pixels ``[N, 3, H, W]`` in 0..1."""
+        vae: Any = self.networks.vae
+        shift, scale = _shift_scale(vae)
+
+        def part(rows: slice) -> Tensor:
+            image = pixels[rows].to(self.device, torch.float32) * 2 - 1
+            return (vae.encode(image).latent_dist.mean - shift) * scale
+
+        return self._vae_limit.run(len(pixels), part)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pixels ``[N, 3, H, W]`` in 0..1 (clamped, float32, CPU) of scaled latents."""
+        vae: Any = self.networks.vae
+        shift, scale = _shift_scale(vae)
+
+        def part(rows: slice) -> Tensor:
+            z = latents[rows].to(self.device, torch.float32) / scale + shift
+            return (vae.decode(z).sample / 2 + 0.5).clamp(0, 1).cpu()
+
+        return self._vae_limit.run(len(latents), part)
+
+    @torch.no_grad()
+    def measure(self, prompt: str = "a photo") -> float:
+        """Relative change of one fixed-seed prediction from base to tuned.
+
+        Raises:
+            RunError: NON_FINITE if a prediction is not finite.
+            LoraFormatError: NOT_APPLIED if the change is no larger than rounding.
+        """
+        channels, side, _ = self.latent_shape
+        side = min(side, _PROBE_SIDE)
+        sigma = self.sigmas[len(self.sigmas) // 2]
+        noise = noise_of(0, (channels, side, side)).to(self.device) * (1 + sigma**2).sqrt().float()
+        cond = self.condition([prompt] * 3, [BASE, BASE, TUNED])
+        x = noise.expand(3, -1, -1, -1)
+        first, again, tuned = self(x, sigma.expand(3), cond) - x
+        if not bool(torch.isfinite(torch.stack([first, tuned])).all()):
+            raise RunError(
+                "NON_FINITE", "a prediction is not finite; try dtype float32, or the file is broken"
+            )
+        change, floor = (tuned - first).norm(), (again - first).norm()
+        self.output_change = float(change / first.norm())
+        if change <= _OVER_NOISE * floor or change == 0:
+            raise LoraFormatError(
+                "NOT_APPLIED",
+                "base and tuned model predict the same: the adapter or checkpoint changes nothing "
+                "here, so nothing can be said about its training data",
+            )
+        return self.output_change
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for a run's manifest."""
+        return {
+            "base_sha256": self.hashes.base,
+            "tuned_sha256": self.hashes.tuned,
+            "tuned_kind": "adapter" if self._adapters else "checkpoint",
+            "family": self.family,
+            "prediction": self.prediction,
+            "resolution": self.resolution,
+            "latent_shape": list(self.latent_shape),
+            "strength": self._strength,
+            "device": str(self.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "output_change": self.output_change,
+            "row_limit": self._limit.limit,
+            "notes": list(self.notes),
+        }
+
+
+def _unet_call(network: nn.Module, *rows: Tensor) -> tuple[Tensor, ...]:
+    x, time, embeds, *added = rows
+    more: dict[str, Any] = {}
+    if added:
+        more["added_cond_kwargs"] = {"text_embeds": added[0], "time_ids": added[1]}
+    return network(x, time, encoder_hidden_states=embeds, return_dict=False, **more)
+
+
+def _config(network: nn.Module) -> Any:
+    return network.config
+
+
+def _shift_scale(vae: nn.Module) -> tuple[float, float]:
+    config = _config(vae)
+    return getattr(config, "shift_factor", None) or 0.0, config.scaling_factor
+
+
+def same_weights(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two networks hold equal weights."""
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(
+        left[k].shape == right[k].shape and torch.equal(left[k], right[k].to(left[k])) for k in left
+    )

@@ -1,0 +1,158 @@
+"""The black-box line: sample both arms, train the attack over seeds, score photos and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .attack import SeedResult, average_logits, train_and_score
+from .evidence import AttackEvidence
+from .generation import generate
+from .guidance import cfg
+from .intervals import mean_seed_interval
+from .membership import compare
+from .metrics import auc
+from .protocols import ModelPair, NoProgress, Progress
+from .sampling import forwards, plan
+from .specs import AttackSpec, SampleSpec, VerdictSpec
+from .storage import CaseFolder
+from .types import BASE, TUNED, ImageBatch
+
+
+def sample_spec(spec: AttackSpec) -> SampleSpec:
+    """The solver settings of both arms."""
+    return SampleSpec(spec.sampler, spec.steps, spec.batch, spec.seed)
+
+
+def draw_arm(
+    pair: ModelPair,
+    prompts: Sequence[str],
+    model: float,
+    spec: AttackSpec,
+    *,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> ImageBatch:
+    """Images of one arm; both arms share prompts, seeds, cfg and sampler.
+
+    Args:
+        pair: the models.
+        prompts: used in turn.
+        model: 0 base (negatives), 1 tuned (positives).
+        spec: images and guidance scales; every noise is drawn at every scale.
+        case: keeps images for resume.
+        progress: long work.
+    """
+    per_scale = -(-spec.images // len(spec.cfgs))
+    jobs = plan(prompts, [cfg(scale, model) for scale in spec.cfgs], per_scale, spec.seed)
+    task = "attack: tuned images" if model == TUNED else "attack: base images"
+    return generate(pair, jobs, sample_spec(spec), case=case, progress=progress, task=task)
+
+
+def planned_forwards(prompts: Sequence[str], spec: AttackSpec, arms: int = 2) -> int:
+    """Denoiser rows of the arms that are sampled."""
+    per_scale = -(-spec.images // len(spec.cfgs))
+    jobs = plan(prompts, [cfg(scale) for scale in spec.cfgs], per_scale, spec.seed)
+    return arms * forwards(jobs, spec.steps)
+
+
+def train_seeds(
+    positives: Tensor,
+    negatives: Tensor,
+    queries: Tensor,
+    spec: AttackSpec,
+    *,
+    weights: Path | None = None,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> list[SeedResult]:
+    """One classifier a seed, all applied to the same query images; finished seeds are kept."""
+    progress = progress or NoProgress()
+    done = sum(case.has(f"attack/seed-{s}") for s in range(spec.seeds)) if case else 0
+    progress.start("attack: classifiers", spec.seeds * spec.epochs, done * spec.epochs)
+    results = []
+    for seed in range(spec.seeds):
+        unit = f"attack/seed-{seed}"
+        if case is not None and case.has(unit):
+            kept = case.read_tensors(unit)
+            results.append(SeedResult(kept["logits"], float(kept["accuracy"])))
+            continue
+        result = train_and_score(
+            positives, negatives, queries, spec, seed, weights=weights, on_epoch=progress.step
+        )
+        if case is not None:
+            accuracy = torch.tensor(result.heldout_accuracy, dtype=torch.float64)
+            case.put_tensors(unit, {"logits": result.logits, "accuracy": accuracy})
+        results.append(result)
+    return results
+
+
+def attack(
+    pair: ModelPair,
+    photos: Tensor,
+    controls: Tensor,
+    prompts: Sequence[str],
+    spec: AttackSpec,
+    verdict: VerdictSpec,
+    *,
+    negatives: Tensor | None = None,
+    negatives_from: str = "base",
+    weights: Path | None = None,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> AttackEvidence:
+    """Run the black-box attack.
+
+    Photos and controls pass through the codec first, as every generated image did, so that codec
+    traces do not tell real from generated.
+
+    Args:
+        pair: base and tuned model.
+        photos: ``[n, 3, H, W]`` in 0..1.
+        controls: ``[m, 3, H, W]``.
+        prompts: for both arms.
+        spec: budget and training.
+        verdict: levels.
+        negatives: label-0 images from a folder or a shadow model; None draws them from the base.
+        negatives_from: ``base``, ``folder`` or ``shadow``, for the report.
+        weights: ImageNet ResNet-18; None starts at random.
+        case: keeps finished work.
+        progress: long work.
+    """
+    positives = draw_arm(pair, prompts, TUNED, spec, case=case, progress=progress).pixels
+    arms = 1
+    if negatives is None:
+        negatives = draw_arm(pair, prompts, BASE, spec, case=case, progress=progress).pixels
+        arms = 2
+    queries = pair.decode(pair.encode(torch.cat([photos, controls])))
+    results = train_seeds(
+        positives, negatives, queries, spec, weights=weights, case=case, progress=progress
+    )
+    n = len(photos)
+    scores = average_logits(results)
+    aucs = [auc(r.logits[:n].numpy(), r.logits[n:].numpy()) for r in results]
+    low, high = _seed_interval(aucs)
+    return AttackEvidence(
+        negatives_from,
+        weights is not None,
+        len(positives),
+        spec.cfgs,
+        compare(scores[:n], scores[n:], verdict),
+        tuple(aucs),
+        low,
+        high,
+        sum(r.heldout_accuracy for r in results) / len(results),
+        float((scores[:n] > 0).mean()),
+        float((scores[n:] > 0).mean()),
+        planned_forwards(prompts, spec, arms),
+    )
+
+
+def _seed_interval(aucs: Sequence[float]) -> tuple[float, float]:
+    if len(aucs) < 2:
+        return 0.0, 1.0
+    interval = mean_seed_interval(aucs)
+    return max(0.0, interval.low), min(1.0, interval.high)

@@ -1,0 +1,344 @@
+"""From files to a finished case: load, check, screen, assemble, write the report and its twin."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__
+from .backends.diffusers import DiffusersPair
+from .backends.loading import open_pair
+from .encoders import load_encoder
+from .errors import InputError
+from .evidence import Case, ItemRecord
+from .images import Photos, check_disjoint, drop_duplicates, image_files, load_photos, png_bytes
+from .intake import (
+    check_counts,
+    check_output,
+    inspect_pair,
+    recovered_prompts,
+    stop_if_minor,
+)
+from .lora.inspection import Inspection
+from .lora.safeguard import stop_words
+from .protocols import ImageEncoder, NoProgress, Progress
+from .report.html import render_html
+from .report.twin import render_json
+from .screening import LINES, Findings, Question, planned_forwards, screen
+from .specs import PRESETS, ScreenSpec
+from .storage import CaseFolder, digest_of, open_case, sha256_bytes, write_atomic
+
+PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person asked for, as paths and settings.
+
+    Attributes:
+        base: diffusers folder or single-file checkpoint.
+        tuned: suspect LoRA, or a full tuned checkpoint.
+        photos: folder of the photos in question.
+        controls: folder of photos that were certainly not used.
+        out: case folder.
+        prompts: given by the person; empty takes them from the file's metadata.
+        exchangeable: see `screening.Question`.
+        spec: all settings.
+        lines: lines of evidence to run.
+        encoder: copy descriptor's name.
+        models: folder with weights that the person brings.
+        device: ``auto``, ``cpu``, ``cuda``.
+        dtype: ``auto``, ``float32``, ``float16``, ``bfloat16``.
+        strength: adapter strength.
+        negatives: folder of label-0 images for the attack.
+        shadow: LoRA whose images are label 0 for the attack.
+        resnet: ImageNet weights of the attack model.
+        pictures: keep small pictures of the photos for the report.
+        minor_suspected: the person says that the material may show a minor.
+        command: the command line, for the report.
+    """
+
+    base: Path
+    tuned: Path
+    photos: Path
+    controls: Path
+    out: Path
+    prompts: tuple[str, ...] = ()
+    exchangeable: bool = False
+    spec: ScreenSpec = field(default_factory=lambda: PRESETS["standard"])
+    lines: tuple[str, ...] = LINES
+    encoder: str = "auto"
+    models: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    strength: float = 1.0
+    negatives: Path | None = None
+    shadow: Path | None = None
+    resnet: Path | None = None
+    pictures: bool = True
+    minor_suspected: bool = False
+    command: str = ""
+
+
+def run_case(
+    request: Request,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Case:
+    """Screen a suspect and write the case folder: report.html, report.json, ledger, images.
+
+    The same request resumes an interrupted case. Nothing is written before all inputs have been
+    read and found usable.
+
+    Args:
+        request: what to screen.
+        progress: long work.
+        announce: told in sentences what will be done and at what cost.
+
+    Raises:
+        ForensicsError: one of its named kinds; the message says what to do.
+    """
+    started = time.monotonic()
+    progress = progress or NoProgress()
+    check_output(request.out)
+    photo_files, control_files = image_files(request.photos), image_files(request.controls)
+    check_counts(len(photo_files), len(control_files))
+    pair = open_pair(
+        request.base,
+        request.tuned,
+        strength=request.strength,
+        device=request.device,
+        dtype=request.dtype,
+    )
+    inspection = inspect_pair(pair)
+    safeguard(request, inspection)
+    photos = load_photos(photo_files, "photo", pair.resolution)
+    controls = load_photos(control_files, "control", pair.resolution)
+    check_disjoint(photos, controls)
+    photos, dropped = drop_duplicates(photos)
+    controls, dropped_controls = drop_duplicates(controls)
+    check_counts(len(photos), len(controls))
+    question = build_question(request, pair, inspection, photos, controls)
+    encoder = load_encoder(request.encoder, request.models)
+    planned = planned_forwards(question, request.spec, request.lines)
+    announce(
+        f"{len(photos)} photos, {len(controls)} controls; lines: {', '.join(request.lines)}; "
+        f"planned: {planned:,} denoiser forwards at {pair.resolution} px"
+    )
+    folder = open_case(request.out, manifest(request, pair, question, encoder))
+    try:
+        findings = screen(
+            pair, encoder, question, request.spec, lines=request.lines, case=folder,
+            progress=progress,
+        )  # fmt: skip
+        case = assemble(
+            request, pair, question, inspection, findings,
+            pictures=keep_pictures(folder, photos) if request.pictures else {},
+            dropped=(*dropped, *dropped_controls), planned=planned,
+            seconds=time.monotonic() - started,
+        )  # fmt: skip
+        write_report(folder.root, case)
+    finally:
+        folder.close()
+        pair.close()
+    return case
+
+
+def safeguard(request: Request, inspection: Inspection | None) -> None:
+    """Stop before any sampling when anything points to a minor.
+
+    Raises:
+        ForensicsError: MINOR_SUSPECTED; only `inspect` may go on.
+    """
+    found = () if inspection is None else inspection.stop_words
+    texts = [request.tuned.name, *request.prompts]
+    stop_if_minor([*stop_words(texts), *found], flagged=request.minor_suspected)
+
+
+def build_question(
+    request: Request,
+    pair: DiffusersPair,
+    inspection: Inspection | None,
+    photos: Photos,
+    controls: Photos,
+) -> Question:
+    """Photos, controls and prompts as the screening wants them."""
+    recovered = recovered_prompts(inspection)
+    negatives, negatives_from = None, "base"
+    if request.negatives is not None and "attack" in request.lines:
+        files = image_files(request.negatives)
+        negatives = load_photos(files, "control", pair.resolution).images.pixels
+        negatives_from = "folder"
+    elif request.shadow is not None and "attack" in request.lines:
+        negatives, negatives_from = _shadow_images(request, recovered), "shadow"
+    return Question(
+        photos,
+        controls,
+        request.prompts or recovered or ("",),
+        request.exchangeable,
+        0 if inspection is None else inspection.claims.images or 0,
+        negatives,
+        negatives_from,
+        request.resnet,
+    )
+
+
+def _shadow_images(request: Request, recovered: tuple[str, ...]) -> torch.Tensor:
+    from .blackbox import draw_arm
+    from .types import TUNED
+
+    assert request.shadow is not None
+    shadow = open_pair(request.base, request.shadow, device=request.device, dtype=request.dtype)
+    try:
+        prompts = recovered_prompts(inspect_pair(shadow)) or request.prompts or recovered or ("",)
+        return draw_arm(shadow, prompts, TUNED, request.spec.attack).pixels
+    finally:
+        shadow.close()
+
+
+def manifest(
+    request: Request, pair: DiffusersPair, question: Question, encoder: ImageEncoder
+) -> dict[str, Any]:
+    """All that decides the results; a case resumes only under the same manifest."""
+    return {
+        "tool": __version__,
+        "models": asdict(pair.hashes),
+        "strength": request.strength,
+        "device": pair.device.type,
+        "dtype": str(pair.dtype),
+        "photos": [s.sha256 for s in question.photos.images.sources],
+        "controls": [s.sha256 for s in question.controls.images.sources],
+        "prompts": list(question.prompts),
+        "exchangeable": question.exchangeable,
+        "encoder": asdict(encoder.id),
+        "lines": list(request.lines),
+        "settings": asdict(request.spec),
+        "negatives": question.negatives_from + _tensor_digest(question.negatives),
+        "resnet": "" if request.resnet is None else sha256_bytes(request.resnet.read_bytes()),
+    }
+
+
+def _tensor_digest(tensor: torch.Tensor | None) -> str:
+    return "" if tensor is None else ":" + sha256_bytes(tensor.numpy().tobytes())
+
+
+def keep_pictures(folder: CaseFolder, photos: Photos) -> dict[int, str]:
+    """Small pictures of the photos, for the contact sheet; path by photo number."""
+    kept = {}
+    for number, pixels in enumerate(photos.images.pixels):
+        unit = f"pictures/photo-{number:04d}"
+        if not folder.has(unit):
+            folder.put(unit, ".png", png_bytes(_small(pixels)))
+        kept[number] = f"{unit}.png"
+    return kept
+
+
+def _small(pixels: torch.Tensor, side: int = 256) -> torch.Tensor:
+    if pixels.shape[-1] <= side:
+        return pixels
+    return torch.nn.functional.interpolate(
+        pixels[None], (side, side), mode="bilinear", antialias=True
+    )[0]
+
+
+def assemble(
+    request: Request,
+    pair: DiffusersPair,
+    question: Question,
+    inspection: Inspection | None,
+    findings: Findings,
+    *,
+    pictures: dict[int, str],
+    dropped: Sequence[str],
+    planned: int,
+    seconds: float,
+) -> Case:
+    """Everything that the report says."""
+    lines = (findings.membership, findings.extraction, findings.attack)
+    facts = manifest(request, pair, question, load_encoder(request.encoder, request.models))
+    return Case(
+        case_id=digest_of(facts)[:12],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=request.command,
+        tool=tool_facts(),
+        models=pair.describe(),
+        settings=asdict(request.spec),
+        prompts=question.prompts,
+        prompts_from="the user" if request.prompts else "the file's metadata",
+        exchangeable=question.exchangeable,
+        photos=_items(question.photos, "photo", pictures),
+        controls=_items(question.controls, "control", {}),
+        duplicates_dropped=tuple(dropped),
+        inspection={} if inspection is None else asdict(inspection),
+        probe=findings.probe,
+        membership=findings.membership,
+        extraction=findings.extraction,
+        attack=findings.attack,
+        verdict=findings.verdict,
+        planned_forwards=planned,
+        done_forwards=sum(line.forwards for line in lines if line is not None),
+        seconds=round(seconds, 1),
+    )
+
+
+def tool_facts() -> dict[str, str]:
+    """Versions of the tool and of what it stands on, and the machine's kind."""
+    facts = {"lora-forensics": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "missing"
+    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return facts
+
+
+def _items(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[ItemRecord, ...]:
+    return tuple(
+        ItemRecord(
+            i, f"{kind} {i}", f.sha256, s.sha256, f.width, f.height, f.format, pictures.get(i, "")
+        )
+        for i, (f, s) in enumerate(zip(photos.facts, photos.images.sources, strict=True))
+    )
+
+
+def write_report(root: Path, case: Case) -> None:
+    """Write report.json and report.html."""
+    twin = render_json(asdict(case))
+    write_atomic(root / "report.json", twin.encode())
+    write_atomic(root / "report.html", render_html(_reread(root), root).encode())
+
+
+def rewrite_report(root: Path) -> Path:
+    """Draw report.html again from report.json.
+
+    Raises:
+        InputError: the folder holds no report.json (NOT_A_CASE), or it cannot be read.
+    """
+    html = render_html(_reread(root), root)
+    write_atomic(root / "report.html", html.encode())
+    return root / "report.html"
+
+
+def _reread(root: Path) -> dict[str, Any]:
+    import json
+
+    path = root / "report.json"
+    if not path.is_file():
+        raise InputError("NOT_A_CASE", f"{root} holds no report.json; give a finished case folder")
+    try:
+        case = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError("CORRUPT_REPORT", f"{path} is no JSON: {error}") from error
+    if not isinstance(case, dict) or "schema_version" not in case:
+        raise InputError("CORRUPT_REPORT", f"{path} has no schema_version")
+    return case

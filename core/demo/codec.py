@@ -1,0 +1,171 @@
+"""The demo's image codec: a small AutoencoderKL, trained from nothing.
+
+Pixels are float ``[N, 3, 64, 64]`` in -1..1, latents ``[N, 8, 8, 8]``. Consumers read the latent shape and
+``scaling_factor`` from the saved configuration.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .optimisation import AveragedWeights, adamw, autocast, cosine_rate, set_rate
+
+log = logging.getLogger(__name__)
+
+HELD_OUT_EVERY = 150
+
+
+@dataclass(frozen=True)
+class CodecRecipe:
+    """How the codec is trained.
+
+    Attributes:
+        steps: optimiser steps. batch: pictures a step. rate: peak learning rate. seed: of everything.
+        kl_weight: weight of the KL term, per latent number.
+        seconds: stop early after this wall time (0 means never); a hurried build is recorded as such.
+    """
+
+    steps: int = 5000
+    batch: int = 8
+    rate: float = 2e-3
+    kl_weight: float = 2e-4
+    seed: int = 101
+    seconds: float = 0
+
+
+def build_codec(channels: tuple[int, ...] = (24, 48, 64, 96)) -> AutoencoderKL:
+    """An untrained codec: four levels, so 64 pixels become 8, with 8 latent channels."""
+    levels = len(channels)
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=8,
+        norm_num_groups=8,
+        sample_size=64,
+    )
+
+
+def to_float(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in -1..1, contiguous (channels last is slower here)."""
+    planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    return torch.from_numpy(planes).float() / 127.5 - 1
+
+
+def to_bytes(pictures: Tensor) -> NDArray[np.uint8]:
+    """Float ``[N, 3, H, W]`` in -1..1 to uint8 ``[N, H, W, 3]``."""
+    scaled = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return scaled.permute(0, 2, 3, 1).numpy()
+
+
+def _edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    return pictures.diff(dim=-1), pictures.diff(dim=-2)
+
+
+def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
+    """L1 + squared error + the same for edges, so that thin lines such as glasses count."""
+    loss = F.l1_loss(made, real) + 2 * F.mse_loss(made, real)
+    return loss + 0.5 * sum(
+        F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(real), strict=True)
+    )
+
+
+def psnr(made: Tensor, real: Tensor) -> float:
+    """Mean peak signal-to-noise ratio in dB of pictures in -1..1."""
+    error = (made.clamp(-1, 1) - real).square().mean((1, 2, 3))
+    return float((10 * torch.log10(4 / error)).mean())
+
+
+@torch.no_grad()
+def reconstruct(codec: AutoencoderKL, pictures: Tensor) -> Tensor:
+    """Pictures through the codec and back, by the latent mean."""
+    parts = [codec.decode(codec.encode(p).latent_dist.mean).sample for p in pictures.split(64)]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def encode(codec: AutoencoderKL, pixels: NDArray[np.uint8]) -> Tensor:
+    """Scaled latent means ``[N, 8, 8, 8]`` of uint8 ``[N, 64, 64, 3]``."""
+    chunks = (to_float(pixels[i : i + 64]) for i in range(0, len(pixels), 64))
+    means = torch.cat([codec.encode(chunk).latent_dist.mean for chunk in chunks])
+    return means * codec.config["scaling_factor"]
+
+
+@torch.no_grad()
+def decode(codec: AutoencoderKL, latents: Tensor) -> NDArray[np.uint8]:
+    """Pictures uint8 ``[N, 64, 64, 3]`` of scaled latents."""
+    unscaled = latents.float() / codec.config["scaling_factor"]
+    return np.concatenate([to_bytes(codec.decode(part).sample) for part in unscaled.split(64)])
+
+
+def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) -> dict[str, float]:
+    """Trains, measures, saves as fp16 into ``folder`` and returns the facts.
+
+    Args:
+        pixels: uint8 ``[N, 64, 64, 3]``; every 150th is held out for the PSNR.
+        recipe: steps and rates.
+        folder: diffusers folder to write.
+    """
+    torch.manual_seed(recipe.seed)
+    held_out = to_float(pixels[::HELD_OUT_EVERY][:96])
+    training = np.delete(pixels, np.s_[::HELD_OUT_EVERY], axis=0)
+    codec = build_codec()
+    optimiser = adamw(codec.parameters(), recipe.rate)
+    average = AveragedWeights(list(codec.parameters()), 0.998)
+    start, step, loss = time.monotonic(), 0, torch.zeros(())
+    while step < recipe.steps:
+        elapsed = time.monotonic() - start
+        done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
+        if done >= 1:
+            break
+        set_rate(optimiser, recipe.rate * cosine_rate(step, done))
+        loss = _step(codec, training[torch.randint(len(training), (recipe.batch,)).numpy()], recipe)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimiser.step()
+        average.update()
+        step += 1
+        if step % 100 == 0:
+            log.info("codec step %d, %.0f s, loss %.4f", step, elapsed, loss.item())
+        if step % 500 == 0:
+            with average.applied():
+                log.info("codec step %d, psnr %.2f", step, psnr(reconstruct(codec, held_out), held_out))
+                _save(codec, training, folder)
+    seconds = time.monotonic() - start
+    average.copy_to_model()
+    _save(codec, training, folder)
+    value = psnr(reconstruct(codec, held_out), held_out)
+    return {"steps": step, "seconds": seconds, "final_loss": loss.item(), "psnr_db": value}
+
+
+def _step(codec: AutoencoderKL, pixels: NDArray[np.uint8], recipe: CodecRecipe) -> Tensor:
+    pictures = to_float(pixels)
+    mirrored = torch.rand(len(pictures), 1, 1, 1) < 0.5
+    pictures = torch.where(mirrored, pictures.flip(3), pictures)
+    with autocast():
+        posterior = codec.encode(pictures).latent_dist
+        made = codec.decode(posterior.sample()).sample
+    divergence = posterior.kl().float().mean() / posterior.mean[0].numel()
+    return reconstruction_loss(made.float(), pictures) + recipe.kl_weight * divergence
+
+
+@torch.no_grad()
+def _save(codec: AutoencoderKL, pixels: NDArray[np.uint8], folder: Path) -> None:
+    sample = to_float(pixels[:: max(1, len(pixels) // 512)][:512])
+    spread = torch.cat([codec.encode(p).latent_dist.mean for p in sample.split(64)]).std()
+    codec.register_to_config(scaling_factor=round(1 / float(spread), 6))
+    half = AutoencoderKL.from_config(codec.config)
+    half.load_state_dict(codec.state_dict())
+    half.half().save_pretrained(folder)

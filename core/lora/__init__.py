@@ -1,0 +1,1 @@
+"""Reads adapter files: strict header, one normal form, binding to a base, inspection."""

@@ -1,0 +1,152 @@
+"""Scores of photos and controls -> evidence: every line of evidence ends in the same comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .evidence import Comparison, LossCurve, MembershipEvidence, NullRank
+from .metrics import auc, delong, photos_needed, tpr_at_fpr
+from .permutation import benjamini_hochberg, conformal_p, null_rank_p, permutation_test
+from .signals import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
+from .specs import MembershipSpec, VerdictSpec
+
+Floats = npt.NDArray[np.float64]
+TARGET_FPRS = (0.01, 0.05)
+SIGNAL = "BaseRatio: log(sum of base losses / sum of tuned losses), shared noise"
+
+
+def compare(
+    photos: npt.ArrayLike,
+    controls: npt.ArrayLike,
+    spec: VerdictSpec,
+    *,
+    permutations: int = 9999,
+    seed: int = 0,
+) -> Comparison:
+    """Photos against controls under one score, higher meaning member.
+
+    Args:
+        photos: ``[n]`` finite scores, n >= 2.
+        controls: ``[m]`` finite scores, m >= 2.
+        spec: levels and power.
+        permutations: Monte Carlo draws when there are too many permutations to enumerate.
+        seed: of permutations and bootstrap.
+
+    Raises:
+        InputError: a score is not finite, or a set is empty.
+    """
+    x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
+    area = delong(x, y)
+    p = conformal_p(x, y)
+    effect, low, high = effect_interval(x, y, seed=seed)
+    shortlist = np.flatnonzero(benjamini_hochberg(p, 0.10).rejected)
+    return Comparison(
+        tuple(x.tolist()),
+        tuple(y.tolist()),
+        tuple(p.tolist()),
+        tuple(int(i) for i in shortlist),
+        area,
+        permutation_test(x, y, "rank", permutations, seed=seed),
+        effect,
+        low,
+        high,
+        tuple(tpr_at_fpr(x, y, rate) for rate in TARGET_FPRS),
+        needed(area.auc, spec, len(y) / len(x)),
+    )
+
+
+def needed(area: float, spec: VerdictSpec, control_ratio: float) -> int:
+    """Photos that a test at the strong level would need for this AUC; 0 when it is hopeless."""
+    if area <= 0.5:
+        return 0
+    return photos_needed(min(area, 0.999), spec.alpha_strong, spec.power, control_ratio)
+
+
+def effect_interval(
+    x: Floats, y: Floats, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean difference in control standard deviations, with a 95% bootstrap interval.
+
+    Both sets are resampled. Constant controls give a difference of 0 for equal means and an
+    infinite one is never printed: the scale falls back to the pooled deviation.
+
+    Returns:
+        effect, low, high.
+    """
+    scale = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0
+    scale = scale or float(np.std(np.concatenate([x, y]))) or 1.0
+    rng = np.random.default_rng(seed)
+    mx = x[rng.integers(0, len(x), (draws, len(x)))].mean(1)
+    my = y[rng.integers(0, len(y), (draws, len(y)))].mean(1)
+    low, high = np.quantile((mx - my) / scale, [0.025, 0.975])
+    return float((x.mean() - y.mean()) / scale), float(low), float(high)
+
+
+def membership_evidence(
+    photos: Losses,
+    controls: Losses,
+    prompt: str,
+    spec: MembershipSpec,
+    verdict: VerdictSpec,
+    *,
+    nulls: tuple[float, ...] = (),
+) -> MembershipEvidence:
+    """Judge white-box losses of photos and controls.
+
+    Args:
+        photos: losses of the photos in question.
+        controls: losses of the controls.
+        prompt: the conditioning used.
+        spec: timesteps, draws, permutations.
+        verdict: levels.
+        nulls: the statistic (`set_statistic`) of each null model; empty when none were run.
+
+    Raises:
+        InputError: a loss is not finite (NON_FINITE).
+    """
+    for losses in (photos, controls):
+        if not (losses.base.isfinite().all() and losses.tuned.isfinite().all()):
+            raise InputError(
+                "NON_FINITE", "the model gave losses that are not finite; try --dtype float32"
+            )
+    x, y = base_ratio(photos), base_ratio(controls)
+    comparison = compare(x, y, verdict, permutations=spec.permutations, seed=spec.seed)
+    even, odd = timestep_halves(Losses.cat([photos, controls]))
+    noise_floor = float(np.median(np.abs(even - odd)) / 2)
+    shift = float(np.median(np.abs(np.concatenate([x, y]))))
+    return MembershipEvidence(
+        SIGNAL,
+        prompt,
+        spec.timesteps,
+        spec.noises,
+        comparison,
+        tuple(float(d) for d in pair_ratios(photos).mean(1) - pair_ratios(controls).mean(1)),
+        _curve(photos),
+        _curve(controls),
+        auc(loss_score(photos.base), loss_score(controls.base)),
+        auc(loss_score(photos.tuned), loss_score(controls.tuned)),
+        noise_floor,
+        shift,
+        shift < noise_floor and comparison.permutation.p > verdict.alpha,
+        _rank(set_statistic(x, y), nulls),
+        (len(photos) + len(controls)) * len(spec.timesteps) * spec.noises * (2 + len(nulls)),
+    )
+
+
+def set_statistic(photos: Floats, controls: Floats) -> float:
+    """The number that is ranked among null models: mean score difference."""
+    return float(np.mean(photos) - np.mean(controls))
+
+
+def _curve(losses: Losses) -> LossCurve:
+    base, tuned = (loss.mean((0, 2)).tolist() for loss in (losses.base, losses.tuned))
+    return LossCurve(tuple(base), tuple(tuned))
+
+
+def _rank(value: float, nulls: tuple[float, ...]) -> NullRank | None:
+    if not nulls:
+        return None
+    rank = null_rank_p(value, np.asarray(nulls))
+    return NullRank(value, nulls, rank.p, rank.floor)

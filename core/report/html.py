@@ -1,0 +1,64 @@
+"""The HTML report: one file, no script, nothing loaded; a pure function of the JSON twin."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from . import text
+from .twin import TWIN_NAME, plain
+from .views import case_view
+
+_HERE = Path(__file__).parent
+
+
+def render_html(case: Mapping[str, Any], root: Path) -> str:
+    """The report of a case as one self-contained HTML text.
+
+    Args:
+        case: the JSON twin, as read from ``report.json`` or made by `plain`.
+        root: the case folder, below which picture files lie.
+    """
+    css = _style()
+    return _template().render(
+        css=Markup(css),
+        csp=content_policy(css),
+        twin_name=TWIN_NAME,
+        **case_view(plain(case), root),
+    )
+
+
+def content_policy(css: str) -> str:
+    """The page's Content-Security-Policy: data images and the one inline style, nothing else."""
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _style() -> str:
+    return (_HERE / "style.css").read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    source = (_HERE / "template.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=text.finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(text.FILTERS)
+    environment.globals.update(text.GLOBALS)
+    return environment.from_string(source)

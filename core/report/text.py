@@ -1,0 +1,214 @@
+"""Words and numbers of the report: fixed sentences, cleaning, formats."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+MOST_CHARACTERS = 2000
+MISSING = "n/a"
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_STATUS = re.compile(
+    r"^\s*(?P<word>passed|pass|failed|fail|met|not met|not run|not applicable|skipped)\s*:\s*",
+    re.IGNORECASE,
+)
+_PASSED = {"pass", "passed", "met"}
+_FAILED = {"fail", "failed", "not met"}
+_OPENINGS = (  # how core.verdict begins its sentences
+    (r"Blind probe: .*look alike", ("pass", "✓", "Met")),
+    (r"Blind probe: .*differ", ("fail", "✗", "Not met")),
+    (r"Secondary line found a difference", ("pass", "✓", "Found")),
+    (r"Secondary line found none", ("fail", "✗", "Not found")),
+    (r"No null models were run", ("none", "–", "Not run")),
+    (r"(White-box|Null models): ", ("note", "•", "Measured")),
+)
+
+LETTERS = {
+    "A": (
+        "use of these images supported",
+        "The evidence supports that these photos, or close copies of them, were used to train "
+        "this model. It does not show who trained it.",
+    ),
+    "B": (
+        "the model departs from its nulls toward this set",
+        "The model treats these photos differently from the controls, in the direction that "
+        "training on them would cause. Look-alike photos can cause the same.",
+    ),
+    "C": (
+        "source similarity only",
+        "The model leans toward photos of this kind. This test cannot tell whether these very "
+        "photos were used, or others like them.",
+    ),
+    "D": (
+        "no evidence, or underpowered",
+        "This test did not find evidence of use. That is not evidence that the photos were not "
+        "used: it may have been too weak to see it.",
+    ),
+    "NONE": (
+        "no verdict: the test that a verdict rests on was not run",
+        "These are figures without a verdict. A single line of evidence is not enough to judge by.",
+    ),
+    "ERROR": (
+        "the file could not be analysed",
+        "The analysis could not be completed, so it says nothing in either direction. "
+        "This is not a finding that the model is clean.",
+    ),
+}
+
+
+class Gate(NamedTuple):
+    """One reason of a verdict: its state for the style, its sign and word for the reader."""
+
+    state: str
+    sign: str
+    word: str
+    text: str
+
+
+def clean(value: str, most: int = MOST_CHARACTERS) -> str:
+    """Text with every hidden character (control, bidi, zero width) shown as an escape, capped."""
+    shown = value[: most + 1]
+    out = "".join(c if c in "\n\t" else _escape(c) for c in shown)
+    if len(value) > most or len(out) > most:
+        return out[:most] + " [cut]"
+    return out
+
+
+def _escape(c: str) -> str:
+    if unicodedata.category(c) not in _HIDDEN:
+        return c
+    code = ord(c)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def finalize(value: Any) -> Any:
+    """The last step of every template expression: nothing reaches the page uncleaned."""
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return MISSING
+    if isinstance(value, float):
+        return number(value)
+    return clean(str(value))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with sensible digits; text passes through, None is n/a."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
+    if value != value or abs(value) == float("inf"):
+        return MISSING
+    if value and (abs(value) < 10**-digits or abs(value) >= 1e6):
+        return f"{value:.2g}".replace("-", "−", 1) if value < 0 else f"{value:.2g}"
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def plain_number(value: Any) -> str:
+    """A setting's number as it was set: no separators, no needless digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value is not None else MISSING
+
+
+def percent(value: Any) -> str:
+    """A share as a percentage."""
+    if not isinstance(value, int | float):
+        return MISSING if value is None else str(value)
+    digits = 0 if abs(100 * value - round(100 * value)) < 1e-9 else 1
+    return f"{100 * value:.{digits}f}%"
+
+
+def interval(low: Any, high: Any, digits: int = 2) -> str:
+    """Two ends in words."""
+    if low is None or high is None:
+        return "interval n/a"
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def p_value(p: Any, floor: Any = None) -> str:
+    """A p-value, with the smallest one that the test could have given."""
+    if p is None:
+        return "p n/a"
+    said = f"p = {small(p)}"
+    return said if floor is None else f"{said} (smallest possible {small(floor)})"
+
+
+def small(p: Any) -> str:
+    """A probability at two significant digits, never in rounded-away form."""
+    if not isinstance(p, int | float):
+        return MISSING if p is None else str(p)
+    if p >= 0.0995:
+        return f"{p:.2f}"
+    return f"{p:.1e}" if 0 < p < 1e-5 else f"{p:.2g}"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds in words."""
+    if not isinstance(seconds, int | float):
+        return MISSING
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def label(key: str) -> str:
+    """A field's name as a reader would say it."""
+    return key.replace("_", " ").strip() or key
+
+
+def gate(reason: str) -> Gate:
+    """A reason with its state: ``passed: ...``, ``failed: ...``, ``not run: ...``, or by opening."""
+    found = _STATUS.match(reason)
+    if found:
+        word, rest = found["word"].lower(), reason[found.end() :]
+        if word in _PASSED:
+            return Gate("pass", "✓", "Met", rest)
+        if word in _FAILED:
+            return Gate("fail", "✗", "Not met", rest)
+        return Gate("none", "–", "Not run", rest)
+    for opening, shown in _OPENINGS:
+        if re.match(opening, reason):
+            return Gate(*shown, reason)
+    return Gate("note", "•", "Noted", reason)
+
+
+def gates(reasons: Sequence[str]) -> list[Gate]:
+    """All reasons of a verdict; a first one without a state of its own is what decided."""
+    found = [gate(str(r)) for r in reasons]
+    if found and found[0].word == "Noted":
+        found[0] = Gate("lead", "▸", "Decisive", found[0].text)
+    return found
+
+
+def first_upper(text: str) -> str:
+    """A sentence start."""
+    return text[:1].upper() + text[1:]
+
+
+FILTERS = {
+    "number": number,
+    "plain_number": plain_number,
+    "percent": percent,
+    "small": small,
+    "duration": duration,
+    "label": label,
+    "first_upper": first_upper,
+}
+GLOBALS = {"interval": interval, "p_value": p_value, "plural": plural}

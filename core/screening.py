@@ -1,0 +1,249 @@
+"""The whole screening: four lines of evidence over one pair of models, then the verdict.
+
+Each step is a verb of its own module; this one orders them, keeps what is done in the case
+folder, and never lets a line of evidence speak without its controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .blackbox import attack
+from .blackbox import planned_forwards as attack_forwards
+from .embeddings import embed
+from .evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Verdict
+from .extraction import extract, judge
+from .extraction import planned_forwards as extraction_forwards
+from .images import Photos, probe_features
+from .membership import membership_evidence, set_statistic
+from .probe import BlindProbe, blind_probe
+from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
+from .signals import Losses, base_ratio, eps_losses, paired_losses
+from .specs import MembershipSpec, ScreenSpec
+from .storage import CaseFolder
+from .types import TUNED, Embeddings
+from .verdict import decide, unjudged
+
+LINES = ("membership", "extraction", "attack")
+CHUNK = 8  # images in one resumable unit of white-box work
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What is asked: these photos, against these controls.
+
+    Attributes:
+        photos: the photos in question.
+        controls: photos that the suspect was certainly not trained on.
+        prompts: captions or trigger words.
+        exchangeable: the controls are a hold-out of the photos' own source.
+        n0: training images believed, for the number of representatives.
+        negatives: label-0 images for the attack, ``[M, 3, H, W]``; None draws them from the base.
+        negatives_from: ``base``, ``folder`` or ``shadow``.
+        resnet: ImageNet weights for the attack.
+    """
+
+    photos: Photos
+    controls: Photos
+    prompts: tuple[str, ...]
+    exchangeable: bool = False
+    n0: int = 0
+    negatives: Tensor | None = None
+    negatives_from: str = "base"
+    resnet: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the lines found; None where a line did not run."""
+
+    probe: BlindProbe
+    membership: MembershipEvidence | None
+    extraction: ExtractionEvidence | None
+    attack: AttackEvidence | None
+    verdict: Verdict
+
+
+def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] = LINES) -> int:
+    """Denoiser rows that a screening will spend at most."""
+    images = len(question.photos) + len(question.controls)
+    draws = len(spec.membership.timesteps) * spec.membership.noises
+    cost = {
+        "membership": images * draws * (2 + spec.membership.nulls),
+        "extraction": extraction_forwards(question.prompts, spec.extract),
+        "attack": attack_forwards(
+            question.prompts, spec.attack, 2 if question.negatives is None else 1
+        ),
+    }
+    return sum(cost[line] for line in lines)
+
+
+def screen(
+    pair: ModelPair,
+    encoder: ImageEncoder,
+    question: Question,
+    spec: ScreenSpec,
+    *,
+    lines: Sequence[str] = LINES,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> Findings:
+    """Answer a question with the chosen lines of evidence.
+
+    Args:
+        pair: base and tuned model.
+        encoder: copy descriptor.
+        question: photos, controls, prompts.
+        spec: all settings.
+        lines: which lines to run; the verdict rests on ``membership``.
+        case: keeps finished work, so that the same call resumes.
+        progress: long work.
+    """
+    progress = progress or NoProgress()
+    photos, controls = (embed(p.images, encoder) for p in (question.photos, question.controls))
+    probe = probe_sets(question, photos, controls, spec)
+    membership = extraction = black_box = None
+    if "membership" in lines:
+        membership = screen_membership(pair, question, spec, case=case, progress=progress)
+    if "extraction" in lines:
+        n0 = spec.extract.clusters or question.n0 or len(question.photos)
+        drawn = extract(
+            pair, encoder, question.prompts, n0, spec.extract, case=case, progress=progress
+        )
+        extraction = judge(drawn, photos, controls, spec.verdict)
+    if "attack" in lines:
+        black_box = attack(
+            pair,
+            question.photos.images.pixels,
+            question.controls.images.pixels,
+            question.prompts,
+            spec.attack,
+            spec.verdict,
+            negatives=question.negatives,
+            negatives_from=question.negatives_from,
+            weights=question.resnet,
+            case=case,
+            progress=progress,
+        )
+    verdict = (
+        unjudged()
+        if membership is None
+        else decide(
+            membership,
+            probe,
+            spec.verdict,
+            exchangeable=question.exchangeable,
+            extraction=extraction,
+            attack=black_box,
+        )
+    )
+    return Findings(probe, membership, extraction, black_box, verdict)
+
+
+def probe_sets(
+    question: Question, photos: Embeddings, controls: Embeddings, spec: ScreenSpec
+) -> BlindProbe:
+    """Can a classifier that never saw the model tell photos from controls?"""
+    features = [
+        np.concatenate([probe_features(p), e.vectors.double().numpy()], 1)
+        for p, e in ((question.photos, photos), (question.controls, controls))
+    ]
+    return blind_probe(features[0], features[1], limit=spec.verdict.probe_limit)
+
+
+def screen_membership(
+    pair: ModelPair,
+    question: Question,
+    spec: ScreenSpec,
+    *,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> MembershipEvidence:
+    """White-box membership of photos against controls, with null models if any are asked for."""
+    progress = progress or NoProgress()
+    prompt = question.prompts[0]
+    pixels = torch.cat([question.photos.images.pixels, question.controls.images.pixels])
+    latents = pair.encode(pixels)
+    n, settings = len(question.photos), spec.membership
+    losses = keep_losses(pair, latents, prompt, settings, case=case, progress=progress)
+    photos = Losses(losses.base[:n], losses.tuned[:n])
+    controls = Losses(losses.base[n:], losses.tuned[n:])
+    nulls = _null_statistics(pair, latents, losses.base, n, question, settings, case, progress)
+    return membership_evidence(photos, controls, prompt, settings, spec.verdict, nulls=nulls)
+
+
+def keep_losses(
+    pair: ModelPair,
+    latents: Tensor,
+    prompt: str,
+    spec: MembershipSpec,
+    *,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> Losses:
+    """`paired_losses` in small units that the case folder keeps."""
+    progress = progress or NoProgress()
+    chunks = latents.split(CHUNK)
+    units = [f"membership/suspect-{i:04d}" for i in range(len(chunks))]
+    done = sum(CHUNK for u in units if case is not None and case.has(u))
+    progress.start("white-box membership", len(latents), min(done, len(latents)))
+    parts = []
+    for unit, chunk in zip(units, chunks, strict=True):
+        if case is not None and case.has(unit):
+            kept = case.read_tensors(unit)
+            parts.append(Losses(kept["base"], kept["tuned"]))
+            continue
+        part = paired_losses(pair, chunk, prompt, spec)
+        if case is not None:
+            case.put_tensors(unit, {"base": part.base, "tuned": part.tuned})
+        parts.append(part)
+        progress.step(len(chunk))
+    return Losses.cat(parts)
+
+
+def _null_statistics(
+    pair: ModelPair,
+    latents: Tensor,
+    base: Tensor,
+    n: int,
+    question: Question,
+    spec: MembershipSpec,
+    case: CaseFolder | None,
+    progress: Progress,
+) -> tuple[float, ...]:
+    make = getattr(pair, "null", None)
+    if not spec.nulls or make is None:
+        return ()
+    progress.start("white-box null models", spec.nulls)
+    values = []
+    for k in range(spec.nulls):
+        unit = f"membership/null-{k:04d}"
+        if case is not None and case.has(unit):
+            tuned = case.read_tensors(unit)["tuned"]
+        else:
+            null = make(k)
+            prompt = question.prompts[0]
+            tuned = eps_losses(null, latents, prompt, spec, models=(TUNED,))[0]
+            null.close()
+            if case is not None:
+                case.put_tensors(unit, {"tuned": tuned})
+        scores = base_ratio(Losses(base, tuned))
+        values.append(set_statistic(scores[:n], scores[n:]))
+        progress.step()
+    return tuple(values)
+
+
+def with_seed(spec: ScreenSpec, seed: int) -> ScreenSpec:
+    """The same settings under another run seed."""
+    return replace(
+        spec,
+        membership=replace(spec.membership, seed=seed),
+        extract=replace(spec.extract, seed=seed),
+        attack=replace(spec.attack, seed=seed + 1),
+    )

@@ -1,0 +1,147 @@
+"""Every setting once: default, bounds and help, from which flags, forms and tables derive."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import Any
+
+from .errors import InputError
+
+
+def setting(
+    default: Any, text: str, *, low: float | None = None, high: float | None = None, **more: Any
+) -> Any:
+    """A dataclass field with bounds and help; ``choices`` may be given in `more`."""
+    return field(default=default, metadata={"help": text, "low": low, "high": high, **more})
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Base of all specs: checks bounds and choices when it is made."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _check(f, getattr(self, f.name))
+
+
+def _check(f: Field[Any], value: Any) -> None:
+    low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
+    for v in value if isinstance(value, tuple) else (value,):
+        if choices and v not in choices:
+            raise InputError(
+                "BAD_SETTING", f"{f.name} is {v!r}; choose one of {', '.join(choices)}"
+            )
+        if isinstance(v, bool) or not isinstance(v, int | float):
+            continue
+        if v != v or (low is not None and v < low) or (high is not None and v > high):
+            raise InputError("BAD_SETTING", f"{f.name} is {v}; it must lie in {low}..{high}")
+
+
+def default_of(f: Field[Any]) -> Any:
+    """The default of a setting.
+
+    Raises:
+        TypeError: the field has none, which no spec may have.
+    """
+    if f.default is MISSING:
+        raise TypeError(f"setting {f.name} has no default")
+    return f.default
+
+
+@dataclass(frozen=True)
+class SampleSpec(Spec):
+    """How images are drawn from a model."""
+
+    sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
+    steps: int = setting(20, "solver steps an image", low=1, high=1000)
+    batch: int = setting(32, "rows in one forward pass", low=1, high=4096)
+    seed: int = setting(0, "run seed; each image derives its own from it", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class MembershipSpec(Spec):
+    """White-box membership (BaseDelta) and its test."""
+
+    timesteps: tuple[int, ...] = setting(
+        (50, 150, 250, 350, 450, 550, 650, 750), "training timesteps probed", low=0, high=999
+    )
+    noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
+    nulls: int = setting(0, "norm-matched noise adapters as null models", low=0, high=999)
+    permutations: int = setting(9999, "Monte Carlo permutations", low=99, high=1_000_000)
+    batch: int = setting(64, "rows in one forward pass", low=1, high=4096)
+    seed: int = setting(0, "noise seed, fixed before any result", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class ExtractSpec(Spec):
+    """FineXtract: guided sampling, descriptors, clusters, medoids."""
+
+    images: int = setting(200, "images drawn with the chosen guidance", low=2, high=100_000)
+    guidance: str = setting("model", "arm", choices=("model", "cfg", "cond"))
+    scale: float = setting(
+        0.0, "guidance weight w'; 0 = pilot without ground truth", low=0, high=50
+    )
+    correction: float = setting(0.0, "correction term k of model guidance", low=-1, high=1)
+    pilot: tuple[float, ...] = setting(
+        (1.25, 1.5, 2.0, 3.0, 5.0), "weights that the pilot tries", low=1, high=50
+    )
+    pilot_images: int = setting(40, "images for each pilot weight", low=4, high=10_000)
+    clusters: int = setting(0, "clusters reported (N0); 0 = number of photos", low=0, high=10_000)
+    steps: int = setting(20, "solver steps an image", low=1, high=1000)
+    sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
+    batch: int = setting(32, "images in one batch", low=1, high=4096)
+    seed: int = setting(0, "run seed", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class AttackSpec(Spec):
+    """The black-box attack: ResNet-18 on generated images."""
+
+    images: int = setting(200, "images an arm", low=4, high=100_000)
+    cfgs: tuple[float, ...] = setting((3.0,), "guidance scales, equal in both arms", low=0, high=50)
+    steps: int = setting(20, "solver steps an image", low=1, high=1000)
+    sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
+    seeds: int = setting(5, "classifier seeds", low=1, high=100)
+    epochs: int = setting(8, "passes over the generated images", low=1, high=1000)
+    learning_rate: float = setting(1e-4, "Adam step size", low=1e-7, high=1.0)
+    minibatch: int = setting(32, "images in a training step", low=2, high=4096)
+    side: int = setting(0, "input side in pixels; 0 = native, at most 224", low=0, high=1024)
+    batch: int = setting(32, "images in one sampling batch", low=1, high=4096)
+    seed: int = setting(1, "run seed of the generated images", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class VerdictSpec(Spec):
+    """What a verdict needs; fixed before any result."""
+
+    alpha: float = setting(0.05, "level of verdicts B and C", low=1e-6, high=0.5)
+    alpha_strong: float = setting(0.01, "level of verdict A", low=1e-6, high=0.5)
+    probe_limit: float = setting(0.60, "blind-probe AUC above which sets differ", low=0.5, high=1)
+    power: float = setting(0.8, "power that 'enough photos' stands for", low=0.5, high=0.999)
+    min_done: float = setting(0.95, "share of planned work below which no verdict", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class ScreenSpec:
+    """All settings of a screening."""
+
+    membership: MembershipSpec = field(default_factory=MembershipSpec)
+    extract: ExtractSpec = field(default_factory=ExtractSpec)
+    attack: AttackSpec = field(default_factory=AttackSpec)
+    verdict: VerdictSpec = field(default_factory=VerdictSpec)
+
+
+_STANDARD = ScreenSpec(membership=MembershipSpec(nulls=19))
+PRESETS: dict[str, ScreenSpec] = {
+    "quick": ScreenSpec(
+        membership=MembershipSpec(noises=2),
+        extract=ExtractSpec(images=60, pilot=(1.5, 2.0, 3.0), pilot_images=16),
+        attack=AttackSpec(images=64, epochs=4),
+    ),
+    "standard": _STANDARD,
+    "deep": ScreenSpec(
+        membership=replace(_STANDARD.membership, noises=16, nulls=99),
+        extract=ExtractSpec(images=500, steps=50, pilot_images=50),
+        attack=AttackSpec(images=2500, steps=50, epochs=20),
+    ),
+}

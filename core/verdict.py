@@ -1,0 +1,260 @@
+"""Evidence -> one of the fixed verdicts, with the reasons and what limits it.
+
+The gates are asked in order and each leaves a reason. The letter rests on one statistic declared
+beforehand (white-box BaseRatio, rank permutation); the other lines are reported with Holm's
+correction and never raise the letter by themselves.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .errors import ForensicsError
+from .evidence import (
+    AttackEvidence,
+    Comparison,
+    ExtractionEvidence,
+    MembershipEvidence,
+    Verdict,
+)
+from .intervals import clopper_pearson
+from .permutation import holm
+from .probe import BlindProbe
+from .specs import VerdictSpec
+
+HEADLINES = {
+    "A": "Use of these images is supported",
+    "B": "The model departs from its nulls toward this set",
+    "C": "Source similarity only",
+    "D": "No evidence, or too little data to tell",
+    "ERROR": "The file could not be analysed",
+    "NONE": "No verdict: the test that a verdict rests on was not run",
+}
+
+CAVEATS = (
+    "Look-alikes and other data of the same source can produce B and C.",
+    "Absence of signal is not absence of use: short training, defences, or edits can hide it.",
+    "The verdict is about the set of photos, not about any single one.",
+    "A person decides; this report is evidence for that decision, not the decision.",
+)
+
+
+def decide(
+    membership: MembershipEvidence,
+    probe: BlindProbe,
+    spec: VerdictSpec,
+    *,
+    exchangeable: bool,
+    extraction: ExtractionEvidence | None = None,
+    attack: AttackEvidence | None = None,
+    done_share: float = 1.0,
+) -> Verdict:
+    """The verdict of a case.
+
+    Args:
+        membership: the primary line of evidence.
+        probe: the model-blind probe of photos against controls.
+        spec: levels, fixed before any result.
+        exchangeable: the user declared the controls a hold-out of the photos' own source.
+        extraction: secondary line, if it ran.
+        attack: secondary line, if it ran.
+        done_share: finished share of the planned work.
+    """
+    main = membership.comparison
+    letter, why, photos = _letter(membership, probe, spec, exchangeable, done_share)
+    secondary, found = _secondary(extraction, attack, spec)
+    if letter == "D" and found:
+        why += "; a secondary line did find a difference: look at it before closing the case"
+    reasons = (
+        why[0].upper() + why[1:] + ".",
+        _set_reason(main),
+        *secondary,
+        _probe_reason(probe),
+        _null_reason(membership),
+    )
+    return Verdict(
+        letter,
+        HEADLINES[letter],
+        reasons,
+        _caveats(membership, probe, exchangeable, attack),
+        _error_rates(main, spec, exchangeable),
+        photos,
+    )
+
+
+def error_verdict(error: ForensicsError) -> Verdict:
+    """The verdict of a file that could not be analysed: never "clean"."""
+    return Verdict(
+        "ERROR",
+        f"{HEADLINES['ERROR']} ({error.code})",
+        (str(error),),
+        ("An error is not a clean bill: nothing was learned about this file.",),
+        (),
+    )
+
+
+def unjudged() -> Verdict:
+    """When only secondary lines ran: figures without a verdict."""
+    return Verdict(
+        "NONE",
+        HEADLINES["NONE"],
+        ("White-box membership was not run; screen runs it.",),
+        ("A single line of evidence is not a verdict.", *CAVEATS),
+        (),
+    )
+
+
+def _letter(
+    membership: MembershipEvidence,
+    probe: BlindProbe,
+    spec: VerdictSpec,
+    exchangeable: bool,
+    done_share: float,
+) -> tuple[str, str, int]:
+    main = membership.comparison
+    n, m = len(main.photo_scores), len(main.control_scores)
+    p, floor = main.permutation.p, main.permutation.floor
+    if done_share < spec.min_done:
+        return "D", f"only {done_share:.0%} of the planned work was done", 0
+    if floor > spec.alpha_strong:
+        enough = smallest_set(m, spec.alpha_strong)
+        return (
+            "D",
+            f"{n} photos and {m} controls cannot reach p = {spec.alpha_strong:g}; "
+            f"{enough} photos would be needed with these controls",
+            enough,
+        )
+    if membership.too_weak:
+        return "D", "the adapter changes the loss less than the measurement's own noise", 0
+    if p > spec.alpha:
+        return (
+            "D",
+            f"the declared test found no difference (p = {p:.3g})"
+            + (
+                f"; an AUC of {main.auc.auc:.2f} would need {main.photos_needed} photos"
+                if main.photos_needed > n
+                else ""
+            ),
+            main.photos_needed if main.photos_needed > n else 0,
+        )
+    if probe.fails:
+        return "C", "the sets differ even for a probe that never saw the model", 0
+    steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
+    if exchangeable and steady and p <= spec.alpha_strong:
+        return "A", f"the model knows the photos better than exchangeable controls (p = {p:.2g})", 0
+    null = membership.null_rank
+    if null is not None and steady and null.p <= spec.alpha:
+        return (
+            "B",
+            f"the suspect ranks above its {len(null.nulls)} null models (p = {null.p:.2g})",
+            0,
+        )
+    if not exchangeable:
+        return "C", "the controls were not declared exchangeable with the photos", 0
+    return (
+        "D",
+        f"p = {p:.3g} is suggestive but below the bar of verdicts A and B",
+        main.photos_needed,
+    )
+
+
+def smallest_set(controls: int, alpha: float) -> int:
+    """Photos from which on an exact rank test can reach `alpha` with so many controls.
+
+    Example:
+        >>> smallest_set(10, 0.01)
+        3
+    """
+    n = 1
+    while 1 / math.comb(n + controls, n) > alpha and n < 1000:
+        n += 1
+    return n
+
+
+def _set_reason(c: Comparison) -> str:
+    return (
+        f"White-box: AUC {c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), effect "
+        f"{c.effect:+.2f} sd ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation p = "
+        f"{c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g})."
+    )
+
+
+def _secondary(
+    extraction: ExtractionEvidence | None, attack: AttackEvidence | None, spec: VerdictSpec
+) -> tuple[list[str], bool]:
+    """A sentence a secondary line, and whether any found a difference after Holm's correction."""
+    lines = [(n, e.comparison) for n, e in (("extraction", extraction), ("attack", attack)) if e]
+    if not lines:
+        return [], False
+    adjusted = holm([c.permutation.p for _, c in lines], spec.alpha_strong)
+    sentences = [
+        f"Secondary line {'found a difference' if hit else 'found none'}: {name}, AUC "
+        f"{c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), Holm-adjusted p = {p:.2g}."
+        for (name, c), p, hit in zip(lines, adjusted.p, adjusted.rejected, strict=True)
+    ]
+    return sentences, bool(adjusted.rejected.any())
+
+
+def _probe_reason(probe: BlindProbe) -> str:
+    state = "differ" if probe.fails else "cannot be told apart"
+    doubt = ", undecided" if probe.inconclusive else ""
+    return (
+        f"Blind probe: photos and controls {state} without the model (out-of-fold AUC "
+        f"{probe.auc:.2f}, p = {probe.p:.2g}{doubt})."
+    )
+
+
+def _null_reason(membership: MembershipEvidence) -> str:
+    null = membership.null_rank
+    if null is None:
+        return "No null models were run; verdict B was out of reach."
+    return f"Null models: rank p = {null.p:.2g} among {len(null.nulls)} (floor {null.floor:.2g})."
+
+
+def _caveats(
+    membership: MembershipEvidence,
+    probe: BlindProbe,
+    exchangeable: bool,
+    attack: AttackEvidence | None,
+) -> tuple[str, ...]:
+    extra = []
+    if exchangeable:
+        extra.append("That the controls are exchangeable with the photos is the user's statement.")
+    else:
+        extra.append("Without exchangeable controls a different source cannot be told from use.")
+    if probe.inconclusive:
+        extra.append("The blind probe is undecided: with so few photos it cannot rule out a shift.")
+    if abs(membership.base_only_auc - 0.5) > 0.15:
+        extra.append(
+            f"The base model alone separates the sets (AUC {membership.base_only_auc:.2f}): "
+            "part of any difference may be the sets' own."
+        )
+    if attack is not None:
+        extra.append("The black-box attack tells sources apart, not photos (published: AUC 0.53).")
+    return (*extra, *CAVEATS)
+
+
+def _error_rates(c: Comparison, spec: VerdictSpec, exchangeable: bool) -> tuple[str, ...]:
+    m = len(c.control_scores)
+    bound = clopper_pearson(0, m, side="upper").high
+    rates = [
+        f"A single photo's p-value cannot fall below 1/{m + 1}; no alarm among {m} controls bounds "
+        f"its false-alarm rate at {bound:.1%} (95%).",
+    ]
+    if exchangeable:
+        rates.insert(
+            0,
+            f"If the photos were not used and the controls are exchangeable, verdict A comes up "
+            f"by chance in at most {spec.alpha_strong:.0%} of cases, A or B in {spec.alpha:.0%}.",
+        )
+    else:
+        rates.insert(0, "Without exchangeable controls no false-accusation rate can be stated.")
+    for target, r in zip((0.01, 0.05), c.tpr, strict=True):
+        if r.estimable:
+            rates.append(
+                f"Share of photos above the {target:.0%} control threshold: {r.tpr:.0%} "
+                f"({r.tpr_low:.0%} to {r.tpr_high:.0%}); expected {r.fpr_expected:.1%} without use."
+            )
+        else:
+            rates.append(f"At {target:.0%} false alarms: not estimable under {r.needed_controls}.")
+    return tuple(rates)

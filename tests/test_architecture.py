@@ -1,0 +1,106 @@
+"""Who may import whom, how large files may grow, what may never be called."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "core"
+FILES = sorted(p for p in CORE.rglob("*.py") if "assets" not in p.parts)
+
+# From the ground up: a module imports only from its own layer or from layers before it.
+LAYERS = [
+    {"errors"},
+    {"types", "specs"},
+    {"protocols"},
+    {"lora", "images", "storage", "roc", "metrics", "intervals", "permutation", "guidance"},
+    {"clustering", "probe", "evidence", "encoders", "sampling", "nulls"},
+    {"backends", "embeddings", "signals", "attack", "membership"},
+    {"generation", "verdict"},
+    {"extraction", "blackbox"},
+    {"screening", "report", "intake"},
+    {"casework", "samplework"},
+    {"demo"},
+    {"cli"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+# The embedded descriptor is trained by the demo's recipe, and lives with the encoders.
+HOSTS = ("comfy", "comfy_api", "comfy_extras", "folder_paths", "server", "nodes", "execution")
+NETWORK = ("requests", "urllib.request", "http.client", "socket", "aiohttp", "httpx")
+
+
+def unit_of(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(level, dotted name) of every import, also inside functions."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [a.name for a in node.names] if not node.module else [node.module]
+            found += [(node.level, name) for name in names]
+    return found
+
+
+def core_imports(path: Path) -> set[str]:
+    depth = len(path.relative_to(CORE).parts)
+    return {n.split(".")[0] for level, n in imports(path) if level == depth} - {"__version__"}
+
+
+def test_every_unit_has_a_layer():
+    assert {unit_of(p) for p in FILES} - {"__init__"} == set(RANK)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_downward(path):
+    if unit_of(path) == "__init__":
+        pytest.skip("the package itself imports nothing")
+    upward = {n for n in core_imports(path) if RANK[n] > RANK[unit_of(path)]}
+    assert not upward, f"{path.name} imports {upward} from a layer above its own"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_core_knows_no_host_and_no_network(path):
+    depth = len(path.relative_to(CORE).parts)
+    for level, name in imports(path):
+        assert level <= depth, f"{path.name} climbs above core"
+        top = name.split(".")[0]
+        assert level or (top not in HOSTS and name not in NETWORK), f"{path.name} imports {name}"
+        assert level or top != "lora_forensics", f"{path.name} imports the pack absolutely"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_small(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_unsafe_is_called(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = called(node)
+        assert name not in {"torch.load", "torch.jit.load", "torch.save", "eval", "exec"}, name
+        assert not name.startswith(("pickle.", "subprocess.", "os.system")), name
+        keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        assert keywords.get("weights_only") != "False"
+        assert "trust_remote_code" not in keywords
+        if name.endswith("Image.open"):
+            assert "formats" in keywords, f"{path.name}: Image.open without formats"
+        if name.endswith("from_pretrained"):
+            assert keywords.get("local_files_only") == "True", f"{path.name}: {name} may go online"
+
+
+def test_the_checks_can_fail(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("import socket\nfrom ..cli import main\n")
+    assert (0, "socket") in imports(bad)
+    assert (2, "cli") in imports(bad)

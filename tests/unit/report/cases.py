@@ -1,0 +1,336 @@
+"""Synthetic cases with realistic numbers, one for each verdict."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from lora_forensics.core.report.twin import plain
+
+LETTERS = ("A", "B", "C", "D", "ERROR")
+SHIFT = {"A": 1.9, "B": 1.2, "C": 0.8, "D": 0.1, "ERROR": 0.0}
+HEADLINES = {
+    "A": "use of these images supported",
+    "B": "the model departs from its nulls toward this set",
+    "C": "source similarity only",
+    "D": "no evidence, or underpowered",
+    "ERROR": "ERROR/NOT_APPLIED: the adapter changed nothing in this base",
+}
+REASONS = {
+    "A": (
+        "passed: the adapter was applied: 192 of 192 modules, output changed",
+        "passed: photos and controls look alike without the model (blind-probe AUC 0.51, p = 0.44)",
+        "passed: controls are declared exchangeable with the photos",
+        "passed: hold-out test p = 0.0001, at or below .01",
+        "passed: effect 1.87 above 0 (1.42 to 2.33), same sign in 4 of 4 noise seeds",
+        "not run: randomised decoys (none were registered before training)",
+    ),
+    "B": (
+        "passed: the adapter was applied: 192 of 192 modules, output changed",
+        "passed: photos and controls look alike without the model (blind-probe AUC 0.55, p = 0.21)",
+        "failed: controls are not declared exchangeable, so A is out of reach",
+        "passed: rank among 19 null models p = 0.05",
+    ),
+    "C": (
+        "passed: the adapter was applied: 192 of 192 modules, output changed",
+        "failed: the blind probe tells the sets apart without the model (AUC 0.78)",
+    ),
+    "D": (
+        "passed: the adapter was applied: 192 of 192 modules, output changed",
+        "passed: photos and controls look alike without the model (blind-probe AUC 0.52, p = 0.38)",
+        "passed: controls are declared exchangeable with the photos",
+        "failed: hold-out test p = 0.31, above .05",
+        "failed: effect 0.10 has an interval across 0 (-0.22 to 0.43)",
+    ),
+    "ERROR": ("failed: 0 of 192 modules of the adapter fit this base model",),
+}
+
+
+def make_case(letter: str, root: Path) -> dict[str, Any]:
+    """The case as the plain dict of its JSON twin, with pictures written below `root`."""
+    rng = np.random.default_rng(7)
+    photos = [_item(i + 1, "photo", root) for i in range(20)]
+    controls = [_item(i + 1, "control", root) for i in range(120)]
+    shift = SHIFT[letter]
+    failed = letter == "ERROR"
+    case = {
+        "case_id": f"2026-11-21-demo-{letter}",
+        "created": "2026-11-21T18:04:11Z",
+        "command": "lora-forensics screen suspect.safetensors --photos mine/ --controls others/",
+        "tool": {"lora-forensics": "0.1.0", "torch": "2.13.0", "python": "3.11.9", "commit": ""},
+        "models": {
+            "base": {"name": "stable-diffusion-v1-5", "sha256": _hash("base")},
+            "adapter": {"name": "suspect_lora_v3.safetensors", "sha256": _hash("lora")},
+        },
+        "settings": {
+            "membership": {"timesteps": [50, 150, 250, 350, 450, 550, 650, 750], "seed": 0},
+            "extract": {"images": 200, "guidance": "model", "seed": 0},
+            "attack": {"images": 200, "seeds": 5, "seed": 1},
+        },
+        "prompts": ["photo of sks person", "portrait of sks person, studio light"],
+        "prompts_from": "file metadata (claimed)",
+        "exchangeable": letter in "AD",
+        "photos": photos,
+        "controls": controls,
+        "duplicates_dropped": ["controls/IMG_2210.jpg is the same picture as photos/IMG_0004.jpg"],
+        "inspection": _inspection(rng),
+        "probe": None if failed else _probe(letter),
+        "membership": None if failed else _membership(rng, shift, nulls=letter != "D"),
+        "extraction": None if failed else _extraction(rng, shift, photos, root),
+        "attack": None if failed else _attack(rng, shift),
+        "verdict": {
+            "letter": letter,
+            "headline": HEADLINES[letter],
+            "reasons": REASONS[letter],
+            "caveats": () if failed else _CAVEATS,
+            "error_rates": () if failed else _RATES,
+            "photos_needed": 310 if letter == "D" else 0,
+        },
+        "planned_forwards": 41_920,
+        "done_forwards": 0 if failed else 41_920,
+        "seconds": 3.2 if failed else 1268.4,
+        "schema_version": 1,
+    }
+    return plain(case)
+
+
+_CAVEATS = (
+    "Look-alike photos and photos of the same source can raise these scores.",
+    "No single photo can be named: the finding is about the set.",
+    "The base model is the one claimed in the file's metadata.",
+)
+_RATES = (
+    "At most 1 in 100 sets of unused photos would reach A, if controls are exchangeable.",
+    "1% control threshold: not more than 4.5% false alarms on fresh controls (95%).",
+    "With 20 photos, an AUC below 0.66 is missed more than 1 time in 5.",
+)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _face(seed: int, side: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    colours = [tuple(int(v) for v in rng.integers(40, 220, 3)) for _ in range(4)]
+    image = Image.new("RGB", (side, side), colours[0])
+    draw, s = ImageDraw.Draw(image), side / 64
+    draw.ellipse((14 * s, 10 * s, 50 * s, 58 * s), fill=colours[1])
+    draw.rectangle((16 * s, 6 * s, 48 * s, 18 * s), fill=colours[2])
+    for x in (24, 36):
+        draw.ellipse((x * s, 28 * s, (x + 5) * s, 33 * s), fill=colours[3])
+    draw.arc((24 * s, 36 * s, 40 * s, 50 * s), 20, 160, fill=colours[3], width=max(1, int(2 * s)))
+    return image
+
+
+def _item(number: int, kind: str, root: Path) -> dict[str, Any]:
+    picture = ""
+    if kind == "photo" and number <= 8:
+        picture = f"photos/{number:03d}.png"
+        (root / "photos").mkdir(parents=True, exist_ok=True)
+        _face(number, 64).save(root / picture)
+    return {
+        "number": number,
+        "name": f"{kind}_{number:04d}.jpg",
+        "sha256": _hash(f"{kind}{number}"),
+        "pixels_sha256": _hash(f"pixels {kind}{number}"),
+        "width": 512,
+        "height": 512,
+        "format": "JPEG",
+        "picture": picture,
+    }
+
+
+def _comparison(rng: np.random.Generator, shift: float, scale: float, at: float) -> dict[str, Any]:
+    x = rng.normal(shift, 1.0, 20) * scale + at
+    y = rng.normal(0.0, 1.0, 120) * scale + at
+    p = (1 + (y[None] >= x[:, None]).sum(1)) / 121
+    effect = (x.mean() - y.mean()) / y.std()
+    line = np.argsort(p)
+    below = [k for k in range(20) if p[line[k]] <= 0.1 * (k + 1) / 20]
+    return {
+        "photo_scores": tuple(x.tolist()),
+        "control_scores": tuple(y.tolist()),
+        "photo_p": tuple(p.tolist()),
+        "shortlist": tuple(int(i) for i in line[: max(below) + 1]) if below else (),
+        "auc": _auc(x, y),
+        "permutation": {
+            "statistic": float(x.mean() - y.mean()),
+            "p": 0.0001 if shift > 1 else 0.31,
+            "exact": False,
+            "n_permutations": 9999,
+            "floor": 0.0001,
+        },
+        "effect": float(effect),
+        "effect_low": float(effect - 0.46),
+        "effect_high": float(effect + 0.46),
+        "tpr": tuple(_tpr(x, y, rate) for rate in (0.05, 0.01, 0.001)),
+        "photos_needed": 0,
+    }
+
+
+def _auc(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    auc, se = float((x[:, None] > y).mean()), 0.045
+    low, high = max(0.0, auc - 2 * se), min(0.999, auc + 2 * se)
+    return {
+        "auc": auc,
+        "se": se,
+        "low": low,
+        "high": high,
+        "n_members": len(x),
+        "n_nonmembers": len(y),
+        "level": 0.95,
+        "method": "DeLong, logit scale",
+    }
+
+
+def _tpr(x: np.ndarray, y: np.ndarray, rate: float) -> dict[str, Any]:
+    threshold = np.sort(y)[::-1][int(rate * len(y) + 1e-9)]
+    tpr, fpr = float((x > threshold).mean()), float((y > threshold).mean())
+    return {
+        "threshold": float(threshold),
+        "tpr": tpr,
+        "tpr_low": max(0.0, tpr - 0.19),
+        "tpr_high": min(1.0, tpr + 0.19),
+        "fpr": fpr,
+        "fpr_high": fpr + 0.045,
+        "fpr_expected": (fpr * 120 + 1) / 121,
+        "estimable": rate * len(y) >= 1,
+        "needed_controls": round(1 / rate),
+    }
+
+
+def _inspection(rng: np.random.Generator) -> dict[str, Any]:
+    names = [f"unet.down.{i}.attn.to_{k}" for i in range(12) for k in "qkv"]
+    fall = np.exp(-np.arange(16) / rng.uniform(2, 7, (len(names), 1)))
+    return {
+        "findings": [
+            {
+                "severity": "likely",
+                "message": "trained with kohya sd-scripts",
+                "evidence": "key names",
+            },
+            {"severity": "note", "message": "trigger word 'sks' stands in 20 of 20 captions"},
+        ],
+        "metadata": {"ss_base_model_version": "sd_v1", "ss_num_train_images": "20"},
+        "hashes": {"file sha256": _hash("lora"), "tensors sha256": _hash("tensors")},
+        "coverage": {"unet": "192 of 192 modules", "text_encoder": "0 of 72 modules"},
+        "exposure": {"steps": 2000, "images": 20, "passes_per_image": 100.0},
+        "spectra": {n: c.tolist() for n, c in zip(names, fall, strict=True)},
+        "recovered_prompts": [{"text": "photo of sks person", "count": 20, "source": "metadata"}],
+        "size": {"bytes": 9_876_543, "rank": [16, 16]},
+    }
+
+
+def _probe(letter: str) -> dict[str, Any]:
+    fails = letter == "C"
+    return {
+        "auc": 0.78 if fails else 0.51,
+        "low": 0.66 if fails else 0.38,
+        "high": 0.87 if fails else 0.64,
+        "p": 0.001 if fails else 0.44,
+        "n": 20,
+        "m": 120,
+        "fails": fails,
+        "reason": "AUC above 0.60" if fails else "",
+    }
+
+
+def _membership(rng: np.random.Generator, shift: float, *, nulls: bool) -> dict[str, Any]:
+    t = np.array((50, 150, 250, 350, 450, 550, 650, 750))
+    base = 0.32 * np.exp(-t / 260) + 0.012
+    gain = 0.05 * np.exp(-(((t - 350) / 250) ** 2))
+    comparison = _comparison(rng, shift, 0.021, 0.034)
+    return {
+        "signal": "base_delta",
+        "prompt": "photo of sks person",
+        "timesteps": tuple(t.tolist()),
+        "draws": 4,
+        "comparison": comparison,
+        "seed_effects": tuple((comparison["effect"] + rng.normal(0, 0.2, 4)).tolist()),
+        "photo_curve": {
+            "base": tuple(base.tolist()),
+            "tuned": tuple((base * (1 - gain * (1 + shift))).tolist()),
+        },
+        "control_curve": {
+            "base": tuple((base * 1.04).tolist()),
+            "tuned": tuple((base * 1.04 * (1 - gain)).tolist()),
+        },
+        "base_only_auc": 0.52,
+        "tuned_only_auc": 0.61,
+        "noise_floor": 0.0041,
+        "control_shift": 0.0339,
+        "too_weak": False,
+        "null_rank": {
+            "value": 0.038,
+            "nulls": tuple(rng.normal(0, 0.006, 19).tolist()),
+            "p": 0.05,
+            "floor": 0.05,
+        }
+        if nulls
+        else None,
+        "forwards": 17_920,
+    }
+
+
+def _extraction(
+    rng: np.random.Generator, shift: float, photos: list[dict[str, Any]], root: Path
+) -> dict[str, Any]:
+    (root / "images").mkdir(parents=True, exist_ok=True)
+    extracted = []
+    for i in range(8):
+        file = f"images/{i:03d}.png"
+        _face(i + 1, 64).rotate(3).save(root / file)
+        extracted.append(
+            {
+                "file": file,
+                "sha256": _hash(file),
+                "seed": 18_000_123 + i,
+                "prompt": "photo of sks person",
+                "guidance": "model 2.0",
+                "size": 14 - i if i < 6 else 1,
+                "intra": 0.81 - 0.03 * i if i < 6 else 1.0,
+                "nearest_photo": i if i < 7 else 12,
+                "similarity": 0.86 - 0.05 * i,
+                "control_similarity": 0.41 - 0.01 * i,
+            }
+        )
+    return {
+        "guidance": "model 2.0",
+        "pilot": tuple({"scale": s, "score": 0.3 + 0.1 * s} for s in (1.25, 1.5, 2.0)),
+        "images": 200,
+        "tau": 0.6,
+        "encoder": "sscd",
+        "encoder_note": "SSCD finds copies of pictures; it does not recognise people.",
+        "copy_threshold": 0.7,
+        "lenient_threshold": 0.6,
+        "extracted": tuple(extracted),
+        "average_similarity": 0.52,
+        "control_similarity": 0.37,
+        "success_strict": 0.2,
+        "success_lenient": 0.35,
+        "control_success_strict": 0.0,
+        "best_of_all": 0.58,
+        "control_best_of_all": 0.4,
+        "comparison": _comparison(rng, shift * 1.2, 0.07, 0.4),
+        "forwards": 16_000,
+    }
+
+
+def _attack(rng: np.random.Generator, shift: float) -> dict[str, Any]:
+    return {
+        "negatives": "base",
+        "pretrained": False,
+        "images": 200,
+        "cfgs": (3.0,),
+        "comparison": _comparison(rng, shift * 0.4, 1.4, -0.6),
+        "seed_aucs": (0.61, 0.58, 0.66, 0.63, 0.60),
+        "seed_low": 0.578,
+        "seed_high": 0.654,
+        "heldout_accuracy": 0.972,
+        "flagged_photos": 0.45,
+        "flagged_controls": 0.31,
+        "forwards": 8_000,
+    }
