@@ -18,10 +18,11 @@ from torch import Tensor
 from .errors import InputError, NotEnoughDataError
 from .types import ImageBatch, Source
 
-FORMATS = ("PNG", "JPEG", "WEBP", "MPO")
+FORMATS = ("PNG", "JPEG", "WEBP")  # phones' MPO comes through the JPEG plugin
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".jfif"}
 MAX_PIXELS, MAX_BYTES, MIN_SIDE, MAX_ASPECT = 40_000_000, 64 * 2**20, 16, 8.0
 NEAR_DUPLICATE_RMS = 3.0 / 255
+_IJG_LUMINANCE_MEAN = 57.625  # of the standard table, which is quality 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,8 @@ def _jpeg_quality(image: Image.Image) -> float:
     tables = getattr(image, "quantization", None)
     if not tables:
         return 100.0
-    mean = float(np.mean(next(iter(tables.values()))))
-    return 100.0 - mean / 2 if mean < 57.6 else max(1.0, 5000 / (100 * mean / 57.6))
+    percent = 100 * float(np.mean(next(iter(tables.values())))) / _IJG_LUMINANCE_MEAN
+    return 100 - percent / 2 if percent <= 100 else 5000 / percent
 
 
 def fit_square(image: Image.Image, side: int) -> Image.Image:

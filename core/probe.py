@@ -177,7 +177,7 @@ def _out_of_fold(
 ) -> Array:
     """Sum the held-out scores of both classifiers for every labelling [photos, labellings]."""
     scores = np.zeros(labels.shape)
-    with threadpool_limits(limits=1, user_api="blas"):  # small matrices: threads only wait, 50x
+    with threadpool_limits(limits=1, user_api="blas"):  # small matrices: threads only wait
         for held in _folds(cells, rng):
             train, test = _standardise(features[~held], features[held])
             axes, variances = _components(train, n_components)

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .blackbox import attack
 from .blackbox import planned_forwards as attack_forwards
 from .embeddings import embed
+from .errors import NotEnoughDataError
 from .evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Verdict
 from .extraction import extract, judge
 from .extraction import planned_forwards as extraction_forwards
@@ -31,6 +31,7 @@ from .types import TUNED, Embeddings
 from .verdict import decide, unjudged
 
 LINES = ("membership", "extraction", "attack")
+PROBE_ALPHA = 0.10
 CHUNK = 8  # images in one resumable unit of white-box work
 
 
@@ -63,7 +64,7 @@ class Question:
 class Findings:
     """What the lines found; None where a line did not run."""
 
-    probe: BlindProbe
+    probe: BlindProbe | None
     membership: MembershipEvidence | None
     extraction: ExtractionEvidence | None
     attack: AttackEvidence | None
@@ -148,13 +149,27 @@ def screen(
 
 def probe_sets(
     question: Question, photos: Embeddings, controls: Embeddings, spec: ScreenSpec
-) -> BlindProbe:
-    """Can a classifier that never saw the model tell photos from controls?"""
-    features = [
-        np.concatenate([probe_features(p), e.vectors.double().numpy()], 1)
-        for p, e in ((question.photos, photos), (question.controls, controls))
-    ]
-    return blind_probe(features[0], features[1], limit=spec.verdict.probe_limit)
+) -> BlindProbe | None:
+    """Can a classifier that never saw the model tell photos from controls?
+
+    Two probes, one on facts of files and colours, one on descriptors: a tell-tale column drowns
+    among a hundred others. The stronger is returned with its p doubled (Bonferroni).
+
+    Returns:
+        None when there are too few photos for any probe.
+    """
+    sets = (question.photos, question.controls)
+    facts = [probe_features(p) for p in sets]
+    vectors = [e.vectors.double().numpy() for e in (photos, controls)]
+    limit = spec.verdict.probe_limit
+    try:
+        probes = [blind_probe(*pair, limit=limit) for pair in (facts, vectors)]
+    except NotEnoughDataError:
+        return None
+    worst = min(probes, key=lambda probe: (probe.p, -probe.auc))
+    p = min(1.0, 2 * worst.p)
+    fails = worst.auc > limit and p <= PROBE_ALPHA
+    return replace(worst, p=p, fails=fails, inconclusive=worst.auc > limit and not fails)
 
 
 def screen_membership(

@@ -22,6 +22,7 @@ from .permutation import holm
 from .probe import BlindProbe
 from .specs import VerdictSpec
 
+MIN_PROBED = 4
 HEADLINES = {
     "A": "Use of these images is supported",
     "B": "The model departs from its nulls toward this set",
@@ -41,7 +42,7 @@ CAVEATS = (
 
 def decide(
     membership: MembershipEvidence,
-    probe: BlindProbe,
+    probe: BlindProbe | None,
     spec: VerdictSpec,
     *,
     exchangeable: bool,
@@ -53,7 +54,7 @@ def decide(
 
     Args:
         membership: the primary line of evidence.
-        probe: the model-blind probe of photos against controls.
+        probe: the model-blind probe of photos against controls; None: too few for one.
         spec: levels, fixed before any result.
         exchangeable: the user declared the controls a hold-out of the photos' own source.
         extraction: secondary line, if it ran.
@@ -106,7 +107,7 @@ def unjudged() -> Verdict:
 
 def _letter(
     membership: MembershipEvidence,
-    probe: BlindProbe,
+    probe: BlindProbe | None,
     spec: VerdictSpec,
     exchangeable: bool,
     done_share: float,
@@ -137,6 +138,9 @@ def _letter(
             ),
             main.photos_needed if main.photos_needed > n else 0,
         )
+    if probe is None:
+        why = f"the blind probe needs {MIN_PROBED} photos; without it no difference can be trusted"
+        return "D", why, MIN_PROBED
     if probe.fails:
         return "C", "the sets differ even for a probe that never saw the model", 0
     steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
@@ -195,7 +199,9 @@ def _secondary(
     return sentences, bool(adjusted.rejected.any())
 
 
-def _probe_reason(probe: BlindProbe) -> str:
+def _probe_reason(probe: BlindProbe | None) -> str:
+    if probe is None:
+        return f"Blind probe: not possible with fewer than {MIN_PROBED} photos and controls."
     state = "differ" if probe.fails else "cannot be told apart"
     doubt = ", undecided" if probe.inconclusive else ""
     return (
@@ -213,7 +219,7 @@ def _null_reason(membership: MembershipEvidence) -> str:
 
 def _caveats(
     membership: MembershipEvidence,
-    probe: BlindProbe,
+    probe: BlindProbe | None,
     exchangeable: bool,
     attack: AttackEvidence | None,
 ) -> tuple[str, ...]:
@@ -222,7 +228,7 @@ def _caveats(
         extra.append("That the controls are exchangeable with the photos is the user's statement.")
     else:
         extra.append("Without exchangeable controls a different source cannot be told from use.")
-    if probe.inconclusive:
+    if probe is not None and probe.inconclusive:
         extra.append("The blind probe is undecided: with so few photos it cannot rule out a shift.")
     if abs(membership.base_only_auc - 0.5) > 0.15:
         extra.append(

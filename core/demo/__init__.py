@@ -1,0 +1,1 @@
+"""The embedded demo: drawn faces, a tiny latent diffusion model, suspects of known truth."""

@@ -21,6 +21,7 @@ from .optimisation import AveragedWeights, adamw, autocast, cosine_rate, set_rat
 log = logging.getLogger(__name__)
 
 HELD_OUT_EVERY = 150
+QUIET_LOG_VARIANCE = -6.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class CodecRecipe:
 
     Attributes:
         steps: optimiser steps. batch: pictures a step. rate: peak learning rate. seed: of everything.
+        crop_share: share of the steps that train on crops of half the edge, twice as many at half the cost.
         kl_weight: weight of the KL term, per latent number.
         seconds: stop early after this wall time (0 means never); a hurried build is recorded as such.
     """
@@ -36,15 +38,16 @@ class CodecRecipe:
     steps: int = 5000
     batch: int = 8
     rate: float = 2e-3
+    crop_share: float = 0.5
     kl_weight: float = 2e-4
     seed: int = 101
     seconds: float = 0
 
 
-def build_codec(channels: tuple[int, ...] = (24, 48, 64, 96)) -> AutoencoderKL:
+def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
     """An untrained codec: four levels, so 64 pixels become 8, with 8 latent channels."""
     levels = len(channels)
-    return AutoencoderKL(
+    codec = AutoencoderKL(
         in_channels=3,
         out_channels=3,
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -54,7 +57,12 @@ def build_codec(channels: tuple[int, ...] = (24, 48, 64, 96)) -> AutoencoderKL:
         latent_channels=8,
         norm_num_groups=8,
         sample_size=64,
+        mid_block_add_attention=False,
     )
+    with torch.no_grad():
+        # A posterior of unit width at the start would drown the small first latents in noise.
+        codec.quant_conv.bias[codec.config["latent_channels"] :] = QUIET_LOG_VARIANCE
+    return codec
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
@@ -74,8 +82,9 @@ def _edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
-    """L1 + squared error + the same for edges, so that thin lines such as glasses count."""
+    """L1 and squared error, also of edges (thin lines such as glasses) and of coarse colour."""
     loss = F.l1_loss(made, real) + 2 * F.mse_loss(made, real)
+    loss = loss + 2 * F.mse_loss(F.avg_pool2d(made, 8), F.avg_pool2d(real, 8))
     return loss + 0.5 * sum(
         F.l1_loss(a, b) for a, b in zip(_edges(made), _edges(real), strict=True)
     )
@@ -130,7 +139,9 @@ def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) ->
         if done >= 1:
             break
         set_rate(optimiser, recipe.rate * cosine_rate(step, done))
-        loss = _step(codec, training[torch.randint(len(training), (recipe.batch,)).numpy()], recipe)
+        cropped = done < recipe.crop_share
+        rows = torch.randint(len(training), (recipe.batch * (2 if cropped else 1),)).numpy()
+        loss = _loss(codec, _views(training[rows], cropped), recipe.kl_weight)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -150,15 +161,23 @@ def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) ->
     return {"steps": step, "seconds": seconds, "final_loss": loss.item(), "psnr_db": value}
 
 
-def _step(codec: AutoencoderKL, pixels: NDArray[np.uint8], recipe: CodecRecipe) -> Tensor:
+def _views(pixels: NDArray[np.uint8], cropped: bool) -> Tensor:
+    """Pictures, mirrored by chance, whole or one common crop of half the edge."""
     pictures = to_float(pixels)
-    mirrored = torch.rand(len(pictures), 1, 1, 1) < 0.5
-    pictures = torch.where(mirrored, pictures.flip(3), pictures)
+    pictures = torch.where(torch.rand(len(pictures), 1, 1, 1) < 0.5, pictures.flip(3), pictures)
+    if not cropped:
+        return pictures
+    half = pictures.shape[-1] // 2
+    top, left = torch.randint(half + 1, (2,)).tolist()
+    return pictures[..., top : top + half, left : left + half].contiguous()
+
+
+def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
     with autocast():
         posterior = codec.encode(pictures).latent_dist
         made = codec.decode(posterior.sample()).sample
     divergence = posterior.kl().float().mean() / posterior.mean[0].numel()
-    return reconstruction_loss(made.float(), pictures) + recipe.kl_weight * divergence
+    return reconstruction_loss(made.float(), pictures) + kl_weight * divergence
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..errors import LoraFormatError
 from .configs import AdapterConfig, check_alpha
 from .operators import Full, Hadamard, Kronecker, LowRank, Magnitude, Operator, delta_shape, tucker
+from .safeguard import clean_text
 
 Parts = Mapping[str, Tensor]
 
@@ -179,7 +180,7 @@ def _require(module: str, parts: Parts, *slots: str) -> None:
 
 
 def _fail(code: str, module: str, reason: str) -> Never:
-    raise LoraFormatError(code, f"{module}: {reason}.")
+    raise LoraFormatError(code, f"{clean_text(module, 200)}: {reason}.")
 
 
 _BUILDERS = {"lora": _low_rank, "full": _full, "loha": _hadamard, "lokr": _kronecker}

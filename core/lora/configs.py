@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import LoraFormatError
 from .header import strict_json
+from .safeguard import clean_text
 
 MAX_CONFIG_BYTES = 1_000_000
 CONFIG_NAME = "adapter_config.json"
@@ -64,7 +65,8 @@ class AdapterConfig:
         stated = _by_pattern(self.rank_pattern, module, rank if self.rank is None else self.rank)
         if stated != rank:
             raise LoraFormatError(
-                "RANK_MISMATCH", f"{module}: settings say rank {stated}, the tensors have {rank}."
+                "RANK_MISMATCH",
+                f"{clean_text(module, 200)}: settings say rank {stated}, the tensors have {rank}.",
             )
         alpha = check_alpha(module, self.alpha_of(module, rank))
         return alpha / (math.sqrt(rank) if self.rslora else rank)
@@ -78,7 +80,9 @@ def check_alpha(module: str, alpha: float) -> float:
     """
     if not math.isfinite(alpha) or abs(alpha) > MAX_ALPHA:
         raise LoraFormatError(
-            "BAD_ALPHA", f"{module}: alpha is {alpha}, expected a finite number up to {MAX_ALPHA}."
+            "BAD_ALPHA",
+            f"{clean_text(module, 200)}: alpha is {alpha}, expected a finite number up to "
+            f"{MAX_ALPHA}.",
         )
     return alpha
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 SHOWN_CHARS = 2_000
 MAX_MATCHES = 50
+MAX_SEARCHED_CHARS = 4 * 1024 * 1024
+TOO_LONG = "more text than is searched"
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ADULT = 18
@@ -53,7 +55,7 @@ _LEET_WORDS = re.compile(
     r"underage|schoolgirls?|schoolboys?|jailbait|pedo)"
 )
 _LEET_TOKEN = re.compile(
-    r"(?<![\w@$])(?=[\w@$!]*[a-z])(?=[\w@$!]*[013457@$!])[a-z0-9@$!]{3,20}(?!\w)"
+    r"(?<![\w@$!])(?=[\w@$!]*[a-z])(?=[\w@$!]*[013457@$!])[a-z0-9@$!]{3,20}(?!\w)"
 )
 _LEET = [str.maketrans("034@57$!1", "oeaasts" + one * 2) for one in "il"]
 _SPELLED = re.compile(r"(?<!\w)(?:[a-z0-9@$][ .*-]){2,12}[a-z0-9@$](?!\w)")
@@ -90,11 +92,16 @@ def stop_words(texts: Iterable[str]) -> list[str]:
         texts: file name, prompts, tags, folder names, whole metadata values.
 
     Returns:
-        The distinct matches, sorted, at most 50; empty if sampling may go on.
+        The distinct matches, sorted, at most 50; empty if sampling may go on. Text beyond 4 Mi
+        characters is not searched and counts as a sign itself: the gate fails closed.
     """
     found: set[str] = set()
+    left = MAX_SEARCHED_CHARS
     for text in texts:
-        found |= _matches(_normal(text))
+        found |= _matches(_normal(text[: max(0, left)]))
+        left -= len(text)
+    if left < 0:
+        found.add(TOO_LONG)
     return sorted(clean_text(match, 60) for match in found)[:MAX_MATCHES]
 
 

@@ -6,7 +6,7 @@ other key is still printed, so nothing is lost when the inspection learns someth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -143,7 +143,7 @@ def _prompt(found: Any) -> dict[str, Any]:
     return {"text": said, "detail": ", ".join(detail)}
 
 
-def _curves(left: dict[str, Any]) -> list[Sequence[float | None]]:
+def _curves(left: dict[str, Any]) -> list[list[float | None]]:
     spectra = left.get("spectra")
     entries = list(spectra.values()) if isinstance(spectra, Mapping) else _as_list(spectra)
     curves = [c for c in (_values(e) for e in entries) if c]

@@ -24,9 +24,10 @@ def open_picture(root: Path, relative: str) -> Image.Image | None:
     if path is None:
         return None
     try:
-        return decode_file(path)[0]
+        image = decode_file(path)[0]
     except ForensicsError:
         return None
+    return Image.frombytes("RGB", image.size, image.tobytes())  # pixels only: no comment, no EXIF
 
 
 def _inside(root: Path, relative: str) -> Path | None:

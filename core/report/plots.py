@@ -223,9 +223,7 @@ def losses(
     return _svg(11.4, 3.7, draw)
 
 
-def dots(
-    values: Numbers, *, axis: str, mark: tuple[float, str], zero: bool = True
-) -> str | None:
+def dots(values: Numbers, *, axis: str, mark: tuple[float, str], zero: bool = True) -> str | None:
     """A row of values beside one marked value: effects over seeds, or nulls beside the suspect."""
     x = _finite(values)
     if not len(x) or mark[0] is None:

@@ -71,6 +71,8 @@ class Gate(NamedTuple):
 
 def clean(value: str, most: int = MOST_CHARACTERS) -> str:
     """Text with every hidden character (control, bidi, zero width) shown as an escape, capped."""
+    if len(value) <= most and value.isprintable():
+        return value
     shown = value[: most + 1]
     out = "".join(c if c in "\n\t" else _escape(c) for c in shown)
     if len(value) > most or len(out) > most:
@@ -174,7 +176,7 @@ def label(key: str) -> str:
 
 
 def gate(reason: str) -> Gate:
-    """A reason with its state: ``passed: ...``, ``failed: ...``, ``not run: ...``, or by opening."""
+    """A reason with its state, read from ``passed:``, ``failed:``, ``not run:`` or its opening."""
     found = _STATUS.match(reason)
     if found:
         word, rest = found["word"].lower(), reason[found.end() :]

@@ -175,11 +175,11 @@ def rate_of(row: Mapping[str, Any]) -> float:
 
 
 def _marks(comparison: Mapping[str, Any]) -> list[tuple[float, str]]:
-    found = []
-    for row in comparison["tpr"]:
-        if row["estimable"] and row["threshold"] is not None:
-            found.append((row["threshold"], f"{text.percent(rate_of(row))} of controls above"))
-    return found
+    return [
+        (row["threshold"], f"{text.percent(rate_of(row))} of controls above")
+        for row in comparison["tpr"]
+        if row["estimable"] and row["threshold"] is not None
+    ]
 
 
 def _tpr(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -280,7 +280,9 @@ def _exhibit(
 def _attack(a: dict[str, Any] | None) -> dict[str, Any] | None:
     if not a:
         return None
-    shared = _shared(a["comparison"], "mean logit difference (above 0: looks tuned)", [(0.0, "looks tuned")])
+    shared = _shared(
+        a["comparison"], "mean logit difference (above 0: looks tuned)", [(0.0, "looks tuned")]
+    )
     return {
         **a,
         **shared,

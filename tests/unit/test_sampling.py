@@ -104,7 +104,7 @@ def test_timesteps_invert_the_table_and_clamp():
 
 
 def test_seeds_are_fixed_forever_and_distinct():
-    assert seed_of(0, 0) == 0x2C0FD6CB0FCCFC1A >> 0 or seed_of(0, 0) < 2**63
+    assert seed_of(0, 0) == 6213027144842677344
     assert len({seed_of(r, i) for r in range(20) for i in range(20)}) == 400
     assert seed_of(1, 11) != seed_of(11, 1)
 
@@ -188,11 +188,11 @@ def test_guidance_arms_reach_their_closed_form_means():
     ]
     pair = ToyPair()
     [(_, out)] = sample_latents(pair, jobs, SampleSpec(steps=200))
-    start = noise_of(1, pair.latent_shape)
+    top = float(schedule(SIGMAS, 200)[0])
+    start = noise_of(1, pair.latent_shape) * (1 + top**2) ** 0.5
     for latent, mean in zip(out, (7.0, 0.0, 6.0), strict=True):
-        residual = latent - mean
-        slope = (residual * start).sum() / (start * start).sum()
-        assert (residual - slope * start).abs().max() < 0.2
+        wanted = mean + (start - mean) * (0.25 / (0.25 + top**2)) ** 0.5
+        assert (latent - wanted).abs().max() < 0.12
 
 
 def test_progress_counts_solver_steps_of_images():

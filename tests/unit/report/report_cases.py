@@ -5,27 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
-
 from lora_forensics.core.report.twin import plain
+from PIL import Image, ImageDraw
 
 LETTERS = ("A", "B", "C", "D", "ERROR")
 SHIFT = {"A": 1.9, "B": 1.2, "C": 0.8, "D": 0.1, "ERROR": 0.0}
 HEADLINES = {
-    "A": "use of these images supported",
+    "A": "Use of these images is supported",
     "B": "the model departs from its nulls toward this set",
     "C": "source similarity only",
-    "D": "no evidence, or underpowered",
-    "ERROR": "ERROR/NOT_APPLIED: the adapter changed nothing in this base",
+    "D": "No evidence, or too little data to tell",
+    "ERROR": "The file could not be analysed (NOT_APPLIED)",
 }
 REASONS = {
     "A": (
-        "passed: the adapter was applied: 192 of 192 modules, output changed",
-        "passed: photos and controls look alike without the model (blind-probe AUC 0.51, p = 0.44)",
-        "passed: controls are declared exchangeable with the photos",
-        "passed: hold-out test p = 0.0001, at or below .01",
-        "passed: effect 1.87 above 0 (1.42 to 2.33), same sign in 4 of 4 noise seeds",
-        "not run: randomised decoys (none were registered before training)",
+        "The model knows the photos better than exchangeable controls (p = 0.0001).",
+        "White-box: AUC 0.955 (0.865 to 0.999), effect +2.37 sd (+1.91 to +2.83), permutation p = "
+        "0.0001 (smallest possible 0.0001).",
+        "Secondary line found a difference: extraction, AUC 0.945 (0.855 to 0.999), Holm-adjusted "
+        "p = 0.0002.",
+        "Secondary line found none: attack, AUC 0.803 (0.713 to 0.893), Holm-adjusted p = 0.31.",
+        "Blind probe: photos and controls look alike without the model (out-of-fold AUC 0.51, "
+        "p = 0.44).",
+        "Null models: rank p = 0.05 among 19 (floor 0.05).",
     ),
     "B": (
         "passed: the adapter was applied: 192 of 192 modules, output changed",
@@ -38,13 +40,14 @@ REASONS = {
         "failed: the blind probe tells the sets apart without the model (AUC 0.78)",
     ),
     "D": (
-        "passed: the adapter was applied: 192 of 192 modules, output changed",
-        "passed: photos and controls look alike without the model (blind-probe AUC 0.52, p = 0.38)",
-        "passed: controls are declared exchangeable with the photos",
-        "failed: hold-out test p = 0.31, above .05",
-        "failed: effect 0.10 has an interval across 0 (-0.22 to 0.43)",
+        "The declared test found no difference (p = 0.31); an AUC of 0.53 would need 310 photos.",
+        "White-box: AUC 0.531 (0.441 to 0.621), effect +0.10 sd (-0.22 to +0.43), permutation p = "
+        "0.31 (smallest possible 0.0001).",
+        "Blind probe: photos and controls look alike without the model (out-of-fold AUC 0.51, "
+        "p = 0.44).",
+        "No null models were run; verdict B was out of reach.",
     ),
-    "ERROR": ("failed: 0 of 192 modules of the adapter fit this base model",),
+    "ERROR": ("ERROR/NOT_APPLIED: 0 of 192 modules of the adapter fit this base model",),
 }
 
 
@@ -97,14 +100,20 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
 
 
 _CAVEATS = (
-    "Look-alike photos and photos of the same source can raise these scores.",
-    "No single photo can be named: the finding is about the set.",
-    "The base model is the one claimed in the file's metadata.",
+    "That the controls are exchangeable with the photos is the user's statement.",
+    "The black-box attack tells sources apart, not photos (published: AUC 0.53).",
+    "Look-alikes and other data of the same source can produce B and C.",
+    "Absence of signal is not absence of use: short training, defences, or edits can hide it.",
+    "The verdict is about the set of photos, not about any single one.",
+    "A person decides; this report is evidence for that decision, not the decision.",
 )
 _RATES = (
-    "At most 1 in 100 sets of unused photos would reach A, if controls are exchangeable.",
-    "1% control threshold: not more than 4.5% false alarms on fresh controls (95%).",
-    "With 20 photos, an AUC below 0.66 is missed more than 1 time in 5.",
+    "If the photos were not used and the controls are exchangeable, verdict A comes up by chance "
+    "in at most 1% of cases, A or B in 5%.",
+    "A single photo's p-value cannot fall below 1/121; no alarm among 120 controls bounds its "
+    "false-alarm rate at 2.5% (95%).",
+    "Share of photos above the 1% control threshold: 70% (51% to 89%); expected 1.7% without use.",
+    "Share of photos above the 5% control threshold: 80% (61% to 99%); expected 5.8% without use.",
 )
 
 
@@ -166,7 +175,7 @@ def _comparison(rng: np.random.Generator, shift: float, scale: float, at: float)
         "effect": float(effect),
         "effect_low": float(effect - 0.46),
         "effect_high": float(effect + 0.46),
-        "tpr": tuple(_tpr(x, y, rate) for rate in (0.05, 0.01, 0.001)),
+        "tpr": tuple(_tpr(x, y, rate) for rate in (0.01, 0.05, 0.001)),
         "photos_needed": 0,
     }
 
@@ -205,22 +214,61 @@ def _tpr(x: np.ndarray, y: np.ndarray, rate: float) -> dict[str, Any]:
 def _inspection(rng: np.random.Generator) -> dict[str, Any]:
     names = [f"unet.down.{i}.attn.to_{k}" for i in range(12) for k in "qkv"]
     fall = np.exp(-np.arange(16) / rng.uniform(2, 7, (len(names), 1)))
+    spectra = [
+        {"component": "unet", "module": n, "kind": "lora", "rank": 16, "top": c.tolist()}
+        for n, c in zip(names, fall, strict=True)
+    ]
     return {
+        "path": "/home/someone/loras/suspect_lora_v3.safetensors",
+        "sha256": _hash("lora"),
+        "tensor_sha256": _hash("tensors"),
+        "format": "kohya",
+        "family": "sd1",
+        "modules": 264,
+        "kinds": {"lowrank": 264},
+        "ranks": {"16": 264},
+        "claims": {
+            "text": {"base_model": "v1-5-pruned.safetensors", "optimizer": "AdamW8bit"},
+            "steps": 2000,
+            "batch": 1,
+            "images": 20,
+            "regularisation_images": 0,
+            "datasets": [{"folder": "10_sks person", "images": 20, "repeats": 10}],
+            "prompts": [{"text": "photo of sks person", "count": 20, "source": "captions"}],
+            "trigger_words": ["sks"],
+            "unreadable": [],
+        },
+        "exposure": {"passes": 100.0, "by_folder": {"10_sks person": 100.0}, "reading": "strong"},
+        "stop_words": [],
+        "spectra": spectra,
+        "blocks": [
+            {"component": "unet", "block": f"down.{i}", "modules": 12, "share": 0.25}
+            for i in range(4)
+        ],
+        "text_encoder_share": 0.0,
+        "coverage": [
+            {
+                "component": "unet",
+                "matched": 264,
+                "total": 264,
+                "base_touched": 264,
+                "base_total": 282,
+            }
+        ],
         "findings": [
             {
-                "severity": "likely",
-                "message": "trained with kohya sd-scripts",
-                "evidence": "key names",
+                "severity": 0,
+                "subject": "sshs_model_hash",
+                "message": "the tensors match the recorded hash",
+                "evidence": "claimed 1f2e, computed 1f2e",
             },
-            {"severity": "note", "message": "trigger word 'sks' stands in 20 of 20 captions"},
+            {
+                "severity": 2,
+                "subject": "rank",
+                "message": "no module has the rank 32 that the metadata states",
+                "evidence": "{16: 264}",
+            },
         ],
-        "metadata": {"ss_base_model_version": "sd_v1", "ss_num_train_images": "20"},
-        "hashes": {"file sha256": _hash("lora"), "tensors sha256": _hash("tensors")},
-        "coverage": {"unet": "192 of 192 modules", "text_encoder": "0 of 72 modules"},
-        "exposure": {"steps": 2000, "images": 20, "passes_per_image": 100.0},
-        "spectra": {n: c.tolist() for n, c in zip(names, fall, strict=True)},
-        "recovered_prompts": [{"text": "photo of sks person", "count": 20, "source": "metadata"}],
-        "size": {"bytes": 9_876_543, "rank": [16, 16]},
     }
 
 

@@ -1,0 +1,116 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from lora_forensics.core import storage
+from lora_forensics.core.errors import RunError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def code_of(call):
+    with pytest.raises(RunError) as caught:
+        call()
+    return caught.value.code
+
+
+def test_finished_units_survive(tmp_path):
+    case = storage.open_case(tmp_path / "c", {"a": 1})
+    case.put("img/x", ".png", b"one", seed=3)
+    case.put_tensors("t/y", {"v": torch.arange(3)})
+    case.close()
+    again = storage.open_case(tmp_path / "c", {"a": 1})
+    assert again.read("img/x") == b"one"
+    assert again.done["img/x"]["seed"] == 3
+    assert again.read_tensors("t/y")["v"].tolist() == [0, 1, 2]
+
+
+def test_another_configuration_is_refused(tmp_path):
+    storage.open_case(tmp_path / "c", {"a": 1, "b": [2.5]}).close()
+    storage.open_case(tmp_path / "c", {"a": 1, "b": (2.5,)}).close()
+    assert code_of(lambda: storage.open_case(tmp_path / "c", {"a": 2})) == "CONFIG_CHANGED"
+
+
+def test_foreign_folder_and_file_are_refused(tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "thesis.txt").write_text("mine")
+    assert code_of(lambda: storage.open_case(tmp_path / "c", {})) == "NOT_A_CASE"
+    assert (tmp_path / "c" / "thesis.txt").read_text() == "mine"
+    assert code_of(lambda: storage.open_case(tmp_path / "c" / "thesis.txt", {})) == "NOT_WRITABLE"
+
+
+def test_one_writer_at_a_time(tmp_path):
+    folder = tmp_path / "c"
+    storage.open_case(folder, {}).close()
+    (folder / storage.LOCK).write_text(str(os.getppid()))
+    assert code_of(lambda: storage.open_case(folder, {})) == "IN_USE"
+    (folder / storage.LOCK).write_text("999999999")
+    storage.open_case(folder, {}).close()
+
+
+def test_torn_line_and_damaged_file_are_done_again(tmp_path):
+    case = storage.open_case(tmp_path / "c", {})
+    case.put("a", ".bin", b"a")
+    case.put("b", ".bin", b"b")
+    case.close()
+    with (tmp_path / "c" / storage.LEDGER).open("ab") as ledger:
+        ledger.write(b'{"unit": "c", "fi')
+    (tmp_path / "c" / "b.bin").write_bytes(b"damaged")
+    (tmp_path / "c" / ".tmp-stray").write_bytes(b"")
+    again = storage.open_case(tmp_path / "c", {})
+    assert set(again.done) == {"a"}
+    assert not (tmp_path / "c" / ".tmp-stray").exists()
+    again.put("c", ".bin", b"c")
+    again.close()
+    assert set(storage.open_case(tmp_path / "c", {}).done) == {"a", "c"}
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
+    storage.write_atomic(tmp_path / "f", b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage.os, call, fail)
+    assert code_of(lambda: storage.write_atomic(tmp_path / "f", b"new")) == "NOT_WRITABLE"
+    assert (tmp_path / "f").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_kill_loses_no_acknowledged_unit(tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import sys
+        sys.path.insert(0, {str(ROOT / "tests")!r})
+        import conftest
+        from lora_forensics.core.storage import open_case
+        case = open_case(__import__("pathlib").Path(sys.argv[1]), {{}})
+        for i in range(10_000):
+            if not case.has(f"u{{i}}"):
+                case.put(f"u{{i}}", ".bin", bytes([i % 256]) * 4096)
+                print(i, flush=True)
+        """
+    )
+    acknowledged = set()
+    for pause in (5, 40, 90):
+        child = subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(pause):
+            acknowledged.add(int(child.stdout.readline()))
+        child.send_signal(signal.SIGKILL)
+        acknowledged |= {int(line) for line in child.stdout.read().split("\n")[:-1]}
+        child.wait()
+    done = storage.open_case(tmp_path / "c", {}).done
+    assert {f"u{i}" for i in acknowledged} <= set(done)
+
+
+def test_digest_ignores_key_order():
+    assert storage.digest_of({"a": 1, "b": 2}) == storage.digest_of(json.loads('{"b":2,"a":1}'))

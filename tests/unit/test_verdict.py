@@ -1,0 +1,136 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lora_forensics.core.errors import LoraFormatError
+from lora_forensics.core.evidence import LossCurve, MembershipEvidence, NullRank
+from lora_forensics.core.membership import compare, effect_interval
+from lora_forensics.core.probe import BlindProbe
+from lora_forensics.core.specs import VerdictSpec
+from lora_forensics.core.verdict import decide, error_verdict, smallest_set, unjudged
+
+SPEC = VerdictSpec()
+
+
+def probe(auc=0.5, p=0.5, fails=False, inconclusive=False):
+    return BlindProbe(auc, auc - 0.1, auc + 0.1, p, 16, 100, fails, inconclusive, "")
+
+
+def evidence(shift=3.0, n=16, m=100, *, nulls=None, seeds=(1.0, 1.0), weak=False, seed=0):
+    rng = np.random.default_rng(seed)
+    comparison = compare(rng.normal(shift, 1, n), rng.normal(0, 1, m), SPEC)
+    curve = LossCurve((1.0,), (1.0,))
+    return MembershipEvidence(
+        "s", "", (50,), 2, comparison, seeds, curve, curve, 0.5, 0.5, 0.1, 0.2, weak, nulls, 1
+    )
+
+
+def letter(membership, blind=None, *, exchangeable=True, **more):
+    return decide(membership, blind or probe(), SPEC, exchangeable=exchangeable, **more).letter
+
+
+def test_strong_difference_with_exchangeable_controls_is_a():
+    assert letter(evidence()) == "A"
+
+
+def test_no_difference_is_d():
+    assert letter(evidence(0.0)) == "D"
+
+
+def test_the_other_direction_is_d():
+    assert letter(evidence(-3.0)) == "D"
+
+
+def test_failing_probe_caps_at_c():
+    blind = probe(0.9, 0.005, fails=True)
+    assert letter(evidence(), blind) == "C"
+    assert letter(evidence(), blind, exchangeable=False) == "C"
+
+
+def test_without_a_probe_no_difference_is_trusted():
+    verdict = decide(evidence(n=3), None, SPEC, exchangeable=True)
+    assert verdict.letter == "D"
+    assert verdict.photos_needed == 4
+
+
+def test_undecided_probe_is_said_but_does_not_cap():
+    verdict = decide(evidence(), probe(0.62, 0.2, inconclusive=True), SPEC, exchangeable=True)
+    assert verdict.letter == "A"
+    assert any("undecided" in c for c in verdict.caveats)
+
+
+def test_without_exchangeable_controls_never_a():
+    assert letter(evidence(), exchangeable=False) == "C"
+    ranked = evidence(nulls=NullRank(3.0, (0.1,) * 19, 0.05, 0.05))
+    assert letter(ranked, exchangeable=False) == "B"
+    unranked = evidence(nulls=NullRank(0.1, (0.2,) * 19, 0.9, 0.05))
+    assert letter(unranked, exchangeable=False) == "C"
+
+
+def test_seeds_that_disagree_take_a_and_b_away():
+    shaky = evidence(nulls=NullRank(3.0, (0.1,) * 19, 0.05, 0.05), seeds=(1.0, -0.1))
+    assert letter(shaky) == "D"
+    assert letter(shaky, exchangeable=False) == "C"
+
+
+def test_too_few_photos_is_d_with_the_number_needed():
+    verdict = decide(evidence(n=2, m=3), probe(), SPEC, exchangeable=True)
+    assert verdict.letter == "D"
+    assert verdict.photos_needed == smallest_set(3, SPEC.alpha_strong) > 2
+    assert str(verdict.photos_needed) in verdict.reasons[0]
+
+
+def test_unfinished_work_withholds_the_verdict():
+    assert letter(evidence(), done_share=0.9) == "D"
+
+
+def test_weak_adapter_is_d_not_clean():
+    verdict = decide(evidence(0.0, weak=True), probe(), SPEC, exchangeable=True)
+    assert verdict.letter == "D"
+    assert "noise" in verdict.reasons[0]
+
+
+def test_no_verdict_claims_innocence_and_all_carry_caveats():
+    for shift in (-3.0, 0.0, 3.0):
+        verdict = decide(evidence(shift), probe(), SPEC, exchangeable=True)
+        text = " ".join((verdict.headline, *verdict.reasons)).lower()
+        assert not any(word in text for word in ("clean", "innocent", "not trained", "guilty"))
+        assert any("person decides" in c for c in verdict.caveats)
+        assert verdict.error_rates
+
+
+def test_error_is_never_clean():
+    verdict = error_verdict(LoraFormatError("NOT_APPLIED", "nothing changed"))
+    assert verdict.letter == "ERROR"
+    assert "NOT_APPLIED" in verdict.headline
+    assert unjudged().letter == "NONE"
+
+
+def test_false_accusation_rate_under_the_null():
+    """A at most 1% and A or B at most 5% of exchangeable innocent cases (exact test)."""
+    rng = np.random.default_rng(7)
+    letters = []
+    for _ in range(400):
+        scores = rng.standard_t(3, 40)
+        m = evidence(0.0)
+        null = NullRank(0.0, (0.0,) * 19, float(rng.integers(1, 21)) / 20, 0.05)
+        c = compare(scores[:10], scores[10:], SPEC, permutations=999)
+        letters.append(letter(replace(m, comparison=c, null_rank=null)))
+    accused = sum(x in "AB" for x in letters)
+    assert accused <= 28  # 99.9% binomial bound for a rate of 5% of 400 is 35; A is 1%
+    assert sum(x == "A" for x in letters) <= 11
+
+
+def test_effect_interval_of_constant_controls_is_finite():
+    effect, low, high = effect_interval(np.array([1.0, 2.0]), np.zeros(5))
+    assert np.isfinite([effect, low, high]).all()
+    assert low <= effect <= high
+
+
+@pytest.mark.parametrize(("m", "alpha"), [(10, 0.01), (100, 0.01), (3, 0.05)])
+def test_smallest_set_is_smallest(m, alpha):
+    from math import comb
+
+    n = smallest_set(m, alpha)
+    assert 1 / comb(n + m, n) <= alpha
+    assert n == 1 or 1 / comb(n - 1 + m, n - 1) > alpha
