@@ -21,15 +21,14 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
-from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import load_folder, pair_of
 from lora_forensics.core.backends.networks import Networks
 from lora_forensics.core.backends.vocabulary import _byte_letters, load_tokenizer
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 # Tiny layers gain nothing from more threads, and lose much on a busy machine.
 torch.set_num_threads(1)

@@ -59,6 +59,7 @@ class DiffusersPair:
         xl = networks.family == "sdxl"
         self._encode_prompts = PromptEncoder(encoders, networks.tokenizers, sdxl=xl)
         self._strength = strength
+        self._adapters: tuple[RowAdapter, ...] = ()
         self._limit = RowLimit()
         self._vae_limit = RowLimit(_DECODED)
         self.sigmas = networks.sigmas
@@ -94,9 +95,10 @@ class DiffusersPair:
         by_part: dict[str, list[tuple[nn.Module, Operator]]] = {}
         for component, module, op in targets:
             by_part.setdefault(component, []).append((module, op))
+        adapters = {part: RowAdapter(changes) for part, changes in by_part.items()}
         roles = {
-            part: AdaptedNetwork(net, RowAdapter(by_part[part]) if part in by_part else None)
-            for part, net in networks.components().items()
+            part: AdaptedNetwork(network, adapters.get(part))
+            for part, network in networks.components().items()
         }
         pair = cls(
             networks,
@@ -105,7 +107,7 @@ class DiffusersPair:
             text_encoders=list(roles.values()),
             strength=strength,
         )
-        pair._adapters = [r.adapter for r in (pair._unet, *roles.values()) if r.adapter]
+        pair._adapters = tuple(adapters.values())
         return pair
 
     @classmethod
@@ -121,8 +123,6 @@ class DiffusersPair:
         if not same_weights(networks.vae, tuned.vae):
             pair.notes = ("the tuned checkpoint's VAE differs; the base's VAE is used for both",)
         return pair
-
-    _adapters: Sequence[RowAdapter] = ()
 
     def close(self) -> None:
         """Take the adapter off the base's networks."""

@@ -174,8 +174,10 @@ def load_folder(path: Path, *, fallback: Networks | None = None) -> Networks:
     else:
         sigmas, prediction = fallback.sigmas, fallback.prediction
     unet = _part(path / "unet", UNet2DConditionModel)
-    has_vae = fallback is None or (path / "vae").is_dir()
-    vae = _part(path / "vae", AutoencoderKL) if has_vae else fallback.vae
+    if fallback is None or (path / "vae").is_dir():
+        vae: Any = _part(path / "vae", AutoencoderKL)
+    else:
+        vae = fallback.vae
     check_supported(unet.config, vae.config)
     family = family_of(unet.config)
     encoders, tokenizers = _text(path, family, fallback)
@@ -197,13 +199,18 @@ def _text(
     kinds: dict[str, Any] = {"": CLIPTextModel}
     if family == "sdxl":
         kinds["_2"] = CLIPTextModelWithProjection
-    encoders, tokenizers = [], []
+    encoders: list[nn.Module] = []
+    tokenizers: list[Any] = []
     for i, (suffix, kind) in enumerate(kinds.items()):
         encoder, tokenizer = path / f"text_encoder{suffix}", path / f"tokenizer{suffix}"
-        own = fallback is None or encoder.is_dir()
-        encoders.append(_part(encoder, kind) if own else fallback.text_encoders[i])
-        own = fallback is None or tokenizer.is_dir()
-        tokenizers.append(load_tokenizer(tokenizer) if own else fallback.tokenizers[i])
+        if fallback is None or encoder.is_dir():
+            encoders.append(_part(encoder, kind))
+        else:
+            encoders.append(fallback.text_encoders[i])
+        if fallback is None or tokenizer.is_dir():
+            tokenizers.append(load_tokenizer(tokenizer))
+        else:
+            tokenizers.append(fallback.tokenizers[i])
     return tuple(encoders), tuple(tokenizers)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +135,7 @@ def _weight(module: nn.Module) -> Tensor:
     if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
         raise LoraFormatError("UNSUPPORTED_LAYER", f"a convolution pads with {module.padding_mode}")
     known = nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm
-    if isinstance(module, known) and module.weight is not None:
+    if isinstance(module, known) and isinstance(module.weight, Tensor):
         return module.weight
     raise LoraFormatError(
         "UNSUPPORTED_LAYER",
@@ -190,7 +190,7 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _convolve(patch: LowRank, module: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
-    place = (module.stride, module.padding, module.dilation)
+    place: Any = (module.stride, module.padding, module.dilation)
     if patch.mid is None:
         hidden = F.conv2d(x, patch.down, None, *place)
     else:
@@ -201,7 +201,7 @@ def _convolve(patch: LowRank, module: nn.Conv2d, x: Tensor, scale: Tensor) -> Te
 def _dense(patch: Full, module: nn.Module, x: Tensor) -> Tensor:
     weight = torch.zeros_like(_weight(module)) if patch.weight is None else patch.weight
     if isinstance(module, nn.Conv2d):
-        place = (module.stride, module.padding, module.dilation, module.groups)
+        place: Any = (module.stride, module.padding, module.dilation, module.groups)
         return F.conv2d(x, weight, patch.bias, *place)
     if isinstance(module, nn.GroupNorm):
         return F.group_norm(x, module.num_groups, weight, patch.bias, module.eps)

@@ -152,7 +152,9 @@ def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) ->
             log.info("codec step %d, %.0f s, loss %.4f", step, elapsed, loss.item())
         if step % 500 == 0:
             with average.applied():
-                log.info("codec step %d, psnr %.2f", step, psnr(reconstruct(codec, held_out), held_out))
+                log.info(
+                    "codec step %d, psnr %.2f", step, psnr(reconstruct(codec, held_out), held_out)
+                )
                 _save(codec, training, folder)
     seconds = time.monotonic() - start
     average.copy_to_model()

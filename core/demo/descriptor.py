@@ -107,11 +107,15 @@ def train_descriptor(
         optimiser.step()
         recent = loss.item()
         if step % 100 == 0:
-            log.info("descriptor step %d, %.0f s, loss %.4f", step, time.monotonic() - start, recent)
+            log.info(
+                "descriptor step %d, %.0f s, loss %.4f", step, time.monotonic() - start, recent
+            )
     model.half().float().eval().requires_grad_(False)
     thresholds = calibrate(model, recipe.calibration)
     weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
-    header = {"format": "pt", "dim": str(model.dim)} | {k: f"{v:.6f}" for k, v in thresholds.items()}
+    header = {"format": "pt", "dim": str(model.dim)} | {
+        k: f"{v:.6f}" for k, v in thresholds.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, path, header)
     return {

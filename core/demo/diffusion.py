@@ -120,7 +120,9 @@ def train_base(
         done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
         if done >= 1:
             break
-        set_rate(optimiser, recipe.rate * min(1, (step + 1) / 100) * min(1, (1 - done) / 0.5 + 0.02))
+        set_rate(
+            optimiser, recipe.rate * min(1, (step + 1) / 100) * min(1, (1 - done) / 0.5 + 0.02)
+        )
         rows = torch.randint(len(latents), (recipe.batch,))
         without = torch.rand(recipe.batch, 1) < recipe.empty_share
         loss = _loss(unet, text, latents[rows], torch.where(without, empty, tokens[rows]))

@@ -192,7 +192,9 @@ def _hair(c: Canvas, who: Rows, head: Array) -> None:
     strands = 0.05 * np.sin(who.curls * 2.2 * angle + 9 * who.part)
     gloss = 0.30 * np.exp(-((c.u - 0.14) ** 2 / 0.05 + (c.v + who.half_height * 0.85) ** 2 / 0.012))
     rim = -0.22 * np.clip(1 + cap / 0.07, 0, 1)
-    c.paint(coverage, np.clip(who.hair * (1 + strands + rim)[..., None] + gloss[..., None] * 0.5, 0, 1))
+    c.paint(
+        coverage, np.clip(who.hair * (1 + strands + rim)[..., None] + gloss[..., None] * 0.5, 0, 1)
+    )
     fringe = np.maximum(cap + who.volume, np.abs(c.v - 0.06) - 0.13)
     band = c.cover(fringe) * c.cover(head) * (np.abs(c.u) > who.half_width * 0.84) * bald
     c.paint(band * 0.7, who.hair)
@@ -225,7 +227,9 @@ def _eyes(c: Canvas, who: Rows, shot: Rows) -> None:
 def _brow(c: Canvas, who: Rows, shot: Rows, x: Array, side: int, dark: Array) -> None:
     arch = who.eye_y - who.brow_lift - shot.frown + who.brow_slope * (side * x) + 1.6 * x**2
     taper = 1 - 0.4 * np.clip(side * x / who.eye_size, 0, 1)
-    stroke = np.maximum(np.abs(c.fv - arch) - who.brow_thick * taper, np.abs(x) - who.eye_size * 1.3)
+    stroke = np.maximum(
+        np.abs(c.fv - arch) - who.brow_thick * taper, np.abs(x) - who.eye_size * 1.3
+    )
     c.paint(c.cover(stroke) * 0.92, dark)
 
 
@@ -240,7 +244,9 @@ def _nose(c: Canvas, who: Rows, shot: Rows) -> None:
     light = (c.fu + wide * 0.2) ** 2 + (c.fv - tip + 0.02) ** 2
     c.paint(np.exp(-light / 0.0012) * 0.35, np.ones(3, np.float32))
     for side in (-1, 1):
-        hole = ellipse(c.fu - side * wide * 0.52, c.fv - tip - wide * 0.35, *np.float32([0.022, 0.015]))
+        hole = ellipse(
+            c.fu - side * wide * 0.52, c.fv - tip - wide * 0.35, *np.float32([0.022, 0.015])
+        )
         c.paint(c.cover(hole) * 0.85, who.skin * 0.32)
 
 
@@ -271,7 +277,9 @@ def _glasses(c: Canvas, who: Rows, shot: Rows) -> None:
         temple = np.maximum(np.abs(y + 0.02) - 0.014, who.eye_gap + 0.13 - side * c.fu)
         temple = np.maximum(temple, side * c.u - who.half_width)
         c.paint(c.cover(temple) * worn, who.frame)
-    bridge = np.maximum(np.abs(y + 0.02) - 0.015, np.abs(c.fu) - np.maximum(who.eye_gap - 0.12, 0.01))
+    bridge = np.maximum(
+        np.abs(y + 0.02) - 0.015, np.abs(c.fu) - np.maximum(who.eye_gap - 0.12, 0.01)
+    )
     c.paint(c.cover(bridge) * worn, who.frame)
 
 

@@ -21,7 +21,9 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 def cosine_rate(step: int, done: float, *, warmup: int = 60, floor: float = 0.005) -> float:
     """Share of the peak rate: a short linear warm-up, then a cosine down to ``floor``."""
-    return min(1.0, (step + 1) / warmup) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
+    return min(1.0, (step + 1) / warmup) * (
+        floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
+    )
 
 
 def autocast() -> torch.autocast:

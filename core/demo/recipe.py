@@ -182,11 +182,15 @@ RUNNERS: dict[str, Callable[[Build], Facts]] = {
 
 
 def _hardware() -> Facts:
-    models = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ] if Path("/proc/cpuinfo").exists() else []
+    models = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ]
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
     return {
         "cpu": models[0] if models else platform.processor(),
         "cores": len(models),

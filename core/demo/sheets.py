@@ -17,4 +17,6 @@ def save_sheet(pixels: NDArray[np.uint8], path: Path, *, columns: int, zoom: int
         grid[top : top + height, left : left + width] = tile
     picture = Image.fromarray(grid)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(path)
+    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(
+        path
+    )

@@ -82,9 +82,7 @@ def train_suspect(
     recipe, start, began = suspect.recipe, time.monotonic(), time.time()
     unet = copy.deepcopy(base.unet)
     add_adapter(unet, recipe)
-    losses = fit_adapter(
-        unet, encode(base.codec, photos), base.describe([suspect.prompt]), recipe
-    )
+    losses = fit_adapter(unet, encode(base.codec, photos), base.describe([suspect.prompt]), recipe)
     claims = TrainingClaims(
         output_name=suspect.name,
         prompt=suspect.prompt,

@@ -25,7 +25,7 @@ def open_picture(root: Path, relative: str) -> Image.Image | None:
         return None
     try:
         image = decode_file(path)[0]
-    except ForensicsError:
+    except (ForensicsError, KeyError):  # Pillow's MPO opener may be unregistered
         return None
     return Image.frombytes("RGB", image.size, image.tobytes())  # pixels only: no comment, no EXIF
 

@@ -7,14 +7,14 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
 )
-from torch import Tensor
-
 from lora_forensics.core.backends.loading import load_base, open_pair
 from lora_forensics.core.backends.rows import RowAdapter
 from lora_forensics.core.guidance import cfg
 from lora_forensics.core.sampling import Job, noise_of, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED
+from torch import Tensor
+
 from tests import tiny_models
 
 PROMPTS = ["a photo of sks", "a painting", "a photo of sks", "x"]
@@ -90,13 +90,11 @@ def test_without_row_strength_the_base_rows_are_wrong(case):
 def test_strength_zero_is_the_base_exactly(case):
     _, _, folder, lora = case
     pair = open_pair(folder, lora, device="cpu")
-    _, _, with_adapter = forward(pair, [BASE] * 4)
-    pair.close()
-    _, _, without = forward(pair, [TUNED] * 4)
-    x, sigma, _ = forward(pair, [BASE] * 4)
+    x, sigma, with_adapter = forward(pair, [BASE] * 4)
     cond = pair.condition(PROMPTS, [BASE] * 4)
-    assert torch.equal(with_adapter, pair(x, sigma, cond))
-    assert without.shape == with_adapter.shape
+    pair.close()
+    with torch.no_grad():
+        assert torch.equal(with_adapter, pair(x, sigma, cond))
 
 
 def test_half_and_negative_strength_equal_scaled_merges(case):
@@ -126,7 +124,7 @@ def test_text_states_equal_encode_prompt(case):
 
 
 def test_sampling_loop_equals_the_pipeline(case):
-    family, prediction, folder, lora = case
+    family, _, folder, lora = case
     pair = open_pair(folder, lora, device="cpu")
     pipe = pipeline(folder, family)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="leading")
@@ -150,7 +148,7 @@ def test_hooks_equal_peft_layers_that_are_not_merged(case):
     pair = open_pair(folder, lora, device="cpu")
     modules = networks.modules()
     targets = [(modules[c][n], op) for c, n, op in pair.binding.pairs if c == "unet"]
-    x, sigma, _ = forward(pair, [BASE] * 4)
+    x, _, _ = forward(pair, [BASE] * 4)
     cond = pair.condition(PROMPTS, [BASE] * 4)
     with RowAdapter(targets) as adapter, adapter.rows(torch.ones(4)), torch.no_grad():
         added = {}

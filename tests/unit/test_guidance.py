@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.guidance import Branch, cfg, combine, model_guidance
 from lora_forensics.core.types import BASE, TUNED

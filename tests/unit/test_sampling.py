@@ -1,11 +1,10 @@
 """Solvers against a closed-form Gaussian denoiser; plans; noise that belongs to the image."""
 
+import itertools
 import math
 
 import pytest
 import torch
-from torch import Tensor
-
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.guidance import cfg, model_guidance
 from lora_forensics.core.sampling import (
@@ -23,6 +22,7 @@ from lora_forensics.core.sampling import (
 )
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED, Conditioning, ModelHashes
+from torch import Tensor
 
 MEAN, SPREAD = 0.7, 0.5
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
@@ -50,7 +50,7 @@ def error(solver: str, steps: int) -> float:
 @pytest.mark.parametrize(("solver", "order"), [("ddim", 1), ("euler", 1), ("dpmpp_2m", 2)])
 def test_order_of_convergence(solver, order):
     errors = [error(solver, n) for n in (40, 80, 160, 320)]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert orders[-1] == pytest.approx(order, abs=0.15), (errors, orders)
 
 

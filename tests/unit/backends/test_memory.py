@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from lora_forensics.core.backends.memory import RowLimit
 from lora_forensics.core.errors import RunError
 

@@ -6,8 +6,6 @@ import socket
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-
 from lora_forensics.core.backends.loading import load_base, open_pair, pair_of, sha256_folder
 from lora_forensics.core.backends.networks import sigmas_of
 from lora_forensics.core.errors import (
@@ -22,6 +20,8 @@ from lora_forensics.core.protocols import ModelPair
 from lora_forensics.core.sampling import noise_of, plan, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED
+from safetensors.torch import load_file, save_file
+
 from tests import tiny_models
 
 

@@ -4,8 +4,6 @@ import copy
 
 import pytest
 import torch
-from torch import nn
-
 from lora_forensics.core.backends.rows import AdaptedNetwork, RowAdapter, TwoNetworks
 from lora_forensics.core.errors import InputError, LoraFormatError, RunError
 from lora_forensics.core.lora.operators import (
@@ -16,6 +14,7 @@ from lora_forensics.core.lora.operators import (
     Magnitude,
     delta,
 )
+from torch import nn
 
 STRENGTH = torch.tensor([0.0, 1.0, -0.5, 0.0, 2.0])
 
@@ -52,7 +51,7 @@ def case(name):
             nn.Linear(6, 8),
             Hadamard(
                 randn(8, 2), randn(2, 6), randn(8, 2, seed=1), randn(2, 6, seed=1), None, None, 0.5
-            ),  # fmt: skip
+            ),
             tokens,
         ),
         "lokr": (nn.Linear(6, 8), Kronecker(randn(2, 3), randn(4, 2), 0.5), tokens),

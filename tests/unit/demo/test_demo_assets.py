@@ -111,9 +111,13 @@ def test_latents_have_unit_spread(base):
     assert 0.8 < float(latents.std()) < 1.2
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("guilty_strong", 0.9, 1), ("innocent", 0.25, 0.75)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("guilty_strong", 0.9, 1), ("innocent", 0.25, 0.75)]
+)
 def test_white_box_tells_guilty_from_innocent(base, name, low, high):
     truth = load_truth()[name]
-    query, controls = (encode(base.codec, read_photos(asset_path(p))) for p in (truth.query, truth.controls))
+    query, controls = (
+        encode(base.codec, read_photos(asset_path(p))) for p in (truth.query, truth.controls)
+    )
     facts = white_box_auc(base, asset_path(truth.adapter), query, controls[:40], truth.prompt)
     assert low <= facts["auc"] <= high

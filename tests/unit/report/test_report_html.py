@@ -103,14 +103,6 @@ def replace_strings(value: Any, new: Callable[[str], str], *, keys: bool = False
     return value
 
 
-def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots hold numbers only and are slow: hostile texts cannot reach them."""
-    from lora_forensics.core.report import plots
-
-    for name in ("scores", "roc", "losses", "dots", "forest", "spectra"):
-        monkeypatch.setattr(plots, name, lambda *_, **__: None)
-
-
 @pytest.mark.parametrize("letter", ["A", "B", "C", "D", "ERROR"])
 def test_only_allowed_markup(pages: dict[str, str], letter: str) -> None:
     page = Page(pages[letter])
@@ -118,12 +110,10 @@ def test_only_allowed_markup(pages: dict[str, str], letter: str) -> None:
     assert page.open == []
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("letter", ["A", "ERROR"])
-def test_hostile_text_in_every_field(
-    every_case: dict[str, Any], root: Path, letter: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hostile_text_in_every_field(every_case: dict[str, Any], root: Path, letter: str) -> None:
     assert len(PAYLOADS) >= 60
-    without_plots(monkeypatch)
     small = copy.deepcopy(every_case[letter])
     small["controls"], small["photos"] = small["controls"][:2], small["photos"][:9]
     for payload in PAYLOADS:
@@ -155,17 +145,20 @@ def with_hostile_keys(case: dict[str, Any], payloads: tuple[str, ...]) -> dict[s
     return made
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_templates_in_data_are_not_run(every_case: dict[str, Any], root: Path) -> None:
     case = {**every_case["ERROR"], "command": "{{ 7*7 }} {% if %}"}
     assert "{{ 7*7 }} {% if %}" in Page(render_html(case, root)).words
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_hidden_characters_are_shown(every_case: dict[str, Any], root: Path) -> None:
     case = {**every_case["ERROR"], "case_id": "a\u202eb\x00c\U000e0041"}
     words = Page(render_html(case, root)).words
     assert "a\\u202eb\\x00c\\U000e0041" in words
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_fields_are_capped(every_case: dict[str, Any], root: Path) -> None:
     case = {**every_case["ERROR"], "command": "x" * 30_000}
     html = render_html(case, root)
@@ -226,6 +219,7 @@ def test_every_picture_has_words(pages: dict[str, str]) -> None:
         assert all(i.get("alt") for i in Page(html).all("img"))
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_missing_pictures_have_a_placeholder(every_case: dict[str, Any], root: Path) -> None:
     case = copy.deepcopy(every_case["D"])
     case["extraction"]["extracted"][0]["file"] = "images/none.png"
@@ -237,6 +231,7 @@ def test_missing_pictures_have_a_placeholder(every_case: dict[str, Any], root: P
     assert "photo was not kept in the case folder" in words
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_missing_sections_say_so(every_case: dict[str, Any], root: Path) -> None:
     case = {**every_case["D"], "extraction": None, "attack": None, "probe": None}
     words = Page(render_html(case, root)).words
@@ -282,6 +277,7 @@ def test_an_error_is_short(pages: dict[str, str]) -> None:
         assert present in said
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_unjudged_and_unknown_letters(every_case: dict[str, Any], root: Path) -> None:
     case = copy.deepcopy(every_case["D"])
     case["verdict"]["letter"] = "NONE"
