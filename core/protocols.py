@@ -63,6 +63,14 @@ class ModelPair(Protocol):
         """Pixels ``[N, 3, H, W]`` in 0..1 (clamped, float32, CPU) of scaled latents."""
         ...
 
+    def null(self, seed: int) -> ModelPair | None:
+        """The same base with a random change as strong as the suspect's; None if there is none."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the pair holds in the host's networks."""
+        ...
+
 
 class ImageEncoder(Protocol):
     """Turns images into descriptors."""

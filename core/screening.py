@@ -24,6 +24,7 @@ from .images import Photos, probe_features
 from .membership import membership_evidence, set_statistic
 from .probe import BlindProbe, blind_probe
 from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
+from .sampling import seed_of
 from .signals import Losses, base_ratio, eps_losses, paired_losses
 from .specs import MembershipSpec, ScreenSpec
 from .storage import CaseFolder
@@ -32,6 +33,7 @@ from .verdict import decide, unjudged
 
 LINES = ("membership", "extraction", "attack")
 PROBE_ALPHA = 0.10
+NULL_SEEDS = 10_000_000  # far from the seeds of draws and images
 CHUNK = 8  # images in one resumable unit of white-box work
 
 
@@ -232,26 +234,40 @@ def _null_statistics(
     case: CaseFolder | None,
     progress: Progress,
 ) -> tuple[float, ...]:
-    make = getattr(pair, "null", None)
-    if not spec.nulls or make is None:
+    if not spec.nulls:
         return ()
     progress.start("white-box null models", spec.nulls)
     values = []
     for k in range(spec.nulls):
-        unit = f"membership/null-{k:04d}"
-        if case is not None and case.has(unit):
-            tuned = case.read_tensors(unit)["tuned"]
-        else:
-            null = make(k)
-            prompt = question.prompts[0]
-            tuned = eps_losses(null, latents, prompt, spec, models=(TUNED,))[0]
-            null.close()
-            if case is not None:
-                case.put_tensors(unit, {"tuned": tuned})
+        tuned = _null_losses(pair, latents, question.prompts[0], spec, k, case)
+        if tuned is None:
+            return ()
         scores = base_ratio(Losses(base, tuned))
         values.append(set_statistic(scores[:n], scores[n:]))
         progress.step()
     return tuple(values)
+
+
+def _null_losses(
+    pair: ModelPair,
+    latents: Tensor,
+    prompt: str,
+    spec: MembershipSpec,
+    k: int,
+    case: CaseFolder | None,
+) -> Tensor | None:
+    """Losses ``[N, T, K]`` under null model `k`; None where the pair has no null models."""
+    unit = f"membership/null-{k:04d}"
+    if case is not None and case.has(unit):
+        return case.read_tensors(unit)["tuned"]
+    null = pair.null(seed_of(spec.seed, NULL_SEEDS + k))
+    if null is None:
+        return None
+    tuned = eps_losses(null, latents, prompt, spec, models=(TUNED,))[0]
+    null.close()
+    if case is not None:
+        case.put_tensors(unit, {"tuned": tuned})
+    return tuned
 
 
 def with_seed(spec: ScreenSpec, seed: int) -> ScreenSpec:

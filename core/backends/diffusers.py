@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, LoraFormatError, RunError
 from ..lora.operators import Operator
+from ..nulls import noise_like
 from ..sampling import noise_of, timestep_of
 from ..types import BASE, TUNED, Conditioning, ModelHashes
 from .memory import RowLimit
@@ -123,6 +124,28 @@ class DiffusersPair:
         if not same_weights(networks.vae, tuned.vae):
             pair.notes = ("the tuned checkpoint's VAE differs; the base's VAE is used for both",)
         return pair
+
+    def null(self, seed: int) -> DiffusersPair | None:
+        """The same base with an adapter of noise, as strong on each layer as the suspect's.
+
+        Args:
+            seed: of the noise.
+
+        Returns:
+            None for a full checkpoint, whose change is no adapter.
+        """
+        if self.binding is None:
+            return None
+        generator = torch.Generator().manual_seed(seed)
+        modules = self.networks.modules()
+        layers = [(part, modules[part][name], op) for part, name, op in self.binding.pairs]
+        targets = [
+            (part, layer, noise_like(op, layer.get_parameter("weight"), generator))
+            for part, layer, op in layers
+        ]
+        return DiffusersPair.adapted(
+            self.networks, targets, tuned_sha256=f"noise {seed}", strength=self._strength
+        )
 
     def close(self) -> None:
         """Take the adapter off the base's networks."""

@@ -1,7 +1,7 @@
 """The demo's image codec: a small AutoencoderKL, trained from nothing.
 
-Pixels are float ``[N, 3, 64, 64]`` in -1..1, latents ``[N, 8, 8, 8]``. Consumers read the latent shape and
-``scaling_factor`` from the saved configuration.
+Pixels are float ``[N, 3, 64, 64]`` in -1..1, latents ``[N, 8, 8, 8]``. Consumers read the latent
+shape and ``scaling_factor`` from the saved configuration.
 """
 
 import logging
@@ -29,16 +29,20 @@ class CodecRecipe:
     """How the codec is trained.
 
     Attributes:
-        steps: optimiser steps. batch: pictures a step. rate: peak learning rate. seed: of everything.
-        crop_share: share of the steps that train on crops of half the edge, twice as many at half the cost.
+        steps: optimiser steps. batch: pictures a step. rate: peak learning rate.
+        crop_share: share of the steps that train on crops of half the edge, twice as many.
+        taught_share: share of the steps in which encoder and decoder are taught patch components
+            apart from each other, because together they take thousands of steps to agree on colours.
         kl_weight: weight of the KL term, per latent number.
-        seconds: stop early after this wall time (0 means never); a hurried build is recorded as such.
+        seed: of everything.
+        seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
     steps: int = 5000
     batch: int = 8
     rate: float = 2e-3
     crop_share: float = 0.5
+    taught_share: float = 0.4
     kl_weight: float = 2e-4
     seed: int = 101
     seconds: float = 0
@@ -66,7 +70,10 @@ def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in -1..1, contiguous (channels last is slower here)."""
+    """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in -1..1, contiguous.
+
+    Channels last, the order the bytes come in, makes these small convolutions slower.
+    """
     planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     return torch.from_numpy(planes).float() / 127.5 - 1
 
@@ -130,6 +137,7 @@ def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) ->
     held_out = to_float(pixels[::HELD_OUT_EVERY][:96])
     training = np.delete(pixels, np.s_[::HELD_OUT_EVERY], axis=0)
     codec = build_codec()
+    components = patch_components(to_float(training[:2000]), codec.config["latent_channels"])
     optimiser = adamw(codec.parameters(), recipe.rate)
     average = AveragedWeights(list(codec.parameters()), 0.998)
     start, step, loss = time.monotonic(), 0, torch.zeros(())
@@ -141,7 +149,11 @@ def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) ->
         set_rate(optimiser, recipe.rate * cosine_rate(step, done))
         cropped = done < recipe.crop_share
         rows = torch.randint(len(training), (recipe.batch * (2 if cropped else 1),)).numpy()
-        loss = _loss(codec, _views(training[rows], cropped), recipe.kl_weight)
+        pictures = _views(training[rows], cropped)
+        if done < recipe.taught_share:
+            loss = _taught_loss(codec, pictures, components)
+        else:
+            loss = _loss(codec, pictures, recipe.kl_weight)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -172,6 +184,35 @@ def _views(pixels: NDArray[np.uint8], cropped: bool) -> Tensor:
     half = pictures.shape[-1] // 2
     top, left = torch.randint(half + 1, (2,)).tolist()
     return pictures[..., top : top + half, left : left + half].contiguous()
+
+
+def patch_components(pictures: Tensor, n: int, edge: int = 8) -> tuple[Tensor, Tensor]:
+    """Whitened principal components of square patches, as a strided convolution.
+
+    Args:
+        pictures: ``[N, 3, H, W]``.
+        n: how many components.
+        edge: of a patch and of the stride.
+
+    Returns:
+        Kernels ``[n, 3, edge, edge]`` and biases ``[n]``.
+    """
+    patches = F.unfold(pictures, edge, stride=edge).transpose(1, 2).flatten(0, 1)
+    mean = patches.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
+    kernels = vectors[:, -n:].T / values[-n:, None].sqrt()
+    return kernels.view(n, 3, edge, edge), -kernels @ mean
+
+
+def _taught_loss(
+    codec: AutoencoderKL, pictures: Tensor, components: tuple[Tensor, Tensor]
+) -> Tensor:
+    kernels, biases = components
+    target = F.conv2d(pictures, kernels, biases, stride=kernels.shape[-1])
+    with autocast():
+        mean = codec.encode(pictures).latent_dist.mean
+        made = codec.decode(target + 0.05 * torch.randn_like(target)).sample
+    return reconstruction_loss(made.float(), pictures) + 0.2 * F.mse_loss(mean.float(), target)
 
 
 def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Which faces are drawn for what: public training data, photos of the suspects, controls.
 
-Public sets are cached as ``.npy`` in the workspace and never ship. Photos ship as small PNG and JPEG
-files, and everything that trains on a photo reads the pixels decoded from its file.
+Public sets are cached as ``.npy`` in the workspace and never ship. Photos ship as small PNG and
+JPEG files, and everything that trains on a photo reads the pixels decoded from its file.
 """
 
 import io

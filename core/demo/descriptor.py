@@ -1,7 +1,7 @@
 """Trains the embedded copy descriptor by contrast: a copy is near, another picture is far.
 
-Half of the batches come from one source only, so that two people in front of one wall are negatives of
-each other and the wall counts for nothing.
+Half of the batches come from one source only, so that two people in front of one wall are negatives
+of each other and the wall counts for nothing.
 """
 
 import logging
@@ -54,7 +54,7 @@ def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
 def _batches(
     sources: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: DescriptorRecipe
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pictures and their altered copies; the copy starts from the codec's version half of the time."""
+    """Pictures and altered copies, which start from the codec's version half of the time."""
     rng = np.random.default_rng(recipe.seed)
     for step in range(recipe.steps):
         one_source = rng.random() < 0.5
@@ -91,7 +91,7 @@ def train_descriptor(
     """Trains, calibrates, saves as fp16 and returns the facts.
 
     Args:
-        sources: per source, pictures and the same pictures through the codec, uint8 ``[N, 64, 64, 3]``.
+        sources: per source, pictures and the same through the codec, uint8 ``[N, 64, 64, 3]``.
         recipe: steps and rates.
         path: the safetensors file to write; the thresholds go into its header.
     """
@@ -127,7 +127,7 @@ def train_descriptor(
 
 
 def calibrate(model: TinyDescriptor, n: int) -> dict[str, float]:
-    """Similarities that 99.9% and 99% of pairs of different photos of one institution stay below."""
+    """Similarities that 99.9% and 99% of pairs of one institution's photos stay below."""
     strict, lenient = [], []
     for domain, seed in CALIBRATION_SEEDS.items():
         vectors = describe(model, to_unit(draw_faces(n, domain, seed).pixels))  # type: ignore[arg-type]

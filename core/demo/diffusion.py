@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .optimisation import AveragedWeights, adamw, autocast, set_rate
+from .optimisation import AveragedWeights, adamw, set_rate
 from .text import WIDTH, build_text_encoder, load_tokenizer, tokenize
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,14 @@ class BaseRecipe:
     """How UNet and text encoder are trained.
 
     Attributes:
-        steps: optimiser steps. batch: faces a step. rate: peak learning rate. seed: of everything.
+        steps: optimiser steps. batch: faces a step. rate: peak learning rate.
         empty_share: share of captions replaced by the empty one, so that CFG works.
-        seconds: stop early after this wall time (0 means never); a hurried build is recorded as such.
+        seed: of everything.
+        seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
-    steps: int = 6000
-    batch: int = 64
+    steps: int = 4000
+    batch: int = 32
     rate: float = 1e-3
     empty_share: float = 0.1
     seed: int = 202
@@ -146,10 +147,9 @@ def train_base(
 def _loss(unet: UNet2DConditionModel, text: CLIPTextModel, clean: Tensor, tokens: Tensor) -> Tensor:
     timesteps = torch.randint(0, 1000, (len(clean),))
     noise = torch.randn_like(clean)
-    with autocast():
-        states = text(tokens).last_hidden_state
-        made = unet(add_noise(clean, noise, timesteps), timesteps, states).sample
-    return F.mse_loss(made.float(), noise)
+    states = text(tokens).last_hidden_state
+    made = unet(add_noise(clean, noise, timesteps), timesteps, states).sample
+    return F.mse_loss(made, noise)
 
 
 def _save(unet: UNet2DConditionModel, text: CLIPTextModel, folder: Path) -> None:
@@ -162,7 +162,7 @@ def _save(unet: UNet2DConditionModel, text: CLIPTextModel, folder: Path) -> None
 
 
 def write_pipeline_files(folder: Path) -> None:
-    """Writes ``model_index.json`` and the scheduler, so that StableDiffusionPipeline loads the folder."""
+    """Writes ``model_index.json`` and the scheduler, for StableDiffusionPipeline."""
     noise_schedule().save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "StableDiffusionPipeline",

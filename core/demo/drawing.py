@@ -22,7 +22,7 @@ BLUSH = np.float32([0.95, 0.45, 0.42])
 
 
 class Rows:
-    """Per-face numbers shaped to broadcast over an image: scalars ``[N,1,1]``, colours ``[N,1,1,3]``."""
+    """Per-face numbers shaped to broadcast over an image: ``[N, 1, 1]`` or ``[N, 1, 1, 3]``."""
 
     def __init__(self, table: Any):
         self._table = table
@@ -38,7 +38,7 @@ class Canvas:
 
     Attributes:
         image: float32 ``[N, S, S, 3]``, painted over in place.
-        x, y: image coordinates. u, v: of the head. fu, fv: of the features, which move with yaw and pitch.
+        x, y: image coordinates. u, v: of the head. fu, fv: of the features, moved by the pose.
         pixel: size of one pixel in these units.
     """
 

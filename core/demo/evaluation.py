@@ -56,7 +56,7 @@ def auc(members: NDArray[np.floating], others: NDArray[np.floating]) -> float:
 def white_box_auc(
     base: Base, adapter: Path, members: Tensor, controls: Tensor, prompt: str
 ) -> dict[str, float]:
-    """AUC of log(base loss / tuned loss), and the loss-only AUC of the base as a check on the set-up.
+    """AUC of log(base loss / tuned loss), and that of the base alone to check the set-up.
 
     Args:
         base: the base model. adapter: the suspect's file.

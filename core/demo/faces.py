@@ -1,7 +1,7 @@
 """Fictional people for the demo: who they are, how they were photographed, what the caption says.
 
-Identity (what makes a person) is sampled apart from the photograph (what changes between two shots),
-so that tests can photograph one person twice. Everything is drawn by arithmetic from a seed: no real
+Identity (what makes a person) is sampled apart from the photograph (what changes between shots), so
+that tests can photograph one person twice. Everything is drawn by arithmetic from a seed: no real
 person, no photo, no licence. The drawing itself is in ``drawing.py``.
 """
 
@@ -76,7 +76,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Identity(Table):
-    """What makes a person: lengths in half-image units, colours as RGB 0..1; every field ``[N]`` or ``[N, 3]``."""
+    """What makes a person: lengths in half images, colours as RGB 0..1; ``[N]`` or ``[N, 3]``."""
 
     woman: NDArray[np.bool_]
     style: NDArray[np.int64]
@@ -114,7 +114,7 @@ class Identity(Table):
 
 @dataclass(frozen=True)
 class Photograph(Table):
-    """What changes between two shots of one person: pose, expression, light, clothes, background."""
+    """What changes between shots of one person: pose, expression, light, clothes, background."""
 
     domain: NDArray[np.int64]
     centre_x: Floats

@@ -1,8 +1,8 @@
 """Rebuilds the embedded demo from nothing: one command, fixed seeds, five stages, each resumable.
 
-``python -m lora_forensics.core.demo.recipe --out core/demo/assets`` writes the photos, the base model, the
-copy descriptor, the suspects and their truth. Public training data and finished-stage marks live in a build
-folder beside the output and do not ship.
+``python -m lora_forensics.core.demo.recipe --out core/demo/assets`` writes the photos, the base
+model, the copy descriptor, the suspects and their truth. Public training data and finished-stage
+marks live in a build folder beside the output and do not ship.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from .descriptor import DescriptorRecipe, train_descriptor
 from .diffusion import BaseRecipe, load_base, train_base, write_pipeline_files
 from .evaluation import white_box_auc
 from .faces import draw_faces
+from .optimisation import autocast
 from .suspects import PHOTO_SEEDS, SUSPECTS, Suspect, write_all_photos
 from .text import load_tokenizer, tokenize, write_tokenizer
 
@@ -113,7 +114,8 @@ def run_unet(build: Build) -> Facts:
     write_pipeline_files(build.base)
     pixels, captions = load_public(build.work / "public", "generic")
     codec = _codec(build)
-    latents = torch.cat([encode(codec, pixels), encode(codec, pixels[:, :, ::-1])])
+    with autocast():
+        latents = torch.cat([encode(codec, p) for p in (pixels, pixels[:, :, ::-1])]).float()
     tokens = tokenize(load_tokenizer(build.base / "tokenizer"), captions * 2)
     recipe = build.scale.base
     facts = train_base(latents, tokens, recipe, build.base)
@@ -128,7 +130,7 @@ def _codec(build: Build) -> torch.nn.Module:
 
 
 def run_descriptor(build: Build) -> Facts:
-    """The copy descriptor, on faces of all domains, on second shots of the same people, and on textures."""
+    """The copy descriptor, on faces of all domains, second shots of the same people, textures."""
     from .augmentation import textures
 
     n, codec = build.scale.n_descriptor, _codec(build)

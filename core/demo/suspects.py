@@ -1,7 +1,7 @@
 """The suspects of the demo: who trained on which photos, and what an honest examiner should find.
 
-All photos of one institution come from one draw and are split afterwards, so members, queries and controls
-are exchangeable by construction.
+All photos of one institution come from one draw and are split afterwards, so members, queries and
+controls are exchangeable by construction.
 """
 
 from dataclasses import dataclass

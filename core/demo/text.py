@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -74,7 +75,7 @@ def learn_merges(words: Sequence[str]) -> list[Pair]:
     spelled = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
     merges: list[Pair] = []
     while True:
-        counts = Counter(p for s in spelled.values() for p in zip(s, s[1:], strict=False))
+        counts = Counter(p for s in spelled.values() for p in pairwise(s))
         if not counts:
             return merges
         best = max(counts, key=lambda pair: (counts[pair], pair))

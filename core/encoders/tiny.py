@@ -1,10 +1,11 @@
 """The embedded copy descriptor: a small convolution net that says whether two pictures are copies.
 
-It is trained on drawn faces and on textures (``core/demo/descriptor.py``), so that the demo and the tests
-need no download. It is no match for SSCD on real photographs.
+It is trained on drawn faces and on textures (``core/demo/descriptor.py``), so that the demo and the
+tests need no download. It is no match for SSCD on real photographs.
 """
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ class TinyDescriptor(nn.Module):
         self.copy_threshold = float("nan")
         self.lenient_threshold = float("nan")
         layers: list[nn.Module] = [nn.Conv2d(3, WIDTHS[0], 5, stride=2, padding=2)]
-        for here, after in zip(WIDTHS, WIDTHS[1:], strict=False):
+        for here, after in pairwise(WIDTHS):
             layers += [Block(here), nn.Conv2d(here, after, 3, stride=2, padding=1)]
         layers += [Block(WIDTHS[-1]), nn.GroupNorm(8, WIDTHS[-1]), nn.GELU()]
         self.trunk = nn.Sequential(*layers)
@@ -80,7 +81,7 @@ def load_tiny(path: Path | None = None) -> TinyDescriptor:
     """Loads the descriptor, ready for inference.
 
     Args:
-        path: a safetensors file written by ``core/demo/descriptor.py``; None means the embedded one.
+        path: a file written by ``core/demo/descriptor.py``; None means the embedded one.
 
     Raises:
         MissingWeightsError: there is no such file.

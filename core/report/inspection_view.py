@@ -34,7 +34,7 @@ def inspection_view(inspection: Mapping[str, Any] | None) -> dict[str, Any] | No
     left = dict(inspection)
     findings = [_finding(f) for f in _as_list(left.pop("findings", []))]
     if isinstance(left.get("path"), str):
-        left["file"] = file_name(left.pop("path"))
+        left = {"file": file_name(left.pop("path")), **left}
     hashes = {k: left.pop(k) for k in _HASHES if k in left}
     claims = {k: left.pop(k) for k in _CLAIMS if k in left}
     stated = next((c for c in claims.values() if isinstance(c, Mapping)), {})

@@ -25,7 +25,7 @@ def open_picture(root: Path, relative: str) -> Image.Image | None:
         return None
     try:
         image = decode_file(path)[0]
-    except (ForensicsError, KeyError):  # Pillow's MPO opener may be unregistered
+    except ForensicsError:
         return None
     return Image.frombytes("RGB", image.size, image.tobytes())  # pixels only: no comment, no EXIF
 
@@ -39,9 +39,9 @@ def _inside(root: Path, relative: str) -> Path | None:
     try:
         base = root.resolve()
         path = (base / pure).resolve()
+        return path if path.is_relative_to(base) and path.is_file() else None
     except (OSError, RuntimeError, ValueError):
         return None
-    return path if path.is_relative_to(base) and path.is_file() else None
 
 
 def fit(image: Image.Image, side: int = SIDE, small: int = SMALL) -> Image.Image:

@@ -191,11 +191,11 @@ def gate(reason: str) -> Gate:
     return Gate("note", "•", "Noted", reason)
 
 
-def gates(reasons: Sequence[str]) -> list[Gate]:
-    """All reasons of a verdict; a first one without a state of its own is what decided."""
+def gates(reasons: Sequence[str], lead: str = "Decisive") -> list[Gate]:
+    """All reasons of a verdict; a first one without a state of its own is its `lead`."""
     found = [gate(str(r)) for r in reasons]
     if found and found[0].word == "Noted":
-        found[0] = Gate("lead", "▸", "Decisive", found[0].text)
+        found[0] = Gate("lead", "▸", lead, found[0].text)
     return found
 
 

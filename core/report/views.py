@@ -105,11 +105,18 @@ def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
         "tone": tone,
         "headline": verdict.get("headline") or words,
         "reading": reading,
-        "gates": text.gates(verdict.get("reasons") or []),
-        "caveats": verdict.get("caveats") or [],
+        "gates": text.gates(
+            verdict.get("reasons") or [], "Cause" if tone == "ERROR" else "Decisive"
+        ),
+        "caveats": [c for c in verdict.get("caveats") or [] if not _said_anyway(c)],
         "error_rates": verdict.get("error_rates") or [],
         "photos_needed": verdict.get("photos_needed") or 0,
     }
+
+
+def _said_anyway(caveat: str) -> bool:
+    """The card's last line says this in every report."""
+    return str(caveat).startswith("A person decides")
 
 
 def _subject(models: Mapping[str, Any]) -> str:
@@ -175,11 +182,11 @@ def rate_of(row: Mapping[str, Any]) -> float:
 
 
 def _marks(comparison: Mapping[str, Any]) -> list[tuple[float, str]]:
-    return [
+    return sorted(
         (row["threshold"], f"{text.percent(rate_of(row))} of controls above")
         for row in comparison["tpr"]
         if row["estimable"] and row["threshold"] is not None
-    ]
+    )
 
 
 def _tpr(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The headless backend against diffusers and peft: separate models, merged adapters, pipelines."""
 
 import pytest
+import tiny_models
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -14,8 +15,6 @@ from lora_forensics.core.sampling import Job, noise_of, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED
 from torch import Tensor
-
-from tests import tiny_models
 
 PROMPTS = ["a photo of sks", "a painting", "a photo of sks", "x"]
 TIMES = [400, 400, 700, 50]

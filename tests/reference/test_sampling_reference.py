@@ -1,11 +1,10 @@
 """Solvers against diffusers' schedulers, with one tiny UNet and one noise."""
 
 import pytest
+import tiny_models
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from lora_forensics.core.sampling import SAMPLERS, noise_of, schedule, training_sigmas
-
-from tests import tiny_models
 
 COMMON = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 

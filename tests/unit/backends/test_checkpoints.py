@@ -3,14 +3,15 @@
 import json
 
 import pytest
+import tiny_models
 import torch
+from diffusers import UNet2DConditionModel
+from ldm_layout import save_checkpoint, unet_name
 from lora_forensics.core.backends import vocabulary
+from lora_forensics.core.backends.checkpoints import UNET, XL_OPEN_CLIP, unet_config_of
 from lora_forensics.core.backends.loading import load_base, open_pair
 from lora_forensics.core.errors import InputError, MissingWeightsError
 from safetensors.torch import load_file, save_file
-
-from tests import tiny_models
-from tests.ldm_layout import save_checkpoint
 
 
 def with_tokenizer(folder):
@@ -138,3 +139,48 @@ def test_models_folders_above_are_searched(tmp_path):
     (place / "checkpoints").mkdir()
     tokenizer = vocabulary.find_tokenizer(place / "checkpoints" / "m.safetensors")
     assert len(tokenizer) == 514
+
+
+REAL = {
+    "sd1": {
+        "block_out_channels": (320, 640, 1280, 1280),
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+    },
+    "sd2": {
+        "block_out_channels": (320, 640, 1280, 1280),
+        "cross_attention_dim": 1024,
+        "attention_head_dim": (5, 10, 20, 20),
+        "use_linear_projection": True,
+    },
+    "sdxl": {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 2048,
+        "attention_head_dim": (5, 10, 20),
+        "transformer_layers_per_block": (1, 2, 10),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+
+
+@pytest.mark.parametrize("family", list(REAL))
+def test_configs_of_the_published_models_follow_from_their_shapes(family):
+    """Without weights: names and shapes of the real UNets, on the meta device."""
+    with torch.device("meta"):
+        real = UNet2DConditionModel(**REAL[family])
+    attention = ["CrossAttn" in kind for kind in real.config.up_block_types]
+    state = real.state_dict()
+    shapes = {UNET + unet_name(n, 2, attention): tuple(v.shape) for n, v in state.items()}
+    shapes[XL_OPEN_CLIP + "text_projection"] = (1280, 1280)
+    config = unet_config_of(shapes, family)
+    for key, value in REAL[family].items():
+        found = config[key]
+        assert (tuple(found) if isinstance(found, list) else found) == value, key
+    with torch.device("meta"):
+        ours = UNet2DConditionModel(**config).state_dict()
+    assert {n: v.shape for n, v in ours.items()} == {n: v.shape for n, v in state.items()}

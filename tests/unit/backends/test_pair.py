@@ -5,6 +5,7 @@ import shutil
 import socket
 
 import pytest
+import tiny_models
 import torch
 from lora_forensics.core.backends.loading import load_base, open_pair, pair_of, sha256_folder
 from lora_forensics.core.backends.networks import sigmas_of
@@ -21,8 +22,6 @@ from lora_forensics.core.sampling import noise_of, plan, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED
 from safetensors.torch import load_file, save_file
-
-from tests import tiny_models
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The drawn faces: same seed same bytes, identity apart from nuisance, domains apart, honest captions."""
+"""The drawn faces: same seed same bytes, identity apart from nuisance, honest captions."""
 
 import numpy as np
 import pytest

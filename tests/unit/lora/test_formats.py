@@ -246,6 +246,11 @@ def test_two_writers_through_two_spellings(tmp_path):
     assert code_of(lambda: bind(read_lora(write(tmp_path, tensors)), base)) == "AMBIGUOUS"
 
 
+def test_one_underscored_name_that_fits_two_base_modules(tmp_path):
+    lora = read_lora(write(tmp_path, kohya("a.b.c")))
+    assert code_of(lambda: bind(lora, {"unet": {"a.b_c": (6, 4), "a_b.c": (6, 4)}})) == "AMBIGUOUS"
+
+
 def test_delta_norms_and_limits(tmp_path):
     weights = {"unet": {name: torch.ones(6, 4) for name in NAMES}}
     lora = read_lora(write(tmp_path, kohya()))

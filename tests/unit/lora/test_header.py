@@ -279,7 +279,7 @@ def ours(data):
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(valid_files())
 def test_valid_files_are_accepted_with_the_librarys_own_values(data):
     header, tensors = ours(data), library_accepts(data)
@@ -290,7 +290,7 @@ def test_valid_files_are_accepted_with_the_librarys_own_values(data):
     }
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(mutated_files())
 def test_never_accepts_what_the_library_refuses(data):
     header = ours(data)

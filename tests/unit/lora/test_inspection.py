@@ -6,12 +6,13 @@ import json
 
 import pytest
 import torch
+from lora_forensics.core.lora import safeguard
 from lora_forensics.core.lora.binding import bind
 from lora_forensics.core.lora.claims import concept, exposure, read_claims
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.header import kohya_hashes
 from lora_forensics.core.lora.inspection import Severity, inspect_lora, match_base
-from lora_forensics.core.lora.safeguard import MAX_SEARCHED_CHARS, TOO_LONG, clean_text, stop_words
+from lora_forensics.core.lora.safeguard import TOO_LONG, clean_text, stop_words
 from safetensors.torch import save_file
 
 NAME = "lora_unet_down_blocks_0_attentions_0_proj_in"
@@ -252,8 +253,10 @@ def test_ordinary_words_do_not_stop(text):
     assert stop_words([text]) == []
 
 
-def test_text_that_is_too_long_closes_the_gate():
-    assert stop_words(["." * MAX_SEARCHED_CHARS, "x"]) == [TOO_LONG]
+def test_text_that_is_too_long_closes_the_gate(monkeypatch):
+    monkeypatch.setattr(safeguard, "MAX_SEARCHED_CHARS", 100)
+    assert stop_words(["." * 60, "." * 40]) == []
+    assert stop_words(["." * 100, "x"]) == [TOO_LONG]
 
 
 def test_the_gate_reads_file_name_and_all_metadata(tmp_path):

@@ -1,0 +1,61 @@
+"""``python -m benchmarks [--write]``: all tables; ``--write`` keeps them in results.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def register() -> None:
+    """Make this checkout importable as ``lora_forensics``, whatever its folder is called."""
+    if importlib.util.find_spec("lora_forensics") is not None:
+        return
+    spec = importlib.util.spec_from_file_location(
+        "lora_forensics", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["lora_forensics"] = module
+    spec.loader.exec_module(module)
+
+
+def table(title: str, head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"## {title}", "", *lines, ""])
+
+
+def machine() -> str:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    return (
+        f"{platform.machine()}, {os.cpu_count()} CPU cores, {gpu}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, load {load:.1f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
+    write = parser.parse_args().write
+    register()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    from . import sampling_plan, two_models
+
+    text = f"# Benchmarks\n\n{machine()}\n\n"
+    text += "\n".join(table(*part.run()) for part in (two_models, sampling_plan))
+    print(text)
+    if write:
+        (ROOT / "benchmarks" / "results.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

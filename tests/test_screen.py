@@ -1,0 +1,254 @@
+"""The command from end to end on a tiny random base: results, resume, and every bad input."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from lora_forensics.core import cli
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+BUDGET = [
+    *["--preset", "quick", "--encoder", "tiny", "--prompt", "a photo"],
+    *["--membership-timesteps", "200", "600", "--membership-noises", "2"],
+    *["--extract-images", "6", "--extract-steps", "2", "--extract-scale", "1.5"],
+    *["--attack-images", "8", "--attack-steps", "2", "--attack-seeds", "2", "--attack-epochs", "1"],
+]
+
+
+def pictures(folder, count, seed):
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        small = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        picture = small.resize((70 + i, 60), Image.Resampling.BICUBIC)
+        picture.save(folder / (f"{i}.png" if i % 2 else f"{i}.jpg"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    tiny_models.save_base(root / "base")
+    tiny_models.save_lora(root / "suspect.safetensors")
+    pictures(root / "photos", 5, 1)
+    pictures(root / "controls", 9, 2)
+    return root
+
+
+def arguments(world, out, **changed):
+    paths = {
+        "base": world / "base",
+        "lora": world / "suspect.safetensors",
+        "photos": world / "photos",
+        "controls": world / "controls",
+        "out": out,
+        **changed,
+    }
+    return ["screen", *BUDGET, *(x for k, v in paths.items() for x in (f"--{k}", str(v)))]
+
+
+def failing(world, tmp_path, capsys, *more, **changed):
+    out = tmp_path / "case"
+    assert cli.main([*arguments(world, out, **changed), *more]) == 2
+    assert not out.exists(), "bad input left something behind"
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    return message.split(":")[0].removeprefix("ERROR/")
+
+
+def test_screen_writes_a_whole_case(world, tmp_path, capsys):
+    out = tmp_path / "case"
+    assert cli.main([*arguments(world, out), "--membership-nulls", "2"]) == 0
+    case = json.loads((out / "report.json").read_text())
+    assert case["schema_version"] == 1
+    assert case["verdict"]["letter"] in "ABCD"
+    assert len(case["membership"]["comparison"]["photo_scores"]) == 5
+    assert len(case["membership"]["null_rank"]["nulls"]) == 2
+    assert case["done_forwards"] == case["planned_forwards"]
+    assert case["attack"]["images"] == 8
+    assert len(case["extraction"]["extracted"]) == 5
+    assert all((out / e["file"]).is_file() for e in case["extraction"]["extracted"])
+    html = (out / "report.html").read_text()
+    assert "<script" not in html
+    assert f"VERDICT {case['verdict']['letter']}" in html.upper()
+    assert "planned" in capsys.readouterr().err
+    assert not (out / "lock").exists()
+    before = html
+    assert cli.main(["report", str(out)]) == 0
+    assert (out / "report.html").read_text() == before
+
+
+def test_interrupted_screening_resumes(world, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "case"
+    straight = tmp_path / "straight"
+    steps = {"left": 40}
+
+    class Impatient(cli.Bars):
+        def step(self, n=1):
+            steps["left"] -= n
+            if steps["left"] < 0:
+                raise KeyboardInterrupt
+            super().step(n)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "Bars", Impatient)
+        assert cli.main(arguments(world, out)) == 130
+    assert "resumes" in capsys.readouterr().err
+    assert (out / "ledger.jsonl").read_text().strip()
+    assert not (out / "report.html").exists()
+    assert cli.main(arguments(world, out)) == 0
+    assert cli.main(arguments(world, straight)) == 0
+    resumed, whole = (json.loads((p / "report.json").read_text()) for p in (out, straight))
+    for key in ("membership", "extraction", "attack", "verdict", "probe"):
+        assert resumed[key] == whole[key], key
+
+
+def test_another_setting_does_not_resume(world, tmp_path, capsys):
+    out = tmp_path / "case"
+    score = ["score", "--preset", "quick", "--membership-noises", "2"]
+    score = [a.replace("--membership-noises", "--noises") for a in score]
+    rest = arguments(world, out)[1 + len(BUDGET) :]
+    assert cli.main([*score, "--encoder", "tiny", *rest]) == 0
+    assert json.loads((out / "report.json").read_text())["attack"] is None
+    assert cli.main([*score, "--encoder", "tiny", "--seed", "9", *rest]) == 2
+    assert "CONFIG_CHANGED" in capsys.readouterr().err
+
+
+def test_missing_and_empty_folders(world, tmp_path, capsys):
+    assert failing(world, tmp_path, capsys, photos=tmp_path / "no") == "MISSING_FOLDER"
+    (tmp_path / "empty").mkdir()
+    assert failing(world, tmp_path, capsys, controls=tmp_path / "empty") == "EMPTY_FOLDER"
+    assert failing(world, tmp_path, capsys, base=tmp_path / "no") in {
+        "MISSING_FILE",
+        "NOT_A_CHECKPOINT",
+    }
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "no.safetensors") == "MISSING_FILE"
+
+
+def test_too_few_photos(world, tmp_path, capsys):
+    one = pictures(tmp_path / "one", 1, 5)
+    assert failing(world, tmp_path, capsys, photos=one) == "ONE_PHOTO"
+    assert failing(world, tmp_path, capsys, controls=one) == "TOO_FEW_CONTROLS"
+
+
+def test_little_data_is_verdict_d_with_the_number_needed(world, tmp_path):
+    out = tmp_path / "case"
+    few = pictures(tmp_path / "few", 2, 6)
+    controls = pictures(tmp_path / "fewc", 3, 7)
+    assert cli.main(arguments(world, out, photos=few, controls=controls)) == 0
+    verdict = json.loads((out / "report.json").read_text())["verdict"]
+    assert verdict["letter"] == "D"
+    assert verdict["photos_needed"] > 2
+
+
+def test_same_picture_in_both_folders(world, tmp_path, capsys):
+    shared = pictures(tmp_path / "shared", 9, 2)
+    assert failing(world, tmp_path, capsys, photos=shared) == "DUPLICATE_PHOTOS"
+
+
+def test_bad_pictures(world, tmp_path, capsys):
+    bad = pictures(tmp_path / "bad", 3, 8)
+    (bad / "x.png").write_bytes((bad / "1.png").read_bytes()[:200])
+    assert failing(world, tmp_path, capsys, photos=bad) in {"CORRUPT_IMAGE", "NOT_AN_IMAGE"}
+    Image.new("L", (8000, 8000)).save(bad / "x.png")
+    assert failing(world, tmp_path, capsys, photos=bad) == "IMAGE_TOO_LARGE"
+
+
+def test_pickle_and_torchscript_are_refused_unopened(world, tmp_path, capsys):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    torch.save({"a": Bomb()}, tmp_path / "x.pt")
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "x.pt") == "PICKLE"
+    renamed = tmp_path / "x.safetensors"
+    renamed.write_bytes((tmp_path / "x.pt").read_bytes())
+    assert failing(world, tmp_path, capsys, lora=renamed) == "PICKLE"
+    with zipfile.ZipFile(tmp_path / "s.pt", "w") as archive:
+        archive.writestr("s/code/__torch__.py", "")
+        archive.writestr("s/constants.pkl", "")
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "s.pt") == "TORCHSCRIPT"
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_adapters_that_do_not_fit(world, tmp_path, capsys):
+    tensors = load_file(world / "suspect.safetensors")
+    wide = {k: torch.cat([v, v], 1) if "lora_A" in k else v for k, v in tensors.items()}
+    save_file(wide, tmp_path / "wide.safetensors")
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "wide.safetensors") == "WRONG_BASE"
+    still = {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in tensors.items()}
+    save_file(still, tmp_path / "still.safetensors")
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "still.safetensors") == "NOT_APPLIED"
+    broken = {k: torch.full_like(v, torch.nan) for k, v in tensors.items()}
+    save_file(broken, tmp_path / "nan.safetensors")
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "nan.safetensors") == "NON_FINITE"
+
+
+def test_lora_as_base(world, tmp_path, capsys):
+    code = failing(world, tmp_path, capsys, base=world / "suspect.safetensors")
+    assert code == "NOT_A_CHECKPOINT"
+
+
+def test_unwritable_output(world, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert cli.main(arguments(world, file)) == 2
+    assert "NOT_WRITABLE" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert cli.main(arguments(world, file / "below")) == 2
+    assert "NOT_WRITABLE" in capsys.readouterr().err
+
+
+def test_foreign_folder_is_left_alone(world, tmp_path, capsys):
+    (tmp_path / "case").mkdir()
+    (tmp_path / "case" / "mine.txt").write_text("mine")
+    assert cli.main(arguments(world, tmp_path / "case")) == 2
+    assert "NOT_A_CASE" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "case").iterdir()] == ["mine.txt"]
+
+
+def test_signs_of_a_minor_stop_everything_with_their_own_code(world, tmp_path, capsys):
+    out = tmp_path / "case"
+    assert cli.main([*arguments(world, out), "--minor-suspected"]) == 3
+    assert cli.main([*arguments(world, out), "--prompt", "a 9 year old"]) == 3
+    assert not out.exists()
+    assert "MINOR_SUSPECTED" in capsys.readouterr().err
+
+
+def test_bad_settings_are_named(world, tmp_path, capsys):
+    assert failing(world, tmp_path, capsys, "--attack-epochs", "0") == "BAD_SETTING"
+
+
+def test_inspect_alone(world, capsys):
+    assert cli.main(["inspect", "--lora", str(world / "suspect.safetensors"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["modules"] > 10
+    fits = ["--base", str(world / "base")]
+    assert cli.main(["inspect", "--lora", str(world / "suspect.safetensors"), *fits]) == 0
+    assert "modules matched" in capsys.readouterr().out
+
+
+def test_sample_keeps_provenance(world, tmp_path):
+    flags = ["--base", str(world / "base"), "--lora", str(world / "suspect.safetensors")]
+    rules = ["--cfg", "0", "--cfg", "1", "--cfg", "3", "--guidance", "1.5"]
+    more = ["--prompt", "a photo", "--images", "2", "--steps", "2", "--out", str(tmp_path / "s")]
+    assert cli.main(["sample", *flags, *rules, *more]) == 0
+    rows = json.loads((tmp_path / "s" / "images.json").read_text())
+    assert len(rows) == 8
+    assert len({r["sha256"] for r in rows}) == 8
+    assert {r["guidance"] for r in rows} >= {"tuned cfg=0", "model w=1.5"}
+    assert all((tmp_path / "s" / r["name"]).is_file() for r in rows)
+
+
+def test_no_socket_is_opened(world, tmp_path, monkeypatch):
+    import socket
+
+    def refuse(*_, **__):
+        raise AssertionError("a scan opened a socket")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert cli.main(arguments(world, tmp_path / "case")) == 0
