@@ -3,7 +3,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench study clean
 
 demo: $(STAMP)
 	$(BIN)/lora-forensics demo --out demo-case
@@ -18,6 +18,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+study: $(STAMP)
+	$(BIN)/python -m lora_forensics.core.demo.study --out demo-study
 
 $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say PYTHON=/path/to/python"; exit 2; }

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def register() -> None:
-    """Make this checkout importable as ``lora_forensics``, whatever its folder is called."""
+    """Make this checkout importable as ``lora_forensics``, and the tests' model factories too."""
+    sys.path.insert(0, str(ROOT / "tests"))
     if importlib.util.find_spec("lora_forensics") is not None:
         return
     spec = importlib.util.spec_from_file_location(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import tiny_models
 import torch
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.guidance import cfg
 from lora_forensics.core.sampling import plan, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import tiny_models  # noqa: E402
 
 from . import now
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from .errors import InputError, NotEnoughDataError
 from .specs import AttackSpec
 
+MAX_SIDE = 224
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -98,7 +99,7 @@ def train_and_score(
             "TOO_FEW_GENERATED",
             f"{len(positives)} and {len(negatives)} images; 4 an arm are needed",
         )
-    side = spec.side or min(224, queries.shape[-1])
+    side = spec.side or min(MAX_SIDE, queries.shape[-1])
     x = torch.cat([prepare(positives, side), prepare(negatives, side)])
     y = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))]).long()
     generator = torch.Generator().manual_seed(seed)

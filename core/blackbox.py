@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .attack import SeedResult, average_logits, train_and_score
+from .attack import MAX_SIDE, SeedResult, average_logits, train_and_score
 from .evidence import AttackEvidence
 from .generation import generate
 from .guidance import cfg
@@ -49,7 +49,10 @@ def draw_arm(
     per_scale = -(-spec.images // len(spec.cfgs))
     jobs = plan(prompts, [cfg(scale, model) for scale in spec.cfgs], per_scale, spec.seed)
     task = "attack: tuned images" if model == TUNED else "attack: base images"
-    return generate(pair, jobs, sample_spec(spec), case=case, progress=progress, task=task)
+    side = spec.side or MAX_SIDE
+    return generate(
+        pair, jobs, sample_spec(spec), case=case, progress=progress, task=task, max_side=side
+    )
 
 
 def planned_forwards(prompts: Sequence[str], spec: AttackSpec, arms: int = 2) -> int:

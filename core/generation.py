@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from .errors import ForensicsError
 from .images import pixels_sha256, png_bytes, to_tensor, to_uint8
@@ -40,6 +42,7 @@ def generate(
     case: CaseFolder | None = None,
     progress: Progress | None = None,
     task: str = "sampling",
+    max_side: int = 512,
 ) -> ImageBatch:
     """Images of a plan, in plan order.
 
@@ -50,36 +53,54 @@ def generate(
         case: keeps each image and skips those already there; None keeps all in memory.
         progress: counts solver steps times images.
         task: its caption.
+        max_side: images are held in memory at this side at most; files keep the native one.
 
     Returns:
-        One image a job, quantised to 8 bits as the stored file is.
+        One image a job, quantised to 8 bits as the stored file is. Hashes are of native pixels.
 
     Raises:
         ForensicsError: more than 1% of the images are constant or not finite (BAD_SAMPLES).
     """
     progress = progress or NoProgress()
-    found = {} if case is None else _stored(case, jobs, spec)
+    found = {} if case is None else _stored(case, jobs, spec, max_side)
     missing = _unique([job for job in jobs if unit_of(job, spec) not in found], spec)
     total = len(found) + len(missing)
     progress.start(task, total * spec.steps, len(found) * spec.steps)
     for batch, latents in sample_latents(pair, missing, spec, progress=progress):
         for job, pixels in zip(batch, pair.decode(latents), strict=True):
             unit = unit_of(job, spec)
-            data = png_bytes(pixels)
+            data = png_bytes(torch.nan_to_num(pixels))
             if case is not None:
                 case.put(unit, ".png", data, prompt=job.prompt, seed=job.seed)
-            found[unit] = _decode(data) if pixels.isfinite().all() else torch.zeros_like(pixels)
+            found[unit] = _held(data, max_side)
     units = [unit_of(job, spec) for job in jobs]
-    _check_health(torch.stack([found[u] for u in units]))
-    return ImageBatch(
-        torch.stack([found[u] for u in units]),
-        tuple(_source(job, found[u], u) for job, u in zip(jobs, units, strict=True)),
-    )
+    pixels = torch.stack([found[u].pixels for u in units])
+    _check_health(pixels)
+    sources = [_source(job, found[u].sha256, u) for job, u in zip(jobs, units, strict=True)]
+    return ImageBatch(pixels, tuple(sources))
 
 
-def _stored(case: CaseFolder, jobs: Sequence[Job], spec: SampleSpec) -> dict[str, Tensor]:
+class _Held(NamedTuple):
+    pixels: Tensor
+    sha256: str
+
+
+def _held(data: bytes, max_side: int) -> _Held:
+    native = _decode(data)
+    side = max(native.shape[-2:])
+    sha256 = pixels_sha256(to_uint8(native))
+    if side <= max_side:
+        return _Held(native, sha256)
+    size = [round(s * max_side / side) for s in native.shape[-2:]]
+    smaller = F.interpolate(native[None], size, mode="bilinear", antialias=True)[0]
+    return _Held(smaller, sha256)
+
+
+def _stored(
+    case: CaseFolder, jobs: Sequence[Job], spec: SampleSpec, max_side: int
+) -> dict[str, _Held]:
     units = {unit_of(job, spec) for job in jobs}
-    return {u: _decode(case.read(u)) for u in sorted(units) if case.has(u)}
+    return {u: _held(case.read(u), max_side) for u in sorted(units) if case.has(u)}
 
 
 def _unique(jobs: Sequence[Job], spec: SampleSpec) -> list[Job]:
@@ -90,10 +111,10 @@ def _decode(data: bytes) -> Tensor:
     return to_tensor(Image.open(io.BytesIO(data), formats=("PNG",)).convert("RGB"))
 
 
-def _source(job: Job, pixels: Tensor, unit: str) -> Source:
+def _source(job: Job, sha256: str, unit: str) -> Source:
     return Source(
         "generated",
-        pixels_sha256(to_uint8(pixels)),
+        sha256,
         f"{unit}.png",
         prompt=job.prompt,
         seed=job.seed,

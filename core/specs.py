@@ -54,7 +54,7 @@ class SampleSpec(Spec):
 
     sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
     steps: int = setting(20, "solver steps an image", low=1, high=1000)
-    batch: int = setting(32, "rows in one forward pass", low=1, high=4096)
+    batch: int = setting(32, "images in one batch", low=1, high=4096)
     seed: int = setting(0, "run seed; each image derives its own from it", low=0, high=2**31 - 1)
 
 

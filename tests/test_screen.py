@@ -4,9 +4,11 @@ import json
 import zipfile
 
 import numpy as np
+import peft
 import pytest
 import tiny_models
 import torch
+from ldm_layout import save_checkpoint
 from lora_forensics.core import cli
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -51,6 +53,41 @@ def arguments(world, out, **changed):
     return ["screen", *BUDGET, *(x for k, v in paths.items() for x in (f"--{k}", str(v)))]
 
 
+def single_file(folder):
+    """An SD 1.x checkpoint in the original layout, its vocabulary beside it."""
+    pipe = tiny_models.tiny_pipeline("sd1")
+    pipe.tokenizer.save_pretrained(folder / "tokenizer")
+    return save_checkpoint(folder / "model.safetensors", pipe, "sd1")
+
+
+def kohya_file(path, family):
+    """A diffusers adapter under kohya's names."""
+    tensors = load_file(tiny_models.save_lora(path, family, conv=True))
+    renamed = {}
+    for name, value in tensors.items():
+        module, slot = name.removeprefix("unet.").removesuffix(".weight").rsplit(".", 1)
+        stem = "lora_unet_" + module.replace(".", "_")
+        renamed[f"{stem}.lora_{'down' if slot == 'lora_A' else 'up'}.weight"] = value
+        renamed[f"{stem}.alpha"] = torch.tensor(4.0)
+    save_file(renamed, path, {"ss_network_module": "networks.lora", "ss_network_dim": "4"})
+    return path
+
+
+def peft_folder(folder, family):
+    """An adapter that peft itself wrote."""
+    unet = tiny_models.tiny_pipeline(family).unet
+    config = peft.LoraConfig(r=4, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    peft.get_peft_model(unet, config).save_pretrained(folder)
+    return folder
+
+
+def diffusers_file(path, family):
+    return tiny_models.save_lora(path, family, text=True)
+
+
+ADAPTERS = {"kohya": kohya_file, "peft": peft_folder, "diffusers": diffusers_file}
+
+
 def failing(world, tmp_path, capsys, *more, **changed):
     out = tmp_path / "case"
     assert cli.main([*arguments(world, out, **changed), *more]) == 2
@@ -79,6 +116,34 @@ def test_screen_writes_a_whole_case(world, tmp_path, capsys):
     before = html
     assert cli.main(["report", str(out)]) == 0
     assert (out / "report.html").read_text() == before
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_other_bases_and_adapter_layouts(world, tmp_path, family, adapter):
+    """A single-file SD 1.x checkpoint and an SDXL folder, with each writer's LoRA."""
+    if family == "sd1":
+        base = single_file(tmp_path)
+    else:
+        base = tiny_models.save_base(tmp_path / "xl", "sdxl")
+    suffix = "" if adapter == "peft" else ".safetensors"
+    lora = ADAPTERS[adapter](tmp_path / f"{adapter}{suffix}", family)
+    out = tmp_path / "case"
+    assert cli.main(arguments(world, out, base=base, lora=lora)) == 0
+    case = json.loads((out / "report.json").read_text())
+    assert case["models"]["family"] == family
+    assert case["inspection"]["format"].startswith(adapter)
+    assert case["models"]["output_change"] > 0
+
+
+def test_dreambooth_checkpoint_is_screened(world, tmp_path):
+    tuned = tiny_models.save_dreambooth(tmp_path / "tuned")
+    out = tmp_path / "case"
+    assert cli.main([*arguments(world, out, lora=tuned), "--membership-nulls", "1"]) == 0
+    case = json.loads((out / "report.json").read_text())
+    assert case["models"]["tuned_kind"] == "checkpoint"
+    assert case["inspection"] == {}
+    assert case["membership"]["null_rank"] is None
 
 
 def test_interrupted_screening_resumes(world, tmp_path, monkeypatch, capsys):

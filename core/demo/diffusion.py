@@ -182,9 +182,15 @@ def write_pipeline_files(folder: Path) -> None:
 
 def load_base(folder: Path) -> Base:
     """Loads a pipeline folder in float32."""
-    codec = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32)
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-    text = CLIPTextModel.from_pretrained(folder / "text_encoder", torch_dtype=torch.float32)
+    codec = AutoencoderKL.from_pretrained(
+        folder / "vae", torch_dtype=torch.float32, local_files_only=True
+    )
+    unet = UNet2DConditionModel.from_pretrained(
+        folder / "unet", torch_dtype=torch.float32, local_files_only=True
+    )
+    text = CLIPTextModel.from_pretrained(
+        folder / "text_encoder", torch_dtype=torch.float32, local_files_only=True
+    )
     for model in (codec, unet, text):
         model.eval().requires_grad_(False)
     return Base(codec, unet, text, load_tokenizer(folder / "tokenizer"))

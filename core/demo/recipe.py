@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from .assets import write_truth
-from .codec import CodecRecipe, decode, encode, train_codec
+from .codec import POLISH, CodecRecipe, decode, encode, polish_decoder, train_codec
 from .datasets import PUBLIC_SETS, build_public, load_public, read_photos
 from .descriptor import DescriptorRecipe, train_descriptor
 from .diffusion import BaseRecipe, load_base, train_base, write_pipeline_files
@@ -43,12 +43,13 @@ class Scale:
     """How much of everything.
 
     Attributes:
-        public_share: of the public sets. codec, base, descriptor: their recipes.
+        public_share: of the public sets. codec, polish, base, descriptor: their recipes.
         suspects: whom to train. n_descriptor: pictures a descriptor source.
     """
 
     public_share: float
     codec: CodecRecipe
+    polish: CodecRecipe
     base: BaseRecipe
     descriptor: DescriptorRecipe
     suspects: tuple[Suspect, ...]
@@ -59,10 +60,11 @@ def _smoke_suspect(suspect: Suspect) -> Suspect:
     return replace(suspect, recipe=replace(suspect.recipe, steps=2))
 
 
-FULL = Scale(1.0, CodecRecipe(), BaseRecipe(), DescriptorRecipe(), SUSPECTS, 1200)
+FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 1200)
 SMOKE = Scale(
     0.004,
     CodecRecipe(steps=3, batch=4),
+    CodecRecipe(steps=2, batch=4),
     BaseRecipe(steps=3, batch=8),
     DescriptorRecipe(steps=3, batch=12, calibration=24),
     tuple(_smoke_suspect(s) for s in SUSPECTS[:2]),
@@ -101,11 +103,17 @@ def run_data(build: Build) -> Facts:
 
 
 def run_vae(build: Build) -> Facts:
-    """The codec, on all public sets."""
+    """The codec on all public sets, then its decoder once more with the latents fixed."""
     sets = [load_public(build.work / "public", s.name)[0] for s in PUBLIC_SETS]
-    recipe = build.scale.codec
-    facts = train_codec(np.concatenate(sets), recipe, build.base / "vae")
-    return {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts}
+    pixels, folder = np.concatenate(sets), build.base / "vae"
+    recipe, polish = build.scale.codec, build.scale.polish
+    facts = train_codec(pixels, recipe, folder)
+    polished = polish_decoder(pixels, polish, folder)
+    return {
+        "joint": {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts},
+        "decoder": {"seed": polish.seed, "batch": polish.batch, "rate": polish.rate, **polished},
+        "psnr_db": polished["psnr_db"],
+    }
 
 
 def run_unet(build: Build) -> Facts:
@@ -125,7 +133,9 @@ def run_unet(build: Build) -> Facts:
 def _codec(build: Build) -> torch.nn.Module:
     from diffusers import AutoencoderKL
 
-    codec = AutoencoderKL.from_pretrained(build.base / "vae", torch_dtype=torch.float32)
+    codec = AutoencoderKL.from_pretrained(
+        build.base / "vae", torch_dtype=torch.float32, local_files_only=True
+    )
     return codec.eval().requires_grad_(False)
 
 

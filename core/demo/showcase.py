@@ -1,4 +1,4 @@
-"""The demo's two questions: the guilty suspect and the innocent one, asked about the same photos."""
+"""The demo's two questions: a guilty suspect and an innocent one, asked about the same photos."""
 
 from __future__ import annotations
 

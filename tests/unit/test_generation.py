@@ -81,3 +81,14 @@ def test_constant_images_are_an_error_not_a_result():
 
     with pytest.raises(ForensicsError, match="BAD_SAMPLES"):
         generate(Broken(), plan(["p"], RULES, 2, 0), SPEC)
+
+
+def test_large_images_are_held_small_but_kept_and_hashed_native(tmp_path):
+    jobs = plan(["p"], [cfg(1.0)], 2, 0)
+    native = generate(GaussianPair(side=16), jobs, SPEC)
+    case = open_case(tmp_path / "c", {})
+    small = generate(GaussianPair(side=16), jobs, SPEC, case=case, max_side=8)
+    assert small.pixels.shape[-2:] == (8, 8)
+    assert [s.sha256 for s in small.sources] == [s.sha256 for s in native.sources]
+    resumed = generate(GaussianPair(side=16), jobs, SPEC, case=case)
+    assert torch.equal(resumed.pixels, native.pixels)

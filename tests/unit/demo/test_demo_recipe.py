@@ -29,7 +29,7 @@ def test_smoke_build_runs_all_stages_and_resumes(tmp_path):
     main(["--out", str(out), "--scale", "smoke"])
     facts = json.loads((out / "training_log.json").read_text(encoding="utf-8"))
     assert list(facts["stages"]) == list(STAGES)
-    assert facts["stages"]["vae"]["steps"] == 3
+    assert facts["stages"]["vae"]["joint"]["steps"] == 3
     assert load_base(out / "base").codec.config["latent_channels"] == 8
     assert load_tiny(out / "descriptor.safetensors").dim == 128
     for truth in load_truth(out / "truth.json").values():
