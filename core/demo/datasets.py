@@ -83,11 +83,13 @@ def write_photos(pixels: NDArray[np.uint8], folder: Path, seed: int) -> list[Pat
 def read_photos(folder: Path) -> NDArray[np.uint8]:
     """Decodes every photo of a folder in the order of its names: uint8 ``[N, H, W, 3]``."""
     paths = sorted(p for p in folder.iterdir() if p.suffix in {".png", ".jpg"})
-    return np.stack([np.asarray(Image.open(p).convert("RGB")) for p in paths])
+    return np.stack(
+        [np.asarray(Image.open(p, formats=("PNG", "JPEG")).convert("RGB")) for p in paths]
+    )
 
 
 def jpeg_round_trip(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """One picture through JPEG and back."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-    return np.asarray(Image.open(buffer).convert("RGB"))
+    return np.asarray(Image.open(buffer, formats=("PNG", "JPEG")).convert("RGB"))

@@ -38,8 +38,8 @@ class DescriptorRecipe:
         calibration: photos an institution for the thresholds.
     """
 
-    steps: int = 1200
-    batch: int = 96
+    steps: int = 350
+    batch: int = 64
     rate: float = 1.5e-3
     spread_weight: float = 0.1
     seed: int = 303

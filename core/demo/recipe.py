@@ -60,7 +60,7 @@ def _smoke_suspect(suspect: Suspect) -> Suspect:
     return replace(suspect, recipe=replace(suspect.recipe, steps=2))
 
 
-FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 1200)
+FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 800)
 SMOKE = Scale(
     0.004,
     CodecRecipe(steps=3, batch=4),

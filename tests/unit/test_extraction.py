@@ -28,7 +28,7 @@ def test_spends_what_was_planned():
     done = extract(pair, PixelEncoder(), ["p"], 3, SPEC)
     assert pair.rows == done.forwards <= planned_forwards(["p"], SPEC)
     assert {p.scale for p in done.pilot} == set(SPEC.pilot)
-    assert len(done.clusters) == 3
+    assert 1 <= len(done.clusters) <= 3
 
 
 def test_extraction_finds_the_tuned_mean_and_not_strangers():

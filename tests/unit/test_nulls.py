@@ -17,7 +17,7 @@ def test_noise_keeps_rank_and_norm(shape):
     ours, theirs = delta(null, weight), delta(op, weight)
     assert ours.shape == weight.shape
     assert float(ours.norm()) == pytest.approx(float(theirs.norm()), rel=1e-5)
-    assert torch.linalg.matrix_rank(ours.flatten(1).double()) == 4
+    assert torch.linalg.matrix_rank(ours.flatten(1), rtol=1e-4) == 4
     cosine = (ours * theirs).sum() / ours.norm() / theirs.norm()
     assert abs(float(cosine)) < 0.3
 

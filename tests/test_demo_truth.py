@@ -1,0 +1,59 @@
+"""The embedded suspects, whose truth is known, are judged rightly by computation."""
+
+import pytest
+from lora_forensics.core.backends.loading import load_base
+from lora_forensics.core.demo import study
+from lora_forensics.core.demo.assets import asset_path, load_truth
+from lora_forensics.core.encoders import load_encoder
+from lora_forensics.core.extraction import rule
+from lora_forensics.core.images import check_disjoint
+from lora_forensics.core.screening import Question, screen
+from lora_forensics.core.specs import ExtractSpec, MembershipSpec, ScreenSpec
+
+SPEC = ScreenSpec(membership=MembershipSpec(noises=2))
+
+
+@pytest.fixture(scope="module")
+def base():
+    return load_base(asset_path("base"), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def found(base):
+    encoder = load_encoder("tiny")
+
+    def run(name):
+        truth = load_truth()[name]
+        pair = study.load_pair(base, truth)
+        photos = study.photos_of(truth.query, pair)
+        controls = study.photos_of(truth.controls, pair, control=True)
+        check_disjoint(photos, controls)
+        question = Question(photos, controls, (truth.prompt,), exchangeable=True)
+        result = screen(pair, encoder, question, SPEC, lines=("membership",))
+        pair.close()
+        return result
+
+    return {name: run(name) for name in ("guilty_strong", "innocent", "placebo")}
+
+
+def test_the_well_trained_suspect_is_found(found):
+    assert found["guilty_strong"].membership.comparison.auc.auc >= 0.9
+    assert found["guilty_strong"].verdict.letter == "A"
+
+
+@pytest.mark.parametrize("name", ["innocent", "placebo"])
+def test_the_others_are_not_accused(found, name):
+    assert 0.35 <= found[name].membership.comparison.auc.auc <= 0.65
+    assert found[name].verdict.letter in {"C", "D"}
+
+
+def test_the_base_alone_cannot_tell_photos_from_controls(found):
+    assert 0.35 <= found["guilty_strong"].membership.base_only_auc <= 0.65
+    assert not found["guilty_strong"].probe.fails
+
+
+def test_arms_of_the_study_ask_the_models_that_they_name():
+    model = rule(ExtractSpec(guidance="model"), 2.0)
+    assert {b.model for b in model.branches} == {0.0, 1.0}
+    classifier_free = rule(ExtractSpec(guidance="cfg"), 3.0)
+    assert {b.model for b in classifier_free.branches} == {1.0}
