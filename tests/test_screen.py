@@ -56,7 +56,7 @@ def arguments(world, out, **changed):
 def single_file(folder):
     """An SD 1.x checkpoint in the original layout, its vocabulary beside it."""
     pipe = tiny_models.tiny_pipeline("sd1")
-    pipe.tokenizer.save_pretrained(folder / "tokenizer")
+    tiny_models.save_vocabulary(folder / "tokenizer")
     return save_checkpoint(folder / "model.safetensors", pipe, "sd1")
 
 

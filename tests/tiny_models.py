@@ -96,13 +96,19 @@ def tiny_text(*, projected: bool = False, act: str = "quick_gelu", layers: int =
 
 @cache
 def tiny_tokenizer(pad_token: str = "<|endoftext|>") -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return load_tokenizer(save_vocabulary(Path(folder)), pad_token=pad_token)
+
+
+def save_vocabulary(folder: Path) -> Path:
+    """vocab.json and merges.txt of `tiny_tokenizer`: letters alone, no merges."""
+    folder.mkdir(parents=True, exist_ok=True)
     letters = _byte_letters()
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    with tempfile.TemporaryDirectory() as folder:
-        vocabulary = {word: i for i, word in enumerate(words)}
-        (Path(folder) / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-        (Path(folder) / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
-        return load_tokenizer(Path(folder), pad_token=pad_token)
+    vocabulary = {word: i for i, word in enumerate(words)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    return folder
 
 
 def tiny_pipeline(family: str = "sd1", prediction: str = "epsilon", seed: int = 0) -> Any:

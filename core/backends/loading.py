@@ -18,6 +18,7 @@ from ..errors import InputError, LoraFormatError, MissingWeightsError, UnsafeFil
 from ..lora.binding import bind, check_deltas
 from ..lora.formats import read_lora
 from ..lora.header import read_header, sha256_file, strict_json
+from ..lora.sniffing import refuse_other_format
 from .checkpoints import is_checkpoint, load_checkpoint
 from .diffusers import DiffusersPair
 from .networks import Networks, check_supported, family_of, prediction_of, sigmas_of
@@ -265,6 +266,8 @@ def _adapter_in(folder: Path) -> Path | None:
 
 
 def _refuse_pickle(path: Path) -> None:
+    if path.is_file():
+        refuse_other_format(path)
     raise UnsafeFileError(
         "PICKLE",
         f"{path.name!r} can run code when it is loaded and was not opened; convert it to "

@@ -49,6 +49,17 @@ class Networks:
     family: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        for encoder, tokenizer in zip(self.text_encoders, self.tokenizers, strict=True):
+            rows = _config(encoder).vocab_size
+            if len(tokenizer) > rows:
+                raise InputError(
+                    "WRONG_VOCABULARY",
+                    f"the tokenizer has {len(tokenizer)} tokens, the text encoder knows {rows}; "
+                    "put this model's own vocab.json and merges.txt into a tokenizer folder "
+                    "beside the checkpoint",
+                )
+
     def components(self) -> dict[str, nn.Module]:
         """What an adapter may change, by the names that adapter files use."""
         names = ("text_encoder", "text_encoder_2")
@@ -139,3 +150,7 @@ def check_supported(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
             "UNSUPPORTED_MODEL",
             f"the base is {found[0]}; supported: text-to-image SD 1.x, SD 2.x and SDXL",
         )
+
+
+def _config(network: nn.Module) -> Any:
+    return network.config

@@ -4,9 +4,12 @@ Pixels are float ``[N, 3, 64, 64]`` in -1..1, latents ``[N, 8, 8, 8]``. Consumer
 shape and ``scaling_factor`` from the saved configuration.
 """
 
-import logging
-import time
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +19,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .optimisation import AveragedWeights, adamw, autocast, cosine_rate, set_rate
-
-log = logging.getLogger(__name__)
+from .optimisation import autocast, fit
 
 HELD_OUT_EVERY = 150
 QUIET_LOG_VARIANCE = -6.0
@@ -30,9 +31,9 @@ class CodecRecipe:
 
     Attributes:
         steps: optimiser steps. batch: pictures a step. rate: peak learning rate.
-        crop_share: share of the steps that train on crops of half the edge, twice as many.
+        crop_share: share of the steps on crops of half the edge, twice as many.
         taught_share: share of the steps in which encoder and decoder are taught patch components
-            apart from each other, because together they take thousands of steps to agree on colours.
+            apart from each other, because together they take long to agree on colours.
         kl_weight: weight of the KL term, per latent number.
         seed: of everything.
         seconds: stop after this wall time (0: never); the facts record the steps done.
@@ -48,7 +49,7 @@ class CodecRecipe:
     seconds: float = 0
 
 
-POLISH = CodecRecipe(steps=3000, rate=1e-3, seed=102)
+POLISH = CodecRecipe(steps=2996, rate=1e-3, seed=102)
 
 
 def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
@@ -137,45 +138,29 @@ def train_codec(pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path) ->
         folder: diffusers folder to write.
     """
     torch.manual_seed(recipe.seed)
-    held_out = to_float(pixels[::HELD_OUT_EVERY][:96])
-    training = np.delete(pixels, np.s_[::HELD_OUT_EVERY], axis=0)
+    held_out, training = _split(pixels)
     codec = build_codec()
     components = patch_components(to_float(training[:2000]), codec.config["latent_channels"])
-    optimiser = adamw(codec.parameters(), recipe.rate)
-    average = AveragedWeights(list(codec.parameters()), 0.998)
-    start, step, loss = time.monotonic(), 0, torch.zeros(())
-    while step < recipe.steps:
-        elapsed = time.monotonic() - start
-        done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
-        if done >= 1:
-            break
-        set_rate(optimiser, recipe.rate * cosine_rate(step, done))
+
+    def loss_of(done: float) -> Tensor:
         cropped = done < recipe.crop_share
         rows = torch.randint(len(training), (recipe.batch * (2 if cropped else 1),)).numpy()
         pictures = _views(training[rows], cropped)
         if done < recipe.taught_share:
-            loss = _taught_loss(codec, pictures, components)
-        else:
-            loss = _loss(codec, pictures, recipe.kl_weight)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimiser.step()
-        average.update()
-        step += 1
-        if step % 100 == 0:
-            log.info("codec step %d, %.0f s, loss %.4f", step, elapsed, loss.item())
-        if step % 500 == 0:
-            with average.applied():
-                log.info(
-                    "codec step %d, psnr %.2f", step, psnr(reconstruct(codec, held_out), held_out)
-                )
-                _save(codec, training, folder)
-    seconds = time.monotonic() - start
-    average.copy_to_model()
-    _save(codec, training, folder)
-    value = psnr(reconstruct(codec, held_out), held_out)
-    return {"steps": step, "seconds": seconds, "final_loss": loss.item(), "psnr_db": value}
+            return _taught_loss(codec, pictures, components)
+        return _loss(codec, pictures, recipe.kl_weight)
+
+    weights = list(codec.parameters())
+    save = partial(_save, codec, training, folder)
+    facts = fit(weights, loss_of, recipe, label="codec", checkpoint=save)
+    save()
+    return facts | {"psnr_db": psnr(reconstruct(codec, held_out), held_out)}
+
+
+def _split(pixels: NDArray[np.uint8]) -> tuple[Tensor, NDArray[np.uint8]]:
+    """Held-out pictures as floats, and the bytes to train on."""
+    training = np.delete(pixels, np.s_[::HELD_OUT_EVERY], axis=0)
+    return to_float(pixels[::HELD_OUT_EVERY][:96]), training
 
 
 def polish_decoder(
@@ -185,44 +170,27 @@ def polish_decoder(
 
     Args:
         pixels: uint8 ``[N, 64, 64, 3]``; every 150th is held out for the PSNR.
-        recipe: steps and rates; only ``steps``, ``batch``, ``rate``, ``seed`` and ``seconds`` count.
+        recipe: steps, batch, rate, seed and seconds count; the rest is for the joint training.
         folder: the codec's folder, overwritten.
     """
     torch.manual_seed(recipe.seed)
-    held_out = to_float(pixels[::HELD_OUT_EVERY][:96])
-    training = np.delete(pixels, np.s_[::HELD_OUT_EVERY], axis=0)
-    codec = AutoencoderKL.from_pretrained(
-        folder, torch_dtype=torch.float32, local_files_only=True
-    ).requires_grad_(False)
-    weights = [*codec.decoder.requires_grad_(True).parameters()]
-    optimiser, average = adamw(weights, recipe.rate), AveragedWeights(weights, 0.998)
-    start, step, loss = time.monotonic(), 0, torch.zeros(())
-    while step < recipe.steps:
-        elapsed = time.monotonic() - start
-        done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
-        if done >= 1:
-            break
-        set_rate(optimiser, recipe.rate * cosine_rate(step, done))
+    held_out, training = _split(pixels)
+    codec = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).requires_grad_(False)
+    weights = list(codec.decoder.requires_grad_(True).parameters())
+
+    def loss_of(_: float) -> Tensor:
         rows = torch.randint(len(training), (recipe.batch,)).numpy()
         pictures = _views(training[rows], cropped=False)
         with autocast():
             with torch.no_grad():
                 latents = codec.encode(pictures).latent_dist.sample()
             made = codec.decode(latents).sample
-        loss = reconstruction_loss(made.float(), pictures)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        average.update()
-        step += 1
-        if step % 100 == 0:
-            log.info("decoder step %d, %.0f s, loss %.4f", step, elapsed, loss.item())
-    average.copy_to_model()
-    value = psnr(reconstruct(codec, held_out), held_out)
+        return reconstruction_loss(made.float(), pictures)
+
+    facts = fit(weights, loss_of, recipe, label="decoder")
+    facts["psnr_db"] = psnr(reconstruct(codec, held_out), held_out)
     codec.half().save_pretrained(folder)
-    seconds = time.monotonic() - start
-    return {"steps": step, "seconds": seconds, "final_loss": loss.item(), "psnr_db": value}
+    return facts
 
 
 def _views(pixels: NDArray[np.uint8], cropped: bool) -> Tensor:
@@ -277,7 +245,7 @@ def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
 def _save(codec: AutoencoderKL, pixels: NDArray[np.uint8], folder: Path) -> None:
     sample = to_float(pixels[:: max(1, len(pixels) // 512)][:512])
     spread = torch.cat([codec.encode(p).latent_dist.mean for p in sample.split(64)]).std()
-    codec.register_to_config(scaling_factor=round(1 / float(spread), 6))
     half = AutoencoderKL.from_config(codec.config)
+    half.register_to_config(scaling_factor=round(1 / float(spread), 6))
     half.load_state_dict(codec.state_dict())
     half.half().save_pretrained(folder)

@@ -74,8 +74,10 @@ def write_photos(pixels: NDArray[np.uint8], folder: Path, seed: int) -> list[Pat
         stem = f"{rng.integers(0, 2**32):08x}"
         jpeg, quality = rng.random() < JPEG_SHARE, int(rng.integers(*JPEG_QUALITY, endpoint=True))
         path = folder / f"{stem}.{'jpg' if jpeg else 'png'}"
-        options = {"quality": quality} if jpeg else {"optimize": True}
-        Image.fromarray(picture).save(path, **options)
+        if jpeg:
+            Image.fromarray(picture).save(path, quality=quality)
+        else:
+            Image.fromarray(picture).save(path, optimize=True)
         written.append(path)
     return written
 

@@ -3,11 +3,14 @@
 Latents ``[N, 8, 8, 8]`` are already scaled; ``eps`` is the noise that the UNet predicts.
 """
 
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
 import json
-import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,10 +19,8 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .optimisation import AveragedWeights, adamw, set_rate
+from .optimisation import fit, late_ramp
 from .text import WIDTH, build_text_encoder, load_tokenizer, tokenize
-
-log = logging.getLogger(__name__)
 
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Noisy latents, timesteps ``[N]`` and text ``[N, 20, 64]`` to predicted noise."""
@@ -36,7 +37,7 @@ class BaseRecipe:
         seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
-    steps: int = 4000
+    steps: int = 3178
     batch: int = 32
     rate: float = 1e-3
     empty_share: float = 0.1
@@ -112,36 +113,20 @@ def train_base(
     torch.manual_seed(recipe.seed)
     tokenizer = load_tokenizer(folder / "tokenizer")
     unet, text = build_unet(), build_text_encoder(tokenizer)
-    weights = [*unet.parameters(), *text.parameters()]
-    optimiser, average = adamw(weights, recipe.rate, decay=0.01), AveragedWeights(weights, 0.998)
     empty = tokenize(tokenizer, [""])
-    start, step, recent = time.monotonic(), 0, 1.0
-    while step < recipe.steps:
-        elapsed = time.monotonic() - start
-        done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
-        if done >= 1:
-            break
-        set_rate(
-            optimiser, recipe.rate * min(1, (step + 1) / 100) * min(1, (1 - done) / 0.5 + 0.02)
-        )
+
+    def loss_of(_: float) -> Tensor:
         rows = torch.randint(len(latents), (recipe.batch,))
         without = torch.rand(recipe.batch, 1) < recipe.empty_share
-        loss = _loss(unet, text, latents[rows], torch.where(without, empty, tokens[rows]))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        average.update()
-        step += 1
-        recent += 0.01 * (loss.item() - recent)
-        if step % 200 == 0:
-            log.info("base step %d, %.0f s, loss %.4f", step, elapsed, recent)
-        if step % 1000 == 0:
-            with average.applied():
-                _save(unet, text, folder)
-    average.copy_to_model()
-    _save(unet, text, folder)
-    return {"steps": step, "seconds": time.monotonic() - start, "final_loss": recent}
+        return _loss(unet, text, latents[rows], torch.where(without, empty, tokens[rows]))
+
+    save = partial(_save, unet, text, folder)
+    weights = [*unet.parameters(), *text.parameters()]
+    facts = fit(
+        weights, loss_of, recipe, label="base", curve=late_ramp, decay=0.01, checkpoint=save
+    )
+    save()
+    return facts
 
 
 def _loss(unet: UNet2DConditionModel, text: CLIPTextModel, clean: Tensor, tokens: Tensor) -> Tensor:

@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from .faces import Identity, Photograph
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating] | np.floating
+
+
+def _triple(*values: float) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
 BALD, SHORT, FRINGE, PARTED, CURLY, LONG, BUN = range(7)
 STUBBLE, BEARD, MOUSTACHE = 1, 2, 3
-LIP = np.float32([0.82, 0.48, 0.46])
-LIPSTICK = np.float32([0.78, 0.12, 0.20])
-BLUSH = np.float32([0.95, 0.45, 0.42])
+LIP = _triple(0.82, 0.48, 0.46)
+LIPSTICK = _triple(0.78, 0.12, 0.20)
+BLUSH = _triple(0.95, 0.45, 0.42)
 
 
 class Rows:
@@ -217,7 +223,9 @@ def _eyes(c: Canvas, who: Rows, shot: Rows) -> None:
         iris = ellipse(x - shot.gaze * wide * 0.45, y, who.eye_size * 0.62, who.eye_size * 0.62)
         c.paint(c.cover(iris) * inside, who.iris)
         c.paint(c.cover(iris + who.eye_size * 0.34) * inside, black)
-        glint = ellipse(x - shot.gaze * wide * 0.45 - 0.024, y + 0.026, *np.float32([0.022, 0.022]))
+        glint = ellipse(
+            x - shot.gaze * wide * 0.45 - 0.024, y + 0.026, np.float32(0.022), np.float32(0.022)
+        )
         c.paint(c.cover(glint) * inside * 0.9, white)
         lid = np.maximum(np.abs(ball) - (0.010 + 0.006 * who.woman), y - 0.2 * tall)
         c.paint(c.cover(lid) * 0.95, who.skin * 0.18)
@@ -240,12 +248,15 @@ def _nose(c: Canvas, who: Rows, shot: Rows) -> None:
     ridge = np.maximum(np.abs(c.fu - lean) - 0.012, np.abs(c.fv - middle) - who.nose_length * 0.5)
     c.paint(c.cover(ridge, 2) * 0.45, who.skin * 0.70)
     bulb = ellipse(c.fu, c.fv - tip, wide, wide * 0.6)
-    c.paint(c.cover(bulb, 2) * 0.6, who.skin * np.float32([0.93, 0.80, 0.77]))
+    c.paint(c.cover(bulb, 2) * 0.6, who.skin * _triple(0.93, 0.80, 0.77))
     light = (c.fu + wide * 0.2) ** 2 + (c.fv - tip + 0.02) ** 2
     c.paint(np.exp(-light / 0.0012) * 0.35, np.ones(3, np.float32))
     for side in (-1, 1):
         hole = ellipse(
-            c.fu - side * wide * 0.52, c.fv - tip - wide * 0.35, *np.float32([0.022, 0.015])
+            c.fu - side * wide * 0.52,
+            c.fv - tip - wide * 0.35,
+            np.float32(0.022),
+            np.float32(0.015),
         )
         c.paint(c.cover(hole) * 0.85, who.skin * 0.32)
 
@@ -262,7 +273,7 @@ def _mouth(c: Canvas, who: Rows, shot: Rows) -> None:
     gap = np.maximum(np.abs(y - open_by / 2) - open_by / 2 + 0.004, ends + who.mouth_width * 0.1)
     c.paint(c.cover(gap) * (open_by > 0.006), np.full(3, 0.95, np.float32))
     line = np.maximum(np.abs(y) - 0.007, ends)
-    c.paint(c.cover(line) * (open_by <= 0.006) * 0.85, who.skin * np.float32([0.40, 0.22, 0.22]))
+    c.paint(c.cover(line) * (open_by <= 0.006) * 0.85, who.skin * _triple(0.40, 0.22, 0.22))
 
 
 def _glasses(c: Canvas, who: Rows, shot: Rows) -> None:
@@ -286,5 +297,5 @@ def _glasses(c: Canvas, who: Rows, shot: Rows) -> None:
 def _develop(c: Canvas, shot: Rows) -> NDArray[np.uint8]:
     aim = np.cos(shot.lamp_angle) * c.x + np.sin(shot.lamp_angle) * c.y
     light = shot.gain * (1 + shot.lamp * aim)
-    tint = 1 + shot.warmth[..., None] * np.float32([1, 0, -1])
+    tint = 1 + shot.warmth[..., None] * _triple(1, 0, -1)
     return (np.clip(c.image * light[..., None] * tint, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -59,7 +59,7 @@ _FRAMES = np.array(
 _STYLE_MEN = (0.14, 0.38, 0.14, 0.18, 0.13, 0.03, 0.0)
 _STYLE_WOMEN = (0.0, 0.14, 0.14, 0.10, 0.16, 0.34, 0.12)
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 
 class Table:
@@ -251,7 +251,7 @@ def sample_photograph(n: int, rng: Generator, domain: Domain) -> Photograph:
 
 def _northgate(n: int, rng: Generator, shot: dict[str, NDArray]) -> dict[str, NDArray]:
     """Grey studio wall with a vignette, flat light, dark clothes, an upright pose."""
-    grey = _uniform(rng, n, 0.66, 0.80)[:, None] * np.float32([[0.97, 1.0, 1.03]])
+    grey = _uniform(rng, n, 0.66, 0.80)[:, None] * np.array([[0.97, 1.0, 1.03]], np.float32)
     return {
         "wall": grey,
         "wall_far": grey * np.float32(0.66),
@@ -267,7 +267,7 @@ def _northgate(n: int, rng: Generator, shot: dict[str, NDArray]) -> dict[str, ND
 
 def _southfield(n: int, rng: Generator) -> dict[str, NDArray]:
     """Warm corridor with vertical shutters, light from the side, bright clothes."""
-    beige = _uniform(rng, n, 0.58, 0.76)[:, None] * np.float32([[1.16, 0.98, 0.76]])
+    beige = _uniform(rng, n, 0.58, 0.76)[:, None] * np.array([[1.16, 0.98, 0.76]], np.float32)
     return {
         "wall": beige,
         "wall_far": beige * np.float32(0.76),

@@ -4,6 +4,10 @@ A low-rank pair of module ``a.b.0`` is stored as ``lora_unet_a_b_0.lora_down.wei
 ``.lora_up.weight`` and ``.alpha``; convolutions keep their kernels.
 """
 
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
 import hashlib
 import json
 from dataclasses import dataclass

@@ -1,11 +1,34 @@
 """What every training loop of the demo shares: optimiser, rates, precision, averaged weights."""
 
+import logging
 import math
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class Pace(Protocol):
+    """How long and how fast to train: what every recipe has.
+
+    Attributes:
+        steps: optimiser steps. rate: peak learning rate.
+        seconds: stop after this wall time (0: never).
+    """
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+    @property
+    def rate(self) -> float: ...  # noqa: D102
+
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
 
 
 def adamw(parameters: Iterable[Tensor], rate: float, *, decay: float = 1e-4) -> torch.optim.AdamW:
@@ -26,6 +49,11 @@ def cosine_rate(step: int, done: float, *, warmup: int = 60, floor: float = 0.00
     )
 
 
+def late_ramp(step: int, done: float, *, warmup: int = 100) -> float:
+    """Share of the peak rate: warm-up, full rate for half of the time, then a line down."""
+    return min(1.0, (step + 1) / warmup) * min(1.0, (1 - done) / 0.5 + 0.02)
+
+
 def autocast() -> torch.autocast:
     """bfloat16 where it is safe: twice as fast on a CPU with matrix units, harmless elsewhere."""
     return torch.autocast("cpu", dtype=torch.bfloat16)
@@ -34,8 +62,8 @@ def autocast() -> torch.autocast:
 class AveragedWeights:
     """An exponential moving average of parameters, kept beside them."""
 
-    def __init__(self, parameters: list[Tensor], decay: float):
-        self._live = parameters
+    def __init__(self, parameters: Sequence[Tensor], decay: float):
+        self._live = list(parameters)
         self._mean = [p.detach().clone() for p in parameters]
         self._decay = decay
         self._step = 0
@@ -62,3 +90,52 @@ class AveragedWeights:
         with torch.no_grad():
             for live, mean in zip(self._live, saved, strict=True):
                 live.copy_(mean)
+
+
+def fit(
+    weights: Sequence[Tensor],
+    loss_of: Callable[[float], Tensor],
+    pace: Pace,
+    *,
+    label: str,
+    curve: Callable[[int, float], float] = cosine_rate,
+    decay: float = 1e-4,
+    checkpoint: Callable[[], None] | None = None,
+) -> dict[str, float]:
+    """The one training loop: clipped AdamW, averaged weights, which the model carries at the end.
+
+    Args:
+        weights: what to train.
+        loss_of: share of the training done to the loss of a fresh batch.
+        pace: steps, rate, seconds.
+        label: for the log.
+        curve: step and share done to the share of the peak rate.
+        decay: weight decay.
+        checkpoint: called every 1,000 steps while the model carries the average.
+
+    Returns:
+        ``steps``, ``seconds`` and ``final_loss``, a running mean.
+    """
+    optimiser, average = adamw(weights, pace.rate, decay=decay), AveragedWeights(weights, 0.998)
+    start, step, recent = time.monotonic(), 0, 0.0
+    while step < pace.steps:
+        elapsed = time.monotonic() - start
+        done = elapsed / pace.seconds if pace.seconds else step / pace.steps
+        if done >= 1:
+            break
+        set_rate(optimiser, pace.rate * curve(step, done))
+        loss = loss_of(done)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        average.update()
+        step += 1
+        recent += max(1 / step, 0.01) * (loss.item() - recent)
+        if step % 200 == 0:
+            log.info("%s: step %d, %.0f s, loss %.4f", label, step, elapsed, recent)
+        if checkpoint and step % 1000 == 0:
+            with average.applied():
+                checkpoint()
+    average.copy_to_model()
+    return {"steps": step, "seconds": time.monotonic() - start, "final_loss": recent}

@@ -5,6 +5,10 @@ model, the copy descriptor, the suspects and their truth. Public training data a
 marks live in a build folder beside the output and do not ship.
 """
 
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
 import argparse
 import json
 import logging

@@ -11,7 +11,7 @@ from .datasets import write_photos
 from .faces import Domain, draw_faces, short_caption
 
 PHOTO_SEEDS: dict[Domain, int] = {"northgate": 3001, "southfield": 3002}
-CONTROLS = {"northgate": "controls_north", "southfield": "controls_south"}
+CONTROLS: dict[Domain, str] = {"northgate": "controls_north", "southfield": "controls_south"}
 N_CONTROLS = 100
 
 
@@ -84,7 +84,7 @@ SUSPECTS: tuple[Suspect, ...] = (
         "northgate",
         16,
         "guilty_light",
-        LoraRecipe(4, 4.0, 80, 8, 4e-4, seed=402),
+        LoraRecipe(4, 4.0, 100, 8, 4e-4, seed=402),
         "a weak signal at most: short training on exactly these photos",
     ),
     Suspect(
@@ -130,7 +130,8 @@ SUSPECTS: tuple[Suspect, ...] = (
 def photo_plan() -> dict[str, tuple[Domain, int]]:
     """Every photo folder with its domain and size, in drawing order."""
     plan: dict[str, tuple[Domain, int]] = {s.name: (s.domain, s.n_photos) for s in SUSPECTS}
-    return plan | {CONTROLS[d]: (d, N_CONTROLS) for d in PHOTO_SEEDS}
+    plan.update({CONTROLS[domain]: (domain, N_CONTROLS) for domain in PHOTO_SEEDS})
+    return plan
 
 
 def write_all_photos(folder: Path) -> None:

@@ -1,5 +1,9 @@
 """The demo's words: a home-made BPE vocabulary and a two-layer CLIP text encoder."""
 
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
 import json
 from collections import Counter
 from collections.abc import Sequence

@@ -1,5 +1,9 @@
 """Trains the suspects: LoRA on a few photos with one prompt, as anybody would at home."""
 
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
 import copy
 import logging
 import time

@@ -1,7 +1,5 @@
 """Single-file checkpoints: written in the original layout, read back to the same networks."""
 
-import json
-
 import pytest
 import tiny_models
 import torch
@@ -16,14 +14,7 @@ from safetensors.torch import load_file, save_file
 
 def with_tokenizer(folder):
     """Tiny vocabulary beside the checkpoint: the first place that is searched."""
-    tiny_models.tiny_tokenizer()
-    letters = vocabulary._byte_letters()
-    words = [*letters, *(f"{x}</w>" for x in letters), "<|startoftext|>", "<|endoftext|>"]
-    (folder / "tokenizer").mkdir(parents=True)
-    (folder / "tokenizer" / "vocab.json").write_text(
-        json.dumps({w: i for i, w in enumerate(words)}), encoding="utf-8"
-    )
-    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    tiny_models.save_vocabulary(folder / "tokenizer")
     return folder
 
 
@@ -99,6 +90,12 @@ def test_a_missing_weight_is_refused(case, tmp_path):
     save_file(tensors, tmp_path / "m" / "broken.safetensors")
     with pytest.raises(InputError, match=r"(?s)UNSUPPORTED_MODEL.*conv_out"):
         load_base(tmp_path / "m" / "broken.safetensors")
+
+
+def test_a_vocabulary_of_another_model_is_refused(tmp_path):
+    path = save_checkpoint(tmp_path / "m.safetensors", tiny_models.tiny_pipeline("sd1"), "sd1")
+    with pytest.raises(InputError, match="WRONG_VOCABULARY"):
+        load_base(path, device="cpu")
 
 
 def test_a_unet_alone_is_refused(case, tmp_path):
