@@ -175,7 +175,9 @@ def polish_decoder(
     """
     torch.manual_seed(recipe.seed)
     held_out, training = _split(pixels)
-    codec = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32).requires_grad_(False)
+    codec = AutoencoderKL.from_pretrained(
+        folder, torch_dtype=torch.float32, local_files_only=True
+    ).requires_grad_(False)
     weights = list(codec.decoder.requires_grad_(True).parameters())
 
     def loss_of(_: float) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from .faces import Identity, Photograph
 
-Array = NDArray[np.floating] | np.floating
+Array = Any  # float arrays and scalars of numpy, broadcast against each other
 
 
 def _triple(*values: float) -> NDArray[np.float32]:

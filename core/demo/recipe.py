@@ -49,6 +49,7 @@ class Scale:
     Attributes:
         public_share: of the public sets. codec, polish, base, descriptor: their recipes.
         suspects: whom to train. n_descriptor: pictures a descriptor source.
+        n_controls: unseen photos that each suspect's white-box score is compared with.
     """
 
     public_share: float
@@ -58,13 +59,14 @@ class Scale:
     descriptor: DescriptorRecipe
     suspects: tuple[Suspect, ...]
     n_descriptor: int
+    n_controls: int
 
 
 def _smoke_suspect(suspect: Suspect) -> Suspect:
     return replace(suspect, recipe=replace(suspect.recipe, steps=2))
 
 
-FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 800)
+FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 800, 100)
 SMOKE = Scale(
     0.004,
     CodecRecipe(steps=3, batch=4),
@@ -73,6 +75,7 @@ SMOKE = Scale(
     DescriptorRecipe(steps=3, batch=12, calibration=24),
     tuple(_smoke_suspect(s) for s in SUSPECTS[:2]),
     24,
+    8,
 )
 SCALES = {"full": FULL, "smoke": SMOKE}
 
@@ -171,9 +174,9 @@ def run_suspects(build: Build) -> Facts:
     """Every suspect, trained on the pixels decoded from its photo files, and its white-box AUC."""
     from .training import train_suspect
 
-    base, facts = load_base(build.base), {}
+    base, n, facts = load_base(build.base), build.scale.n_controls, {}
     controls = {
-        d: encode(base.codec, read_photos(build.out / "photos" / f"controls_{d}"))
+        d: encode(base.codec, read_photos(build.out / "photos" / f"controls_{d}")[:n])
         for d in ("north", "south")
     }
     for suspect in build.scale.suspects:

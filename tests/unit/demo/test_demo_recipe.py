@@ -26,7 +26,7 @@ def test_unknown_stage_is_refused(tmp_path, capsys):
 @pytest.mark.slow
 def test_smoke_build_runs_all_stages_and_resumes(tmp_path):
     out = tmp_path / "assets"
-    main(["--out", str(out), "--scale", "smoke"])
+    main(["--out", str(out), "--scale", "smoke", "--threads", "1"])
     facts = json.loads((out / "training_log.json").read_text(encoding="utf-8"))
     assert list(facts["stages"]) == list(STAGES)
     assert facts["stages"]["vae"]["joint"]["steps"] == 3
@@ -35,5 +35,5 @@ def test_smoke_build_runs_all_stages_and_resumes(tmp_path):
     for truth in load_truth(out / "truth.json").values():
         assert (out / truth.adapter).is_file()
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")}
-    main(["--out", str(out), "--scale", "smoke"])
+    main(["--out", str(out), "--scale", "smoke", "--threads", "1"])
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")}
