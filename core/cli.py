@@ -93,7 +93,6 @@ def build_parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
     demo = commands.add_parser("demo", help="screen the embedded guilty and innocent suspects")
     demo.add_argument("--out", type=Path, default=Path("demo-case"), help="folder for the cases")
-    demo.add_argument("--preset", choices=tuple(PRESETS), default="standard")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -319,7 +318,7 @@ def _demo(args: argparse.Namespace) -> int:
     from .casework import run_case
     from .demo.showcase import demo_requests
 
-    for title, request in demo_requests(args.out, args.preset):
+    for title, request in demo_requests(args.out):
         print(f"\n== {title} ==", file=sys.stderr)
         bars = Bars()
         try:

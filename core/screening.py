@@ -165,7 +165,7 @@ def probe_sets(
     vectors = [e.vectors.double().numpy() for e in (photos, controls)]
     limit = spec.verdict.probe_limit
     try:
-        probes = [blind_probe(*pair, limit=limit) for pair in (facts, vectors)]
+        probes = [blind_probe(a, b, limit=limit) for a, b in (facts, vectors)]
     except NotEnoughDataError:
         return None
     worst = min(probes, key=lambda probe: (probe.p, -probe.auc))

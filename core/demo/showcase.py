@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..casework import Request
-from ..specs import PRESETS
+from ..specs import PRESETS, ScreenSpec
 from .assets import asset_path, load_truth
 
 SHOWN = {
@@ -14,13 +15,20 @@ SHOWN = {
 }
 
 
-def demo_request(name: str, out: Path, preset: str = "standard") -> Request:
+STANDARD = PRESETS["standard"]
+DEMO = ScreenSpec(
+    membership=replace(STANDARD.membership, noises=2),
+    extract=replace(STANDARD.extract, images=100, pilot_images=20),
+    attack=replace(STANDARD.attack, images=128, epochs=5),
+)
+
+
+def demo_request(name: str, out: Path) -> Request:
     """The screening of one embedded suspect; its controls are exchangeable by construction.
 
     Args:
         name: a suspect of truth.json.
         out: case folder.
-        preset: budget.
     """
     truth = load_truth()[name]
     return Request(
@@ -30,12 +38,12 @@ def demo_request(name: str, out: Path, preset: str = "standard") -> Request:
         controls=asset_path(truth.controls),
         out=out,
         exchangeable=True,
-        spec=PRESETS[preset],
+        spec=DEMO,
         encoder="tiny",
-        command=f"lora-forensics demo --out {out.parent.name} --preset {preset}",
+        command=f"lora-forensics demo --out {out.parent.name}",
     )
 
 
-def demo_requests(out: Path, preset: str = "standard") -> list[tuple[str, Request]]:
+def demo_requests(out: Path) -> list[tuple[str, Request]]:
     """Title and request of each shown suspect."""
-    return [(title, demo_request(name, out / name, preset)) for name, title in SHOWN.items()]
+    return [(title, demo_request(name, out / name)) for name, title in SHOWN.items()]

@@ -31,7 +31,7 @@ from ..images import Photos, image_files, load_photos
 from ..membership import compare
 from ..protocols import ImageEncoder, ModelPair
 from ..sampling import plan
-from ..screening import Question, probe_sets, screen
+from ..screening import Question, screen
 from ..specs import AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec, VerdictSpec
 from ..types import TUNED, Embeddings
 from .assets import SuspectTruth, asset_path, load_truth
@@ -229,9 +229,9 @@ def main() -> None:
     """Run the study and write its two files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=100, help="images an arm")
+    parser.add_argument("--images", type=int, default=40, help="images an arm")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--nulls", type=int, default=19)
+    parser.add_argument("--nulls", type=int, default=0)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     facts = run_study(args.images, args.seeds, args.nulls)
@@ -242,5 +242,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-__all__ = ["black_box", "compare_arms", "probe_sets", "run_study", "screen_suspects"]

@@ -9,7 +9,13 @@ import numpy as np
 
 from ..intervals import bootstrap_ci
 
-GUIDED, BASELINES = "model guidance, pilot", ("conditional", "CFG, published scale", "CFG, pilot")
+GUIDED = "model guidance, pilot"
+BASELINES = (
+    "conditional",
+    "conditional, twice the images",
+    "CFG, published scale",
+    "CFG, pilot",
+)
 MEASURES = {
     "best_of_n": "AS, best of N",
     "representatives": "AS, N0 representatives",

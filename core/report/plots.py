@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]
 Numbers = Sequence[float | None]
 
 PHOTO, CONTROL, INK, FAINT, LINE = "#1f5f99", "#8a6a33", "#22262b", "#6a717b", "#d9dce1"
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "lora-forensics",
     "svg.fonttype": "path",
     "font.family": ["DejaVu Sans"],
