@@ -122,7 +122,10 @@ def membership_evidence(
         spec.timesteps,
         spec.noises,
         comparison,
-        tuple(float(d) for d in pair_ratios(photos).mean(1) - pair_ratios(controls).mean(1)),
+        tuple(
+            effect_interval(a, b)[0]
+            for a, b in zip(pair_ratios(photos), pair_ratios(controls), strict=True)
+        ),
         _curve(photos),
         _curve(controls),
         auc(loss_score(photos.base), loss_score(controls.base)),

@@ -19,7 +19,9 @@ _STATUS = re.compile(
 _PASSED = {"pass", "passed", "met"}
 _FAILED = {"fail", "failed", "not met"}
 _OPENINGS = (  # how core.verdict begins its sentences
-    (r"Blind probe: .*look alike", ("pass", "✓", "Met")),
+    (r"Blind probe: .*undecided", ("note", "•", "Undecided")),
+    (r"Blind probe: .*cannot be told apart", ("pass", "✓", "Met")),
+    (r"Blind probe: not possible", ("none", "–", "Not run")),
     (r"Blind probe: .*differ", ("fail", "✗", "Not met")),
     (r"Secondary line found a difference", ("pass", "✓", "Found")),
     (r"Secondary line found none", ("fail", "✗", "Not found")),

@@ -25,7 +25,8 @@ REASONS = {
         "Secondary line found a difference: extraction, AUC 0.945 (0.855 to 0.999), Holm-adjusted "
         "p = 0.0002.",
         "Secondary line found none: attack, AUC 0.803 (0.713 to 0.893), Holm-adjusted p = 0.31.",
-        "Blind probe: photos and controls look alike without the model (out-of-fold AUC 0.51, "
+        "Blind probe: photos and controls cannot be told apart without the model (out-of-fold "
+        "AUC 0.51, "
         "p = 0.44).",
         "Null models: rank p = 0.05 among 19 (floor 0.05).",
     ),
@@ -43,7 +44,8 @@ REASONS = {
         "The declared test found no difference (p = 0.31); an AUC of 0.53 would need 310 photos.",
         "White-box: AUC 0.531 (0.441 to 0.621), effect +0.10 sd (-0.22 to +0.43), permutation p = "
         "0.31 (smallest possible 0.0001).",
-        "Blind probe: photos and controls look alike without the model (out-of-fold AUC 0.51, "
+        "Blind probe: photos and controls cannot be told apart without the model (out-of-fold "
+        "AUC 0.51, "
         "p = 0.44).",
         "No null models were run; verdict B was out of reach.",
     ),
