@@ -134,7 +134,8 @@ def run_case(
         f"{len(photos)} photos, {len(controls)} controls; lines: {', '.join(request.lines)}; "
         f"planned: {planned:,} denoiser forwards at {pair.resolution} px"
     )
-    folder = open_case(request.out, manifest(request, pair, question, encoder))
+    facts = manifest(request, pair, question, encoder)
+    folder = open_case(request.out, facts)
     try:
         findings = screen(
             pair, encoder, question, request.spec, lines=request.lines, case=folder,
@@ -142,6 +143,7 @@ def run_case(
         )  # fmt: skip
         case = assemble(
             request, pair, question, inspection, findings,
+            case_id=digest_of(facts)[:12],
             pictures=keep_pictures(folder, photos) if request.pictures else {},
             dropped=(*dropped, *dropped_controls), planned=planned,
             seconds=time.monotonic() - started,
@@ -257,6 +259,7 @@ def assemble(
     inspection: Inspection | None,
     findings: Findings,
     *,
+    case_id: str,
     pictures: dict[int, str],
     dropped: Sequence[str],
     planned: int,
@@ -264,9 +267,8 @@ def assemble(
 ) -> Case:
     """Everything that the report says."""
     lines = (findings.membership, findings.extraction, findings.attack)
-    facts = manifest(request, pair, question, load_encoder(request.encoder, request.models))
     return Case(
-        case_id=digest_of(facts)[:12],
+        case_id=case_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=request.command,
         tool=tool_facts(),

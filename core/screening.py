@@ -268,13 +268,3 @@ def _null_losses(
     if case is not None:
         case.put_tensors(unit, {"tuned": tuned})
     return tuned
-
-
-def with_seed(spec: ScreenSpec, seed: int) -> ScreenSpec:
-    """The same settings under another run seed."""
-    return replace(
-        spec,
-        membership=replace(spec.membership, seed=seed),
-        extract=replace(spec.extract, seed=seed),
-        attack=replace(spec.attack, seed=seed + 1),
-    )

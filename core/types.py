@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -163,11 +163,6 @@ class ModelHashes:
     tuned: str
 
 
-def shallow_dict(item: object) -> dict[str, object]:
-    """Fields of a dataclass by name, without copying what they hold."""
-    return {f.name: getattr(item, f.name) for f in fields(item)}  # type: ignore[arg-type]
-
-
 __all__ = [
     "BASE",
     "TUNED",
@@ -177,6 +172,4 @@ __all__ = [
     "ImageBatch",
     "ModelHashes",
     "Source",
-    "replace",
-    "shallow_dict",
 ]
