@@ -47,7 +47,7 @@ class RowAdapter:
         >>> change = Full(torch.eye(2), None)
         >>> with RowAdapter([(layer, change)]) as adapter, adapter.rows(torch.tensor([0.0, 2.0])):
         ...     y = layer(torch.ones(2, 2))
-        >>> (y[1] - y[0]).tolist()
+        >>> (y[1] - y[0]).round(decimals=4).tolist()
         [2.0, 2.0]
     """
 
