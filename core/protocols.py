@@ -5,19 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-from .types import Conditioning, EncoderId, ModelHashes
+from .types import EncoderId, ModelHashes
+
+
+class Rows(Protocol):
+    """What each row of a batch is conditioned on; `types.Conditioning` is the headless one."""
+
+    @property
+    def strength(self) -> Tensor:
+        """``[N]``, 0 for a base row, 1 for a tuned row."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks want their inputs."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def select(self, index: Sequence[int]) -> Rows:
+        """The rows at `index`, in that order."""
+        ...
+
+    def repeat(self, n: int) -> Rows:
+        """Each row `n` times in a row."""
+        ...
 
 
 class Denoiser(Protocol):
     """The k-diffusion contract (Karras et al. 2022, eq. 7) for base and tuned rows at once."""
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Rows) -> Tensor:
         """Predict the clean latent.
 
         Args:
-            x: ``[N, C, h, w]`` noisy latent, ``x = x0 + sigma * eps``.
+            x: ``[N, C, h, w]`` noisy latent, as `sampling.noised` makes it.
             sigma: ``[N]`` noise levels.
             cond: ``N`` rows; ``cond.strength`` says which model answers each.
 
@@ -32,26 +57,26 @@ class ModelPair(Protocol):
     """Base and tuned model with their codec and text encoders.
 
     Attributes:
-        latent_shape: ``(C, h, w)`` at the native resolution.
+        latent_shape: ``(C, h, w)`` at the native resolution; a video model has ``(C, t, h, w)``.
         resolution: native image side in pixels.
         sigmas: ``[T]`` noise level of each training timestep, rising.
         hashes: SHA-256 of both models' files.
-        family: ``sd1``, ``sd2``, ``sdxl``.
-        prediction: ``epsilon`` or ``v_prediction``.
+        family: ``sd1``, ``sd2``, ``sdxl``, or what the host calls it.
+        prediction: ``epsilon``, ``v_prediction`` or ``flow`` (rectified flow).
     """
 
-    latent_shape: tuple[int, int, int]
+    latent_shape: tuple[int, ...]
     resolution: int
     sigmas: Tensor
     hashes: ModelHashes
     family: str
     prediction: str
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Rows) -> Tensor:
         """See `Denoiser`."""
         ...
 
-    def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Conditioning:
+    def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Rows:
         """Encode one prompt a row with the text encoder of that row's model."""
         ...
 

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from .errors import InputError
 from .guidance import Guidance, combine
-from .protocols import Denoiser, ModelPair, NoProgress, Progress
+from .protocols import Denoiser, ModelPair, NoProgress, Progress, Rows
 from .specs import SampleSpec
-from .types import Conditioning
 
 Model = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, Tensor], None]
@@ -38,6 +37,31 @@ def seed_of(run_seed: int, index: int) -> int:
 def noise_of(seed: int, shape: Sequence[int]) -> Tensor:
     """Standard normal noise of one image, drawn on the CPU by its own generator."""
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+
+
+def noised(pair: ModelPair, x0: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:
+    """Noisy latents: ``x0 + sigma eps``, or ``(1 - sigma) x0 + sigma eps`` for a flow model.
+
+    Either way the training loss, in eps or in velocity units, is ``|x0 - D(x)|^2 / sigma^2``.
+
+    Args:
+        pair: says which.
+        x0: ``[N, ...]`` clean latents.
+        eps: noise shaped like `x0`.
+        sigma: ``[N]``.
+    """
+    wide = column(sigma, x0)
+    return (1 - wide) * x0 + wide * eps if pair.prediction == "flow" else x0 + wide * eps
+
+
+def start(pair: ModelPair, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Where sampling begins: the marginal at the first level, where the data's variance shows."""
+    return noise * (sigma if pair.prediction == "flow" else (1 + sigma**2).sqrt()).float()
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """``[N]`` as ``[N, 1, ...]`` with as many axes as `like`."""
+    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 def training_sigmas(alphas_cumprod: Tensor) -> Tensor:
@@ -186,7 +210,7 @@ def forwards(jobs: Sequence[Job], steps: int) -> int:
     return steps * sum(len(job.guidance.branches) for job in jobs)
 
 
-def guided(pair: Denoiser, cond: Conditioning, jobs: Sequence[Job]) -> Model:
+def guided(pair: Denoiser, cond: Rows, jobs: Sequence[Job]) -> Model:
     """A batch of jobs as one model: all branches of all jobs in a single batched forward.
 
     Args:
@@ -207,7 +231,7 @@ def guided(pair: Denoiser, cond: Conditioning, jobs: Sequence[Job]) -> Model:
     return model
 
 
-def condition_jobs(pair: ModelPair, jobs: Sequence[Job]) -> Conditioning:
+def condition_jobs(pair: ModelPair, jobs: Sequence[Job]) -> Rows:
     """Conditioning rows of all branches of all jobs."""
     prompts, strengths = [], []
     for job in jobs:
@@ -235,15 +259,19 @@ def sample_latents(
 
     Yields:
         The batch's jobs and their latents ``[len(batch), C, h, w]``.
+
+    Raises:
+        InputError: the solver does not fit the model.
     """
     progress = progress or NoProgress()
+    if pair.prediction == "flow" and spec.sampler == "dpmpp_2m":
+        raise InputError("BAD_SETTING", "dpmpp_2m is no solver for flow models; use euler")
     solver, spacing = SAMPLERS[spec.sampler]
     sigmas = schedule(pair.sigmas, spec.steps, spacing)
     for batch in batches(jobs, spec.batch):
         noise = torch.stack([noise_of(job.seed, pair.latent_shape) for job in batch])
         cond = condition_jobs(pair, batch)
-        # DDIM starts from the marginal at sigma_max, where the data's own variance still shows.
-        x = noise.to(cond.embeds.device) * (1 + sigmas[0] ** 2).sqrt().float()
+        x = start(pair, noise.to(cond.device), sigmas[0])
         model = guided(pair, cond, batch)
         done = solver(model, x, sigmas.to(x), partial(_step, progress, len(batch)))
         yield batch, done

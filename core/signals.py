@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .protocols import ModelPair
-from .sampling import noise_of, seed_of
+from .protocols import ModelPair, Rows
+from .sampling import column, noise_of, noised, seed_of
 from .specs import MembershipSpec
-from .types import BASE, TUNED, Conditioning
+from .types import BASE, TUNED
 
 Floats = np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Losses:
-    """Mean squared eps errors of both models on the same noise.
+    """Mean squared eps (flow models: velocity) errors of both models on the same noise.
 
     Attributes:
         base: ``[N, T, K]`` float64, T timesteps, K noise draws.
@@ -56,6 +56,8 @@ def eps_losses(
 ) -> Tensor:
     """Denoising losses ``|eps_hat - e|^2`` (mean over the latent) of each image.
 
+    For flow models the loss is that of the velocity; see `sampling.noised`.
+
     Args:
         pair: the two models.
         latents: ``[N, C, h, w]`` clean latents.
@@ -81,17 +83,14 @@ def eps_losses(
     return out
 
 
-def _eps_error(
-    pair: ModelPair, one_each: Conditioning, x0: Tensor, eps: Tensor, sigma: Tensor
-) -> Tensor:
+def _eps_error(pair: ModelPair, one_each: Rows, x0: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:
     models, n = len(one_each), len(x0)
-    device = one_each.embeds.device
-    wide = sigma.view(-1, 1, 1, 1)
-    x = (x0 + wide * eps).to(device)
-    denoised = pair(x.repeat(models, 1, 1, 1), sigma.to(device).repeat(models), one_each.repeat(n))
-    predicted = (x.repeat(models, 1, 1, 1) - denoised).cpu().float() / wide.repeat(models, 1, 1, 1)
-    error = (predicted - eps.repeat(models, 1, 1, 1)).square().mean((1, 2, 3))
-    return error.view(models, n)
+    device = one_each.device
+    x = noised(pair, x0, eps, sigma).to(device)
+    rows = torch.cat([x] * models)
+    denoised = pair(rows, sigma.to(device).repeat(models), one_each.repeat(n)).cpu().float()
+    error = (torch.cat([x0] * models) - denoised) / column(sigma.repeat(models), denoised)
+    return error.square().flatten(1).mean(1).view(models, n)
 
 
 def paired_losses(pair: ModelPair, latents: Tensor, prompt: str, spec: MembershipSpec) -> Losses:

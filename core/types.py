@@ -134,6 +134,11 @@ class Conditioning:
     def __len__(self) -> int:
         return len(self.embeds)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the text states are."""
+        return self.embeds.device
+
     def select(self, index: Sequence[int] | Tensor) -> Conditioning:
         """The rows at `index`, in that order."""
         index = torch.as_tensor(index, device=self.embeds.device)
