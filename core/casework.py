@@ -277,8 +277,8 @@ def assemble(
         prompts=question.prompts,
         prompts_from="the user" if request.prompts else "the file's metadata",
         exchangeable=question.exchangeable,
-        photos=_items(question.photos, "photo", pictures),
-        controls=_items(question.controls, "control", {}),
+        photos=item_records(question.photos, "photo", pictures),
+        controls=item_records(question.controls, "control", {}),
         duplicates_dropped=tuple(dropped),
         inspection={} if inspection is None else asdict(inspection),
         probe=findings.probe,
@@ -304,7 +304,8 @@ def tool_facts() -> dict[str, str]:
     return facts
 
 
-def _items(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[ItemRecord, ...]:
+def item_records(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[ItemRecord, ...]:
+    """Photos as the report lists them: by number and hash, never by name."""
     return tuple(
         ItemRecord(
             i, f"{kind} {i}", f.sha256, s.sha256, f.width, f.height, f.format, pictures.get(i, "")

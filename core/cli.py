@@ -52,6 +52,9 @@ class Bars:
         if self._bar is not None:
             self._bar.update(n)
 
+    def show(self, pixels: Any) -> None:
+        """A terminal shows no pictures."""
+
     def close(self) -> None:
         """Close the open bar."""
         if self._bar is not None:

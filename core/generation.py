@@ -67,7 +67,9 @@ def generate(
     total = len(found) + len(missing)
     progress.start(task, total * spec.steps, len(found) * spec.steps)
     for batch, latents in sample_latents(pair, missing, spec, progress=progress):
-        for job, pixels in zip(batch, pair.decode(latents), strict=True):
+        decoded = pair.decode(latents)
+        progress.show(decoded)
+        for job, pixels in zip(batch, decoded, strict=True):
             unit = unit_of(job, spec)
             data = png_bytes(torch.nan_to_num(pixels))
             if case is not None:

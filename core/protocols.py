@@ -118,6 +118,10 @@ class Progress(Protocol):
         """Report `n` more units."""
         ...
 
+    def show(self, pixels: Tensor) -> None:
+        """Offer images just made, ``[N, 3, H, W]`` in 0..1, for a preview."""
+        ...
+
 
 class NoProgress:
     """Draws nothing."""
@@ -126,4 +130,7 @@ class NoProgress:
         """Ignore."""
 
     def step(self, n: int = 1) -> None:
+        """Ignore."""
+
+    def show(self, pixels: Tensor) -> None:
         """Ignore."""

@@ -8,20 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, LoraFormatError, RunError
+from ..errors import InputError
 from ..lora.operators import Operator
 from ..nulls import noise_like
-from ..sampling import noise_of, timestep_of
-from ..types import BASE, TUNED, Conditioning, ModelHashes
+from ..sampling import timestep_of
+from ..types import Conditioning, ModelHashes
 from .memory import RowLimit
 from .networks import Networks
 from .rows import AdaptedNetwork, RowAdapter, RowNetwork, TwoNetworks
 from .text import PromptEncoder
 
-_PROBE_SIDE = 32
 _DECODED = 4
-# The probe's change must exceed what two equal rows of one batch differ by.
-_OVER_NOISE = 4.0
 
 Targets = Iterable[tuple[str, nn.Module, Operator]]
 
@@ -40,7 +37,7 @@ class DiffusersPair:
         hashes: SHA-256 of both models' files.
         family: ``sd1``, ``sd2``, ``sdxl``.
         prediction: ``epsilon`` or ``v_prediction``.
-        output_change: relative change of one prediction from base to tuned, by `measure`.
+        output_change: relative change of one prediction from base to tuned; see `core.change`.
         lora: the adapter file read, or None. ``binding``: how it was matched, or None.
         notes: what a reader of results must know.
     """
@@ -240,35 +237,6 @@ class DiffusersPair:
             return (vae.decode(z).sample / 2 + 0.5).clamp(0, 1).cpu()
 
         return self._vae_limit.run(len(latents), part)
-
-    @torch.no_grad()
-    def measure(self, prompt: str = "a photo") -> float:
-        """Relative change of one fixed-seed prediction from base to tuned.
-
-        Raises:
-            RunError: NON_FINITE if a prediction is not finite.
-            LoraFormatError: NOT_APPLIED if the change is no larger than rounding.
-        """
-        channels, side, _ = self.latent_shape
-        side = min(side, _PROBE_SIDE)
-        sigma = self.sigmas[len(self.sigmas) // 2]
-        noise = noise_of(0, (channels, side, side)).to(self.device) * (1 + sigma**2).sqrt().float()
-        cond = self.condition([prompt] * 3, [BASE, BASE, TUNED])
-        x = noise.expand(3, -1, -1, -1)
-        first, again, tuned = self(x, sigma.expand(3), cond) - x
-        if not bool(torch.isfinite(torch.stack([first, tuned])).all()):
-            raise RunError(
-                "NON_FINITE", "a prediction is not finite; try dtype float32, or the file is broken"
-            )
-        change, floor = (tuned - first).norm(), (again - first).norm()
-        self.output_change = float(change / first.norm())
-        if change <= _OVER_NOISE * floor or change == 0:
-            raise LoraFormatError(
-                "NOT_APPLIED",
-                "base and tuned model predict the same: the adapter or checkpoint changes nothing "
-                "here, so nothing can be said about its training data",
-            )
-        return self.output_change
 
     def describe(self) -> dict[str, Any]:
         """Facts for a run's manifest."""

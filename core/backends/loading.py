@@ -14,6 +14,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.utils import logging
 
+from ..change import output_change
 from ..errors import InputError, LoraFormatError, MissingWeightsError, UnsafeFileError
 from ..lora.binding import bind, check_deltas
 from ..lora.formats import read_lora
@@ -100,7 +101,7 @@ def pair_of(
     else:
         pair = _finetuned(networks, tuned, strength=strength, prediction=prediction)
     try:
-        pair.measure()
+        pair.output_change = output_change(pair)
     except Exception:
         pair.close()
         raise

@@ -51,9 +51,11 @@ class RowAdapter:
         [2.0, 2.0]
     """
 
-    def __init__(self, targets: Iterable[tuple[nn.Module, Operator]]):
+    def __init__(
+        self, targets: Iterable[tuple[nn.Module, Operator]], *, like: Tensor | None = None
+    ):
         self._rows: _Rows | None = None
-        patched = [(module, patch_of(op, module)) for module, op in targets]
+        patched = [(module, patch_of(op, module, like=like)) for module, op in targets]
         self._handles = [m.register_forward_hook(self._hook(patch)) for m, patch in patched]
 
     def __len__(self) -> int:
@@ -110,13 +112,20 @@ def _active(strength: Tensor) -> _Rows:
     return _Rows(len(strength), index, strength[index])
 
 
-def patch_of(op: Operator, module: nn.Module) -> Patch:
+def patch_of(op: Operator, module: nn.Module, *, like: Tensor | None = None) -> Patch:
     """The operator made ready for one layer: on its device, in its dtype and shape.
+
+    Args:
+        op: the change.
+        module: the layer.
+        like: a tensor whose device and dtype to take, where weights rest elsewhere than they are
+            used or are stored quantised; None: the layer's weight.
 
     Raises:
         LoraFormatError: the layer is of another kind, or the change does not fit it.
     """
     weight = _weight(module)
+    like = weight if like is None else like
     if not fits(delta_shape(op), tuple(weight.shape)):
         raise LoraFormatError(
             "BAD_SHAPE",
@@ -124,11 +133,11 @@ def patch_of(op: Operator, module: nn.Module) -> Patch:
             f"{list(weight.shape)}; the adapter belongs to another base model",
         )
     if isinstance(op, LowRank) and op.magnitude is None and _factors_fit(op, module):
-        return _factors(op, module)
+        return _factors(op, module, like)
     if isinstance(op, Full):
-        dense = None if op.weight is None else op.weight.reshape(weight.shape).to(weight)
-        return Full(dense, None if op.bias is None else op.bias.to(weight))
-    return Full(delta(op, weight).to(weight), None)
+        dense = None if op.weight is None else op.weight.reshape(weight.shape).to(like)
+        return Full(dense, None if op.bias is None else op.bias.to(like))
+    return Full(delta(op, weight).to(like), None)
 
 
 def _weight(module: nn.Module) -> Tensor:
@@ -154,16 +163,15 @@ def _factors_fit(op: LowRank, module: nn.Module) -> bool:
     return tuple(kernel) == module.kernel_size or (not kernel and module.kernel_size == (1, 1))
 
 
-def _factors(op: LowRank, module: nn.Module) -> LowRank:
-    weight = _weight(module)
+def _factors(op: LowRank, module: nn.Module, like: Tensor) -> LowRank:
     down, up, mid = op.down, op.up.flatten(1), op.mid
     if isinstance(module, nn.Linear):
         down = down.flatten(1)
     else:
         up = up[:, :, None, None]
         down = down if down.ndim == 4 else down[:, :, None, None]
-    mid = None if mid is None else mid.to(weight)
-    return LowRank(down.to(weight), up.to(weight), mid, op.scale)
+    mid = None if mid is None else mid.to(like)
+    return LowRank(down.to(like), up.to(like), mid, op.scale)
 
 
 def change(patch: Patch, module: nn.Module, x: Tensor, strength: Tensor) -> Tensor:
@@ -199,7 +207,9 @@ def _convolve(patch: LowRank, module: nn.Conv2d, x: Tensor, scale: Tensor) -> Te
 
 
 def _dense(patch: Full, module: nn.Module, x: Tensor) -> Tensor:
-    weight = torch.zeros_like(_weight(module)) if patch.weight is None else patch.weight
+    weight = patch.weight
+    if weight is None:
+        weight = x.new_zeros(_weight(module).shape)
     if isinstance(module, nn.Conv2d):
         place: Any = (module.stride, module.padding, module.dilation, module.groups)
         return F.conv2d(x, weight, patch.bias, *place)

@@ -26,6 +26,8 @@ class Interrupt:
         if self.left < 0:
             raise KeyboardInterrupt
 
+    def show(self, pixels): ...
+
 
 def test_batch_size_and_order_change_no_image():
     jobs = plan(["p"], RULES, 5, 3)
