@@ -14,19 +14,18 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def register() -> None:
-    """Make this checkout importable as ``lora_forensics``, and the tests' model factories too."""
+def check_installed() -> None:
+    """The tests' model factories become importable; the package itself must be installed.
+
+    Raises:
+        SystemExit: it is not.
+    """
     sys.path.insert(0, str(ROOT / "tests"))
-    if importlib.util.find_spec("lora_forensics") is not None:
-        return
-    spec = importlib.util.spec_from_file_location(
-        "lora_forensics", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["lora_forensics"] = module
-    spec.loader.exec_module(module)
+    if importlib.util.find_spec("lora_forensics") is None:
+        raise SystemExit(
+            "lora_forensics is not installed in this Python. Run `make bench`, or install this "
+            "checkout with: python -m pip install -e '.[dev]'"
+        )
 
 
 def table(title: str, head: list[str], rows: list[list[str]]) -> str:
@@ -47,15 +46,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write benchmarks/results.md")
     write = parser.parse_args().write
-    register()
+    check_installed()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     from . import sampling_plan, two_models
 
-    text = f"# Benchmarks\n\n{machine()}\n\n"
-    text += "\n".join(table(*part.run()) for part in (two_models, sampling_plan))
-    print(text)
+    parts = [f"# Benchmarks\n\n{machine()}\n"]
+    print(parts[0], flush=True)
+    for part in (two_models, sampling_plan):
+        parts.append(table(*part.run()))
+        print(parts[-1], flush=True)
     if write:
-        (ROOT / "benchmarks" / "results.md").write_text(text, encoding="utf-8")
+        (ROOT / "benchmarks" / "results.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":

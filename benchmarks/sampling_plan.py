@@ -10,9 +10,9 @@ from lora_forensics.core.sampling import plan, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE
 
-from . import now
+from .timing import fastest
 
-STEPS, SCALE = 20, 3.0
+STEPS, SCALE, REPEATS = 20, 3.0, 3
 
 
 def run() -> tuple[str, list[str], list[list[str]]]:
@@ -32,17 +32,7 @@ def run() -> tuple[str, list[str], list[list[str]]]:
             pipe(["a cat"] * n, num_inference_steps=STEPS, guidance_scale=SCALE,
                  height=16, width=16, output_type="latent")  # fmt: skip
 
-        a, b = n / _seconds(theirs), n / _seconds(ours)
+        a, b = n / fastest(theirs, REPEATS), n / fastest(ours, REPEATS)
         rows.append([str(n), f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}"])
     head = ["images a batch", "pipeline, images/s", "plan, images/s", "ratio"]
     return f"A sampling plan (tiny SD 1.x, {STEPS} steps, cfg {SCALE:g}, latents only)", head, rows
-
-
-def _seconds(call, repeats: int = 3) -> float:
-    call()
-    times = []
-    for _ in range(repeats):
-        start = now()
-        call()
-        times.append(now() - start)
-    return min(times)

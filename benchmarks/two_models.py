@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from lora_forensics.core.backends.rows import RowAdapter
 from lora_forensics.core.lora.operators import LowRank
 from peft import LoraConfig
 
-from . import now
+from .timing import fastest
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "core" / "demo" / "assets" / "base" / "unet"
+REPEATS = 5
 TARGETS = [
     "to_q",
     "to_k",
@@ -59,17 +59,6 @@ def adapted(network: Any) -> list[tuple[Any, LowRank]]:
     return changes
 
 
-def clock(call: Callable[[], object], repeats: int = 5) -> float:
-    """Fastest of `repeats` runs in milliseconds, after one to warm up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = now()
-        call()
-        times.append(now() - start)
-    return 1000 * min(times)
-
-
 @torch.no_grad()
 def run() -> tuple[str, list[str], list[list[str]]]:
     """Title, columns and rows of the table."""
@@ -96,7 +85,7 @@ def run() -> tuple[str, list[str], list[list[str]]]:
             with adapter.rows(s):
                 base(x, t, encoder_hidden_states=text)
 
-        a, b = clock(two), clock(one)
+        a, b = (1000 * fastest(call, REPEATS) for call in (two, one))
         rows.append([str(n), f"{a:.1f}", f"{b:.1f}", f"{a / b:.2f}"])
     adapter.close()
     head = ["rows a model", "two forwards, ms", "one batched, ms", "ratio"]
