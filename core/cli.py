@@ -248,7 +248,7 @@ def _print_verdict(case: Case, out: Path) -> None:
     verdict = case.verdict
     print(f"\nVerdict {verdict.letter}: {verdict.headline}")
     for reason in verdict.reasons:
-        print(f"  - {reason}")
+        print(f"  - {reason.text}")
     print("Error rates:")
     for rate in verdict.error_rates:
         print(f"  - {rate}")

@@ -6,12 +6,25 @@ The four lines are siblings: each ends in a `Comparison` of the photos with the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .metrics import AucEstimate, TprAtFpr
 from .permutation import PermutationTest
 from .probe import BlindProbe
 
 SCHEMA_VERSION = 1
+ReasonKind = Literal[
+    "decisive",  # why this letter
+    "cause",  # why there is no letter
+    "met",  # a condition of the letters A and B holds
+    "not_met",
+    "undecided",  # too little data to say whether it holds
+    "found",  # a secondary line found a difference
+    "not_found",
+    "measured",  # a figure without a bar of its own
+    "not_run",
+    "noted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +232,17 @@ class AttackEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """One sentence behind a verdict, and what kind of finding it states."""
+
+    kind: ReasonKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The worded answer.
 
@@ -233,7 +257,7 @@ class Verdict:
 
     letter: str
     headline: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     caveats: tuple[str, ...]
     error_rates: tuple[str, ...]
     photos_needed: int = 0

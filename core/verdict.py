@@ -15,6 +15,7 @@ from .evidence import (
     Comparison,
     ExtractionEvidence,
     MembershipEvidence,
+    Reason,
     Verdict,
 )
 from .intervals import clopper_pearson
@@ -67,7 +68,7 @@ def decide(
     if letter == "D" and found:
         why += "; a secondary line did find a difference: look at it before closing the case"
     reasons = (
-        why[0].upper() + why[1:] + ".",
+        Reason("decisive", why[0].upper() + why[1:] + "."),
         _set_reason(main),
         *secondary,
         _probe_reason(probe),
@@ -88,7 +89,7 @@ def error_verdict(error: ForensicsError) -> Verdict:
     return Verdict(
         "ERROR",
         f"{HEADLINES['ERROR']} ({error.code})",
-        (str(error),),
+        (Reason("cause", str(error)),),
         ("An error is not a clean bill: nothing was learned about this file.",),
         (),
     )
@@ -99,7 +100,7 @@ def unjudged() -> Verdict:
     return Verdict(
         "NONE",
         HEADLINES["NONE"],
-        ("White-box membership was not run; screen runs it.",),
+        (Reason("decisive", "White-box membership was not run; screen runs it."),),
         ("A single line of evidence is not a verdict.", *CAVEATS),
         (),
     )
@@ -175,46 +176,56 @@ def smallest_set(controls: int, alpha: float) -> int:
     return n
 
 
-def _set_reason(c: Comparison) -> str:
-    return (
+def _set_reason(c: Comparison) -> Reason:
+    return Reason(
+        "measured",
         f"White-box: AUC {c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), effect "
         f"{c.effect:+.2f} sd ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation p = "
-        f"{c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g})."
+        f"{c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g}).",
     )
 
 
 def _secondary(
     extraction: ExtractionEvidence | None, attack: AttackEvidence | None, spec: VerdictSpec
-) -> tuple[list[str], bool]:
-    """A sentence a secondary line, and whether any found a difference after Holm's correction."""
+) -> tuple[list[Reason], bool]:
+    """A reason a secondary line, and whether any found a difference after Holm's correction."""
     lines = [(n, e.comparison) for n, e in (("extraction", extraction), ("attack", attack)) if e]
     if not lines:
         return [], False
     adjusted = holm([c.permutation.p for _, c in lines], spec.alpha_strong)
-    sentences = [
-        f"Secondary line {'found a difference' if hit else 'found none'}: {name}, AUC "
-        f"{c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), Holm-adjusted p = {p:.2g}."
+    reasons = [
+        Reason(
+            "found" if hit else "not_found",
+            f"Secondary line {'found a difference' if hit else 'found none'}: {name}, AUC "
+            f"{c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), Holm-adjusted p = {p:.2g}.",
+        )
         for (name, c), p, hit in zip(lines, adjusted.p, adjusted.rejected, strict=True)
     ]
-    return sentences, bool(adjusted.rejected.any())
+    return reasons, bool(adjusted.rejected.any())
 
 
-def _probe_reason(probe: BlindProbe | None) -> str:
+def _probe_reason(probe: BlindProbe | None) -> Reason:
     if probe is None:
-        return f"Blind probe: not possible with fewer than {MIN_PROBED} photos and controls."
+        few = f"Blind probe: not possible with fewer than {MIN_PROBED} photos and controls."
+        return Reason("not_run", few)
+    kind = "undecided" if probe.inconclusive else "not_met" if probe.fails else "met"
     state = "differ" if probe.fails else "cannot be told apart"
     doubt = ", undecided" if probe.inconclusive else ""
-    return (
+    return Reason(
+        kind,
         f"Blind probe: photos and controls {state} without the model (out-of-fold AUC "
-        f"{probe.auc:.2f}, p = {probe.p:.2g}{doubt})."
+        f"{probe.auc:.2f}, p = {probe.p:.2g}{doubt}).",
     )
 
 
-def _null_reason(membership: MembershipEvidence) -> str:
+def _null_reason(membership: MembershipEvidence) -> Reason:
     null = membership.null_rank
     if null is None:
-        return "No null models were run; verdict B was out of reach."
-    return f"Null models: rank p = {null.p:.2g} among {len(null.nulls)} (floor {null.floor:.2g})."
+        return Reason("not_run", "No null models were run; verdict B was out of reach.")
+    return Reason(
+        "measured",
+        f"Null models: rank p = {null.p:.2g} among {len(null.nulls)} (floor {null.floor:.2g}).",
+    )
 
 
 def _caveats(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -12,22 +11,18 @@ from markupsafe import Markup
 MOST_CHARACTERS = 2000
 MISSING = "n/a"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_STATUS = re.compile(
-    r"^\s*(?P<word>passed|pass|failed|fail|met|not met|not run|not applicable|skipped)\s*:\s*",
-    re.IGNORECASE,
-)
-_PASSED = {"pass", "passed", "met"}
-_FAILED = {"fail", "failed", "not met"}
-_OPENINGS = (  # how core.verdict begins its sentences
-    (r"Blind probe: .*undecided", ("note", "•", "Undecided")),
-    (r"Blind probe: .*cannot be told apart", ("pass", "✓", "Met")),
-    (r"Blind probe: not possible", ("none", "–", "Not run")),
-    (r"Blind probe: .*differ", ("fail", "✗", "Not met")),
-    (r"Secondary line found a difference", ("pass", "✓", "Found")),
-    (r"Secondary line found none", ("fail", "✗", "Not found")),
-    (r"No null models were run", ("none", "–", "Not run")),
-    (r"(White-box|Null models): ", ("note", "•", "Measured")),
-)
+_GATES = {  # by the kinds of evidence.ReasonKind
+    "decisive": ("lead", "▸", "Decisive"),
+    "cause": ("lead", "▸", "Cause"),
+    "met": ("pass", "✓", "Met"),
+    "not_met": ("fail", "✗", "Not met"),
+    "undecided": ("note", "•", "Undecided"),
+    "found": ("pass", "✓", "Found"),
+    "not_found": ("fail", "✗", "Not found"),
+    "measured": ("note", "•", "Measured"),
+    "not_run": ("none", "–", "Not run"),
+    "noted": ("note", "•", "Noted"),
+}
 
 LETTERS = {
     "A": (
@@ -177,28 +172,12 @@ def label(key: str) -> str:
     return key.replace("_", " ").strip() or key
 
 
-def gate(reason: str) -> Gate:
-    """A reason with its state, read from ``passed:``, ``failed:``, ``not run:`` or its opening."""
-    found = _STATUS.match(reason)
-    if found:
-        word, rest = found["word"].lower(), reason[found.end() :]
-        if word in _PASSED:
-            return Gate("pass", "✓", "Met", rest)
-        if word in _FAILED:
-            return Gate("fail", "✗", "Not met", rest)
-        return Gate("none", "–", "Not run", rest)
-    for opening, shown in _OPENINGS:
-        if re.match(opening, reason):
-            return Gate(*shown, reason)
-    return Gate("note", "•", "Noted", reason)
-
-
-def gates(reasons: Sequence[str], lead: str = "Decisive") -> list[Gate]:
-    """All reasons of a verdict; a first one without a state of its own is its `lead`."""
-    found = [gate(str(r)) for r in reasons]
-    if found and found[0].word == "Noted":
-        found[0] = Gate("lead", "▸", lead, found[0].text)
-    return found
+def gate(reason: Any) -> Gate:
+    """A reason of the twin with its state; one of no known kind is merely noted."""
+    if not isinstance(reason, Mapping):
+        reason = {"text": reason}
+    state, sign, word = _GATES.get(str(reason.get("kind")), _GATES["noted"])
+    return Gate(state, sign, word, str(reason.get("text") or ""))
 
 
 def first_upper(text: str) -> str:

@@ -105,9 +105,7 @@ def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
         "tone": tone,
         "headline": verdict.get("headline") or words,
         "reading": reading,
-        "gates": text.gates(
-            verdict.get("reasons") or [], "Cause" if tone == "ERROR" else "Decisive"
-        ),
+        "gates": [text.gate(r) for r in verdict.get("reasons") or []],
         "caveats": [c for c in verdict.get("caveats") or [] if not _said_anyway(c)],
         "error_rates": verdict.get("error_rates") or [],
         "photos_needed": verdict.get("photos_needed") or 0,

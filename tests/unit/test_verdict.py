@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_too_few_photos_is_d_with_the_number_needed():
     verdict = decide(evidence(n=2, m=3), probe(), SPEC, exchangeable=True)
     assert verdict.letter == "D"
     assert verdict.photos_needed == smallest_set(3, SPEC.alpha_strong) > 2
-    assert str(verdict.photos_needed) in verdict.reasons[0]
+    assert str(verdict.photos_needed) in verdict.reasons[0].text
 
 
 def test_unfinished_work_withholds_the_verdict():
@@ -87,13 +88,13 @@ def test_unfinished_work_withholds_the_verdict():
 def test_weak_adapter_is_d_not_clean():
     verdict = decide(evidence(0.0, weak=True), probe(), SPEC, exchangeable=True)
     assert verdict.letter == "D"
-    assert "noise" in verdict.reasons[0]
+    assert "noise" in verdict.reasons[0].text
 
 
 def test_no_verdict_claims_innocence_and_all_carry_caveats():
     for shift in (-3.0, 0.0, 3.0):
         verdict = decide(evidence(shift), probe(), SPEC, exchangeable=True)
-        text = " ".join((verdict.headline, *verdict.reasons)).lower()
+        text = " ".join((verdict.headline, *(r.text for r in verdict.reasons))).lower()
         assert not any(word in text for word in ("clean", "innocent", "not trained", "guilty"))
         assert any("person decides" in c for c in verdict.caveats)
         assert verdict.error_rates
@@ -103,7 +104,35 @@ def test_error_is_never_clean():
     verdict = error_verdict(LoraFormatError("NOT_APPLIED", "nothing changed"))
     assert verdict.letter == "ERROR"
     assert "NOT_APPLIED" in verdict.headline
+    assert [r.kind for r in verdict.reasons] == ["cause"]
     assert unjudged().letter == "NONE"
+    assert [r.kind for r in unjudged().reasons] == ["decisive"]
+
+
+def kinds(membership, blind, **more):
+    verdict = decide(membership, blind, SPEC, exchangeable=True, **more)
+    return [r.kind for r in verdict.reasons]
+
+
+@pytest.mark.parametrize(
+    ("blind", "kind"),
+    [
+        (probe(), "met"),
+        (probe(0.9, 0.005, fails=True), "not_met"),
+        (probe(0.62, 0.2, inconclusive=True), "undecided"),
+        (None, "not_run"),
+    ],
+)
+def test_reasons_say_what_kind_of_finding_they_state(blind, kind):
+    assert kinds(evidence(), blind) == ["decisive", "measured", kind, "not_run"]
+    ranked = evidence(nulls=NullRank(3.0, (0.1,) * 19, 0.05, 0.05))
+    assert kinds(ranked, blind)[-1] == "measured"
+
+
+@pytest.mark.parametrize(("shift", "kind"), [(3.0, "found"), (0.0, "not_found")])
+def test_secondary_lines_are_found_or_not(shift, kind):
+    attack = SimpleNamespace(comparison=evidence(shift).comparison)
+    assert kinds(evidence(), probe(), attack=attack)[2] == kind
 
 
 def test_false_accusation_rate_under_the_null():

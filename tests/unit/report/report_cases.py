@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lora_forensics.core.evidence import Reason
 from lora_forensics.core.report.twin import plain
 from PIL import Image, ImageDraw
 
@@ -19,37 +20,64 @@ HEADLINES = {
 }
 REASONS = {
     "A": (
-        "The model knows the photos better than exchangeable controls (p = 0.0001).",
-        "White-box: AUC 0.955 (0.865 to 0.999), effect +2.37 sd (+1.91 to +2.83), permutation p = "
-        "0.0001 (smallest possible 0.0001).",
-        "Secondary line found a difference: extraction, AUC 0.945 (0.855 to 0.999), Holm-adjusted "
-        "p = 0.0002.",
-        "Secondary line found none: attack, AUC 0.803 (0.713 to 0.893), Holm-adjusted p = 0.31.",
-        "Blind probe: photos and controls cannot be told apart without the model (out-of-fold "
-        "AUC 0.51, "
-        "p = 0.44).",
-        "Null models: rank p = 0.05 among 19 (floor 0.05).",
+        (
+            "decisive",
+            "The model knows the photos better than exchangeable controls (p = 0.0001).",
+        ),
+        (
+            "measured",
+            "White-box: AUC 0.955 (0.865 to 0.999), effect +2.37 sd (+1.91 to +2.83), "
+            "permutation p = 0.0001 (smallest possible 0.0001).",
+        ),
+        (
+            "found",
+            "Secondary line found a difference: extraction, AUC 0.945 (0.855 to 0.999), "
+            "Holm-adjusted p = 0.0002.",
+        ),
+        (
+            "not_found",
+            "Secondary line found none: attack, AUC 0.803 (0.713 to 0.893), Holm-adjusted "
+            "p = 0.31.",
+        ),
+        (
+            "met",
+            "Blind probe: photos and controls cannot be told apart without the model "
+            "(out-of-fold AUC 0.51, p = 0.44).",
+        ),
+        ("measured", "Null models: rank p = 0.05 among 19 (floor 0.05)."),
     ),
     "B": (
-        "passed: the adapter was applied: 192 of 192 modules, output changed",
-        "passed: photos and controls look alike without the model (blind-probe AUC 0.55, p = 0.21)",
-        "failed: controls are not declared exchangeable, so A is out of reach",
-        "passed: rank among 19 null models p = 0.05",
+        ("met", "the adapter was applied: 192 of 192 modules, output changed"),
+        (
+            "met",
+            "photos and controls look alike without the model (blind-probe AUC 0.55, p = 0.21)",
+        ),
+        ("not_met", "controls are not declared exchangeable, so A is out of reach"),
+        ("met", "rank among 19 null models p = 0.05"),
     ),
     "C": (
-        "passed: the adapter was applied: 192 of 192 modules, output changed",
-        "failed: the blind probe tells the sets apart without the model (AUC 0.78)",
+        ("met", "the adapter was applied: 192 of 192 modules, output changed"),
+        ("not_met", "the blind probe tells the sets apart without the model (AUC 0.78)"),
     ),
     "D": (
-        "The declared test found no difference (p = 0.31); an AUC of 0.53 would need 310 photos.",
-        "White-box: AUC 0.531 (0.441 to 0.621), effect +0.10 sd (-0.22 to +0.43), permutation p = "
-        "0.31 (smallest possible 0.0001).",
-        "Blind probe: photos and controls cannot be told apart without the model (out-of-fold "
-        "AUC 0.51, "
-        "p = 0.44).",
-        "No null models were run; verdict B was out of reach.",
+        (
+            "decisive",
+            "The declared test found no difference (p = 0.31); an AUC of 0.53 would need 310 "
+            "photos.",
+        ),
+        (
+            "measured",
+            "White-box: AUC 0.531 (0.441 to 0.621), effect +0.10 sd (-0.22 to +0.43), "
+            "permutation p = 0.31 (smallest possible 0.0001).",
+        ),
+        (
+            "met",
+            "Blind probe: photos and controls cannot be told apart without the model "
+            "(out-of-fold AUC 0.51, p = 0.44).",
+        ),
+        ("not_run", "No null models were run; verdict B was out of reach."),
     ),
-    "ERROR": ("ERROR/NOT_APPLIED: 0 of 192 modules of the adapter fit this base model",),
+    "ERROR": (("cause", "ERROR/NOT_APPLIED: 0 of 192 modules of the adapter fit this base model"),),
 }
 
 
@@ -88,7 +116,7 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
         "verdict": {
             "letter": letter,
             "headline": HEADLINES[letter],
-            "reasons": REASONS[letter],
+            "reasons": [Reason(*r) for r in REASONS[letter]],
             "caveats": () if failed else _CAVEATS,
             "error_rates": () if failed else _RATES,
             "photos_needed": 310 if letter == "D" else 0,

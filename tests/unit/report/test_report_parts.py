@@ -6,10 +6,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from lora_forensics.core.evidence import Reason, ReasonKind
 from lora_forensics.core.report import pictures, plots, text
 from lora_forensics.core.report.twin import plain, render_json
 from PIL import Image
@@ -79,11 +80,19 @@ def test_other_formats() -> None:
     assert text.plural(1, "photo") == "1 photo"
 
 
-def test_reasons() -> None:
-    assert text.gate("passed: fine") == ("pass", "✓", "Met", "fine")
-    assert text.gate("Failed: not fine").word == "Not met"
-    assert text.gate("not run: none").word == "Not run"
-    assert text.gate("No difference was found.").word == "Noted"
+def test_every_kind_of_reason_has_its_sign() -> None:
+    assert set(text._GATES) == set(get_args(ReasonKind))
+    for kind in get_args(ReasonKind):
+        shown = text.gate({"kind": kind, "text": "met: said"})
+        assert shown.text == "met: said"
+        assert (shown.word == "Noted") == (kind == "noted")
+    assert text.gate({"kind": "not_met", "text": "x"}) == ("fail", "✗", "Not met", "x")
+    assert plain({"r": Reason("met", "x")})["r"] == {"kind": "met", "text": "x"}
+
+
+@pytest.mark.parametrize("strange", ["words", {"kind": "other"}, {"kind": ["met"]}, 3, None])
+def test_strange_reasons_are_merely_noted(strange: Any) -> None:
+    assert text.gate(strange).word == "Noted"
 
 
 def picture(folder: Path, name: str, size: tuple[int, int], **save: Any) -> None:
