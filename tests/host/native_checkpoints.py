@@ -180,7 +180,7 @@ def moved(state: State, seed: int = 7, step: float = 0.01) -> State:
 
 
 def write_bare(models: Path) -> list[Path]:
-    """The checkpoints without a text encoder: SD1.5, its DreamBooth copy, SD3. 73 MB."""
+    """The checkpoints without a text encoder: SD1.5, its DreamBooth copy, SD3. 73 MB in all."""
     unet, vae = sd15_unet(), taesd()
     return [
         _save(models, SD15_BARE, unet | vae),

@@ -220,7 +220,7 @@ def kohya_metadata(output_name: str) -> dict[str, str]:
 
 
 def write_loras(models: Path) -> dict[str, Path]:
-    """One ``loras/<name>.safetensors`` for each builder, and the partly read one. 2 MB."""
+    """One ``loras/<name>.safetensors`` for each builder, and the partly read one. 1 MB."""
     states = {name: build() for name, build in (SD15_BUILDERS | SD3_BUILDERS).items()}
     states[PARTLY_READ] = peft("unet.", native=False)
     folder = models / "loras"
