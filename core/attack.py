@@ -8,7 +8,7 @@ get the same augmentation, where the paper used saturated softmax of a single ru
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,34 @@ class SeedResult:
 
     logits: Tensor
     heldout_accuracy: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedClassifier:
+    """One trained classifier, apart from the photos that it will judge.
+
+    Attributes:
+        module: ResNet-18 with two outputs, on the CPU, in evaluation mode.
+        side: input side in pixels.
+        seed: classifier seed.
+        losses: mean cross-entropy (nats) of each epoch, while it was trained.
+        heldout_accuracy: share of held-out generated images on the right side of 0.
+        heldout_logits: ``[H]`` float64, logit difference of each held-out generated image.
+        heldout_labels: ``[H]`` int64, 1 for the tuned model, 0 for a negative.
+    """
+
+    module: nn.Module
+    side: int
+    seed: int
+    losses: tuple[float, ...]
+    heldout_accuracy: float
+    heldout_logits: Tensor
+    heldout_labels: Tensor
+
+    def heldout_scores(self) -> tuple[list[float], list[float]]:
+        """Held-out logits of tuned and of negative images; either list may be empty."""
+        tuned = self.heldout_labels.bool()
+        return self.heldout_logits[tuned].tolist(), self.heldout_logits[~tuned].tolist()
 
 
 def build_classifier(weights: Path | None = None) -> nn.Module:
@@ -70,6 +98,63 @@ def prepare(pixels: Tensor, side: int) -> Tensor:
     return (pixels - mean) / std
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
+def train_classifier(
+    positives: Tensor,
+    negatives: Tensor,
+    spec: AttackSpec,
+    seed: int,
+    *,
+    weights: Path | None = None,
+    on_epoch: Callable[[], None] = lambda: None,
+) -> TrainedClassifier:
+    """Train one classifier on generated images; it works under a host's inference mode too.
+
+    Args:
+        positives: ``[P, 3, H, W]`` in 0..1, from the tuned model (label 1).
+        negatives: ``[M, 3, H, W]``, label 0.
+        spec: epochs, step size, side; a side of 0 takes that of the positives, at most 224.
+        seed: classifier seed; also draws the 15% of generated images held out.
+        weights: see `build_classifier`.
+        on_epoch: called after each epoch.
+
+    Raises:
+        NotEnoughDataError: fewer than 4 images in an arm.
+    """
+    if min(len(positives), len(negatives)) < 4:
+        raise NotEnoughDataError(
+            "TOO_FEW_GENERATED",
+            f"{len(positives)} and {len(negatives)} images; 4 an arm are needed",
+        )
+    side = spec.side or min(MAX_SIDE, positives.shape[-1])
+    x = torch.cat([prepare(positives, side), prepare(negatives, side)])
+    y = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))]).long()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(x), generator=generator)
+    held, kept = order[: max(2, len(x) * 15 // 100)], order[max(2, len(x) * 15 // 100) :]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = build_classifier(weights)
+        losses = _fit(module, x[kept], y[kept], spec, generator, on_epoch=on_epoch)
+    logits = _logits(module, x[held])
+    accuracy = float((logits > 0).eq(y[held].bool()).float().mean())
+    return TrainedClassifier(module, side, seed, losses, accuracy, logits, y[held])
+
+
+def score_images(classifier: TrainedClassifier, pixels: Tensor) -> Tensor:
+    """Tuned minus negative logit of each image, higher meaning member.
+
+    Args:
+        classifier: a trained one.
+        pixels: ``[N, 3, H, W]`` in 0..1, of any size; resized to the classifier's side.
+
+    Returns:
+        ``[N]`` float64.
+    """
+    return _logits(classifier.module, prepare(pixels, classifier.side))
+
+
 def train_and_score(
     positives: Tensor,
     negatives: Tensor,
@@ -86,30 +171,19 @@ def train_and_score(
         positives: ``[P, 3, H, W]`` in 0..1, from the tuned model (label 1).
         negatives: ``[M, 3, H, W]``, label 0.
         queries: ``[N, 3, H, W]``, photos and controls.
-        spec: epochs, step size, side.
-        seed: classifier seed; also draws the 15% of generated images held out.
+        spec: epochs, step size, side; a side of 0 takes that of the queries, at most 224.
+        seed: see `train_classifier`.
         weights: see `build_classifier`.
         on_epoch: called after each epoch.
 
     Raises:
         NotEnoughDataError: fewer than 4 images in an arm.
     """
-    if min(len(positives), len(negatives)) < 4:
-        raise NotEnoughDataError(
-            "TOO_FEW_GENERATED",
-            f"{len(positives)} and {len(negatives)} images; 4 an arm are needed",
-        )
-    side = spec.side or min(MAX_SIDE, queries.shape[-1])
-    x = torch.cat([prepare(positives, side), prepare(negatives, side)])
-    y = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))]).long()
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(x), generator=generator)
-    held, kept = order[: max(2, len(x) * 15 // 100)], order[max(2, len(x) * 15 // 100) :]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _fit(build_classifier(weights), x[kept], y[kept], spec, generator, on_epoch)
-    accuracy = float((_logits(model, x[held]) > 0).eq(y[held].bool()).float().mean())
-    return SeedResult(_logits(model, prepare(queries, side)), accuracy)
+    spec = replace(spec, side=spec.side or min(MAX_SIDE, queries.shape[-1]))
+    classifier = train_classifier(
+        positives, negatives, spec, seed, weights=weights, on_epoch=on_epoch
+    )
+    return SeedResult(score_images(classifier, queries), classifier.heldout_accuracy)
 
 
 def _fit(
@@ -118,21 +192,31 @@ def _fit(
     y: Tensor,
     spec: AttackSpec,
     generator: torch.Generator,
+    *,
     on_epoch: Callable[[], None],
-) -> nn.Module:
-    model = model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+) -> tuple[float, ...]:
+    model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
+    losses = []
     for _ in range(spec.epochs):
+        total, seen = 0.0, 0
         for index in torch.randperm(len(x), generator=generator).split(spec.minibatch):
             if len(index) < 2:
                 continue  # batch norm needs two
-            batch = augment(x[index], generator).contiguous(memory_format=torch.channels_last)
-            loss = F.cross_entropy(model(batch), y[index])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            loss = _step(model, augment(x[index], generator), y[index], optimiser)
+            total, seen = total + loss * len(index), seen + len(index)
+        losses.append(total / seen)
         on_epoch()
-    return model.eval()
+    model.eval()
+    return tuple(losses)
+
+
+def _step(model: nn.Module, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer) -> float:
+    loss = F.cross_entropy(model(x.contiguous(memory_format=torch.channels_last)), y)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
 
 
 def augment(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .attack import MAX_SIDE, SeedResult, average_logits, train_and_score
+from .attack import (
+    MAX_SIDE,
+    SeedResult,
+    TrainedClassifier,
+    average_logits,
+    score_images,
+    train_and_score,
+    train_classifier,
+)
+from .attack_files import AttackModel
 from .evidence import AttackEvidence
 from .generation import generate
 from .guidance import cfg
@@ -93,6 +102,69 @@ def train_seeds(
     return results
 
 
+def train_classifiers(
+    positives: Tensor,
+    negatives: Tensor,
+    spec: AttackSpec,
+    *,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[TrainedClassifier, ...]:
+    """One classifier a seed, kept whole, to be saved and to score photos later.
+
+    Args:
+        positives: ``[P, 3, H, W]`` in 0..1, from the tuned model.
+        negatives: ``[M, 3, H, W]``.
+        spec: seeds, epochs, step size, side.
+        weights: ImageNet ResNet-18; None starts at random.
+        progress: one step an epoch.
+
+    Raises:
+        NotEnoughDataError: fewer than 4 images in an arm.
+    """
+    progress = progress or NoProgress()
+    progress.start("attack: classifiers", spec.seeds * spec.epochs, 0)
+    return tuple(
+        train_classifier(positives, negatives, spec, seed, weights=weights, on_epoch=progress.step)
+        for seed in range(spec.seeds)
+    )
+
+
+def score_classifiers(
+    classifiers: Sequence[TrainedClassifier], queries: Tensor
+) -> list[SeedResult]:
+    """What each classifier says about the same query images ``[N, 3, H, W]`` in 0..1."""
+    return [SeedResult(score_images(c, queries), c.heldout_accuracy) for c in classifiers]
+
+
+def score_attack(
+    model: AttackModel, photos: Tensor, controls: Tensor, verdict: VerdictSpec
+) -> AttackEvidence:
+    """Judge photos with an attack that was trained before.
+
+    Args:
+        model: from `train_classifiers` or from a file.
+        photos: ``[n, 3, H, W]`` in 0..1, already through the codec of the model pair, as every
+            generated image was; n >= 2.
+        controls: ``[m, 3, H, W]``, treated alike, of the same size; m >= 2.
+        verdict: levels.
+
+    Raises:
+        InputError: a set is too small, or a score is not finite.
+    """
+    results = score_classifiers(model.classifiers, torch.cat([photos, controls]))
+    return attack_evidence(
+        results,
+        len(photos),
+        model.spec,
+        verdict,
+        negatives_from=model.facts["negatives_from"],
+        pretrained=model.facts["pretrained"],
+        images=model.facts["images"],
+        forwards=model.facts["forwards"],
+    )
+
+
 def attack(
     pair: ModelPair,
     photos: Tensor,
@@ -134,14 +206,52 @@ def attack(
     results = train_seeds(
         positives, negatives, queries, spec, weights=weights, case=case, progress=progress
     )
-    n = len(photos)
+    return attack_evidence(
+        results,
+        len(photos),
+        spec,
+        verdict,
+        negatives_from=negatives_from,
+        pretrained=weights is not None,
+        images=len(positives),
+        forwards=planned_forwards(prompts, spec, arms),
+    )
+
+
+def attack_evidence(
+    results: list[SeedResult],
+    n_photos: int,
+    spec: AttackSpec,
+    verdict: VerdictSpec,
+    *,
+    negatives_from: str,
+    pretrained: bool,
+    images: int,
+    forwards: int,
+) -> AttackEvidence:
+    """Judge what the classifiers said.
+
+    Args:
+        results: one a seed, over photos first and controls after them.
+        n_photos: how many of the scores are photos'.
+        spec: guidance scales of both arms.
+        verdict: levels.
+        negatives_from: ``base``, ``folder`` or ``shadow``.
+        pretrained: whether the backbone started from ImageNet weights.
+        images: images an arm.
+        forwards: denoiser rows spent.
+
+    Raises:
+        InputError: a set is too small, or a score is not finite.
+    """
+    n = n_photos
     scores = average_logits(results)
     aucs = [auc(r.logits[:n].numpy(), r.logits[n:].numpy()) for r in results]
     low, high = _seed_interval(aucs)
     return AttackEvidence(
         negatives_from,
-        weights is not None,
-        len(positives),
+        pretrained,
+        images,
         spec.cfgs,
         compare(scores[:n], scores[n:], verdict),
         tuple(aucs),
@@ -150,7 +260,7 @@ def attack(
         sum(r.heldout_accuracy for r in results) / len(results),
         float((scores[:n] > 0).mean()),
         float((scores[n:] > 0).mean()),
-        planned_forwards(prompts, spec, arms),
+        forwards,
     )
 
 

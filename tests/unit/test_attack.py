@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from lora_forensics.core import attack
@@ -30,6 +32,38 @@ def test_same_seed_same_logits_and_global_state_untouched():
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(attack.train_and_score(*args, 1).logits, first)
     assert not torch.equal(attack.train_and_score(*args, 2).logits, first)
+
+
+def test_training_and_scoring_apart_equal_both_at_once():
+    arms, queries, calls = (tinted(9, 0.3, 1), tinted(8, 0.0, 2)), tinted(4, 0.1, 3), []
+    both = attack.train_and_score(*arms, queries, SPEC, 3)
+    apart = attack.train_classifier(*arms, SPEC, 3, on_epoch=lambda: calls.append(1))
+    assert torch.equal(attack.score_images(apart, queries), both.logits)
+    assert apart.heldout_accuracy == both.heldout_accuracy
+    assert (apart.side, apart.seed, len(calls)) == (32, 3, SPEC.epochs)
+    with torch.inference_mode():  # as in a host
+        hosted = attack.train_classifier(*arms, SPEC, 3)
+    assert torch.equal(attack.score_images(hosted, queries), both.logits)
+
+
+def test_native_side_is_that_of_the_queries_when_they_are_known():
+    arms, spec = (tinted(8, 0.3, 1), tinted(8, 0.0, 2)), replace(SPEC, side=0, epochs=1)
+    small = torch.nn.functional.interpolate(tinted(4, 0.1, 3), (24, 24))
+    given = attack.train_and_score(*arms, small, replace(spec, side=24), 0)
+    assert torch.equal(attack.train_and_score(*arms, small, spec, 0).logits, given.logits)
+    assert attack.train_classifier(*arms, spec, 0).side == 32
+
+
+def test_training_is_recorded():
+    result = attack.train_classifier(tinted(24, 0.3, 1), tinted(24, 0.0, 2), SPEC, 0)
+    assert len(result.losses) == SPEC.epochs
+    assert 0 < result.losses[-1] < result.losses[0] < 3
+    assert (result.heldout_logits.dtype, len(result.heldout_logits)) == (torch.float64, 7)
+    right = (result.heldout_logits > 0) == result.heldout_labels.bool()
+    assert result.heldout_accuracy == pytest.approx(float(right.float().mean()))
+    tuned, negative = result.heldout_scores()
+    assert len(tuned) == int(result.heldout_labels.sum())
+    assert sorted(tuned + negative) == sorted(result.heldout_logits.tolist())
 
 
 def test_network_is_torchvisions_resnet18_with_two_outputs(tmp_path):
