@@ -31,7 +31,8 @@ from .lora.inspection import Inspection
 from .lora.safeguard import stop_words
 from .protocols import ImageEncoder, NoProgress, Progress
 from .report.html import render_html
-from .report.twin import render_json
+from .report.redaction import redact
+from .report.twin import REDACTED_NAME, render_json
 from .screening import LINES, Findings, Question, planned_forwards, screen
 from .specs import PRESETS, ScreenSpec
 from .storage import CaseFolder, digest_of, open_case, sha256_bytes, write_atomic
@@ -330,6 +331,19 @@ def rewrite_report(root: Path) -> Path:
     html = render_html(_reread(root), root)
     write_atomic(root / "report.html", html.encode())
     return root / "report.html"
+
+
+def write_redacted(root: Path) -> tuple[Path, Path]:
+    """Write report-redacted.html and report-redacted.json from report.json; see `redact`.
+
+    Raises:
+        InputError: the folder holds no report.json (NOT_A_CASE), or it cannot be read.
+    """
+    case = redact(_reread(root))
+    html, twin = root / "report-redacted.html", root / REDACTED_NAME
+    write_atomic(twin, render_json(case).encode())
+    write_atomic(html, render_html(case, root).encode())
+    return html, twin
 
 
 def _reread(root: Path) -> dict[str, Any]:

@@ -93,6 +93,12 @@ def build_parser() -> argparse.ArgumentParser:
     _sample_command(commands)
     report = commands.add_parser("report", help="draw a finished case's HTML report again")
     report.add_argument("case", type=Path, help="case folder")
+    report.add_argument(
+        "--redact",
+        action="store_true",
+        help="write report-redacted.html and .json instead: no pictures, names, prompts, paths "
+        "or metadata text",
+    )
     report.set_defaults(run=_report)
     demo = commands.add_parser("demo", help="screen the embedded guilty and innocent suspects")
     demo.add_argument("--out", type=Path, default=Path("demo-case"), help="folder for the cases")
@@ -311,9 +317,10 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from .casework import rewrite_report
+    from .casework import rewrite_report, write_redacted
 
-    print(rewrite_report(args.case))
+    written = write_redacted(args.case) if args.redact else (rewrite_report(args.case),)
+    print(*written, sep="\n")
     return 0
 
 

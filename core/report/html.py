@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from . import text
-from .twin import TWIN_NAME, plain
+from .twin import REDACTED_NAME, TWIN_NAME, plain
 from .views import case_view
 
 _HERE = Path(__file__).parent
@@ -23,23 +23,25 @@ def render_html(case: Mapping[str, Any], root: Path) -> str:
     """The report of a case as one self-contained HTML text.
 
     Args:
-        case: the JSON twin, as read from ``report.json`` or made by `plain`.
+        case: the JSON twin, as read from ``report.json`` or made by `plain` or `redact`. A
+            redacted one gives a page without any image, plots included.
         root: the case folder, below which picture files lie.
     """
-    css = _style()
+    css, redacted = _style(), case.get("redacted") is True
     return _template().render(
         css=Markup(css),
-        csp=content_policy(css),
-        twin_name=TWIN_NAME,
+        csp=content_policy(css, images=not redacted),
+        twin_name=REDACTED_NAME if redacted else TWIN_NAME,
+        redacted=redacted,
         **case_view(plain(case), root),
     )
 
 
-def content_policy(css: str) -> str:
+def content_policy(css: str, *, images: bool = True) -> str:
     """The page's Content-Security-Policy: data images and the one inline style, nothing else."""
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        f"default-src 'none'; {'img-src data:; ' if images else ''}style-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..evidence import SCHEMA_VERSION
 
 TWIN_NAME = "report.json"
+REDACTED_NAME = "report-redacted.json"
 
 
 def render_json(case: Any) -> str:
