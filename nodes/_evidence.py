@@ -1,0 +1,179 @@
+"""What one line found and about what, and a case made of such lines; ready for a report."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.casebook import item_records, tool_facts, write_report
+from ..core.errors import InputError
+from ..core.evidence import AttackEvidence, Case, ExtractionEvidence, MembershipEvidence
+from ..core.images import Photos, png_bytes
+from ..core.report.pictures import contact_sheet
+from ..core.screening import Findings
+from ..core.storage import digest_of, write_atomic
+from ._host import png_image, to_image
+from ._suspect import Suspect
+
+Found = MembershipEvidence | ExtractionEvidence | AttackEvidence
+SIDE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One line's finding.
+
+    Attributes:
+        line: ``membership``, ``extraction`` or ``attack``.
+        found: the evidence.
+        question: digest of suspect, photos and controls; lines of two questions never mix.
+        facts: settings, models, prompts.
+        pictures: files that the report shows, by path, ``[3, H, W]`` in 0..1.
+    """
+
+    line: str
+    found: Any
+    question: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseBundle:
+    """A case and its pictures by path."""
+
+    case: Case
+    pictures: dict[str, Tensor]
+
+
+def question_of(suspect: Suspect, photos: Photos, controls: Photos) -> str:
+    """Identity of a question: which suspect, which photos, which controls, at which size."""
+    sets = [[s.sha256 for s in p.images.sources] for p in (photos, controls)]
+    return digest_of([asdict(suspect.hashes), suspect.strength, *sets])
+
+
+def check_same_question(question: str, lines: Sequence[Evidence]) -> None:
+    """Evidence about other photos, controls or suspects is refused.
+
+    Raises:
+        InputError: MIXED_EVIDENCE.
+    """
+    if other := [line.line for line in lines if line.question != question]:
+        raise InputError(
+            "MIXED_EVIDENCE",
+            f"{', '.join(other)} is about another suspect, other photos or controls, or another "
+            "resolution; connect the same suspect, photos, controls and resolution to every line",
+        )
+
+
+def photo_pictures(photos: Photos) -> dict[int, Tensor]:
+    """Small pictures of the photos, by number."""
+    return {i: small(p) for i, p in enumerate(photos.images.pixels)}
+
+
+def small(pixels: Tensor) -> Tensor:
+    """At most 256 pixels a side."""
+    if max(pixels.shape[-2:]) <= SIDE:
+        return pixels
+    scale = SIDE / max(pixels.shape[-2:])
+    size = [round(s * scale) for s in pixels.shape[-2:]]
+    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
+
+
+def bundle(
+    suspect: Suspect,
+    photos: Photos,
+    controls: Photos,
+    findings: Findings,
+    *,
+    facts: Mapping[str, Any],
+    exchangeable: bool,
+    dropped: Sequence[str],
+    pictures: Mapping[str, Tensor],
+) -> CaseBundle:
+    """Everything that the report says.
+
+    Args:
+        facts: ``prompts``, ``prompts_from``, ``settings`` and ``models``.
+        pictures: of extracted images, by path.
+    """
+    shown = {i: f"pictures/photo-{i:04d}.png" for i in range(len(photos))}
+    small_photos = {shown[i]: p for i, p in photo_pictures(photos).items()}
+    lines = [x for x in (findings.membership, findings.extraction, findings.attack) if x]
+    forwards = sum(line.forwards for line in lines)
+    case = Case(
+        case_id=digest_of([question_of(suspect, photos, controls), facts["settings"]])[:12],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command="ComfyUI",
+        tool=tool_facts(),
+        models=dict(facts["models"]),
+        settings=dict(facts["settings"]),
+        prompts=tuple(facts["prompts"]),
+        prompts_from=facts["prompts_from"],
+        exchangeable=exchangeable,
+        photos=item_records(photos, "photo", shown),
+        controls=item_records(controls, "control", {}),
+        duplicates_dropped=tuple(dropped),
+        inspection={} if suspect.inspection is None else asdict(suspect.inspection),
+        probe=findings.probe,
+        membership=findings.membership,
+        extraction=findings.extraction,
+        attack=findings.attack,
+        verdict=findings.verdict,
+        planned_forwards=forwards,
+        done_forwards=forwards,
+        seconds=0.0,
+    )
+    return CaseBundle(case, {**small_photos, **pictures})
+
+
+def write_bundle(root: Path, made: CaseBundle) -> None:
+    """Pictures, report.json and report.html below `root`."""
+    write_pictures(root, made.pictures)
+    write_report(root, made.case)
+
+
+def write_pictures(root: Path, pictures: Mapping[str, Tensor]) -> None:
+    """PNG files by path below `root`."""
+    for relative, pixels in pictures.items():
+        write_atomic(root / relative, png_bytes(pixels))
+
+
+def pairs_sheet(found: ExtractionEvidence, pictures: Mapping[str, Tensor]) -> Tensor:
+    """IMAGE of each extracted picture beside its nearest photo."""
+    rows = [
+        (e.file, f"pictures/photo-{e.nearest_photo:04d}.png", f"{e.similarity:.2f}")
+        for e in found.extracted
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        write_pictures(Path(folder), pictures)
+        return png_image(contact_sheet(Path(folder), rows, cell=128))
+
+
+def grid(pixels: Tensor, columns: int = 8) -> Tensor:
+    """IMAGE of many pictures in rows."""
+    cells = torch.stack([small(p) for p in pixels])
+    columns = min(columns, len(cells))
+    missing = -len(cells) % columns
+    if missing:
+        cells = torch.cat([cells, torch.ones_like(cells[:1]).expand(missing, -1, -1, -1)])
+    rows = [torch.cat(list(cells[i : i + columns]), 2) for i in range(0, len(cells), columns)]
+    return to_image(torch.cat(rows, 1)[None])
+
+
+@contextlib.contextmanager
+def closing(pair: Any) -> Any:
+    """The pair gives the host's network back in any case."""
+    try:
+        yield pair
+    finally:
+        pair.close()

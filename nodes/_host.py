@@ -1,0 +1,168 @@
+"""ComfyUI's services in the core's words: progress, pictures, folders, training inside a node."""
+
+from __future__ import annotations
+
+import io as bytes_io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..core.errors import InputError
+from ..core.storage import CaseFolder, digest_of, open_case
+
+FOLDER = "lora_forensics"
+"""Below ComfyUI's output folder; its ``work`` keeps finished units so that work resumes."""
+PREVIEW_SIDE = 512
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+class HostProgress:
+    """`core.protocols.Progress` on the node's bar; each step is a place to interrupt."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._preview: Any = None
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """Begin a task on the node's bar."""
+        import comfy.utils
+
+        self._bar = comfy.utils.ProgressBar(max(total, 1))
+        self._bar.update(done)
+        say(task)
+
+    def step(self, n: int = 1) -> None:
+        """Report `n` more units."""
+        if self._bar is None:
+            return
+        preview, self._preview = self._preview, None
+        self._bar.update_absolute(min(self._bar.current + n, self._bar.total), preview=preview)
+
+    def show(self, pixels: Tensor) -> None:
+        """Show the newest images beside the next step."""
+        count = min(len(pixels), 4)
+        row = torch.cat(list(pixels[:count]), dim=2)
+        self._preview = ("JPEG", to_pil(row), PREVIEW_SIDE)
+        self.step(0)
+
+
+def say(text: str) -> None:
+    """One line of status on the node that runs."""
+    from comfy_execution.utils import get_executing_context
+    from server import PromptServer
+
+    context, server = get_executing_context(), getattr(PromptServer, "instance", None)
+    if context is not None and server is not None:
+        server.send_progress_text(text, context.node_id)
+
+
+def to_pil(pixels: Tensor) -> Image.Image:
+    """Picture of ``[3, H, W]`` in 0..1."""
+    return Image.fromarray((pixels.clamp(0, 1) * 255).round().byte().movedim(0, -1).numpy())
+
+
+def to_image(pixels: Tensor) -> Tensor:
+    """ComfyUI's IMAGE ``[N, H, W, 3]`` of core pixels ``[N, 3, H, W]``."""
+    return pixels.movedim(1, -1).contiguous()
+
+
+def to_pixels(image: Tensor) -> Tensor:
+    """Core pixels ``[N, 3, H, W]`` in 0..1 of an IMAGE, transparency laid on white."""
+    pixels = image.detach().cpu().float().movedim(-1, 1)
+    if pixels.shape[1] == 4:
+        pixels = pixels[:, :3] * pixels[:, 3:] + (1 - pixels[:, 3:])
+    return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+
+
+def png_image(data: bytes) -> Tensor:
+    """IMAGE ``[1, H, W, 3]`` of a PNG that the core drew."""
+    picture = Image.open(bytes_io.BytesIO(data), formats=("PNG",)).convert("RGB")
+    raw = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return raw.view(1, picture.height, picture.width, 3).float() / 255
+
+
+@contextmanager
+def training() -> Iterator[None]:
+    """Gradients inside a node, which the host runs in inference mode; clone tensors first."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def inside(root: Path, relative: str) -> Path:
+    """A path below `root`, or an error; nothing outside is ever touched.
+
+    Raises:
+        InputError: OUTSIDE_FOLDER.
+    """
+    parts = relative.split("/")
+    bad = any(
+        not p or p != p.strip(" .") or _RESERVED.match(p) or re.search(r'[\x00-\x1f\\:*?"<>|]', p)
+        for p in parts
+    )
+    target = (root / relative).resolve()
+    if bad or not target.is_relative_to(root.resolve()):
+        raise InputError(
+            "OUTSIDE_FOLDER", f"{relative!r} is no plain folder name below {root.name}"
+        )
+    return target
+
+
+def input_folders() -> list[str]:
+    """Sub-folders of ComfyUI's input folder that hold images, two levels deep at most."""
+    import folder_paths
+
+    from ..core.images import SUFFIXES
+
+    root = Path(folder_paths.get_input_directory())
+    found = [p for pattern in ("*", "*/*") for p in root.glob(pattern) if p.is_dir()]
+    holds = [p for p in found if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())]
+    return sorted(p.relative_to(root).as_posix() for p in holds)
+
+
+def input_folder(name: str) -> Path:
+    """One of `input_folders` as a path.
+
+    Raises:
+        InputError: MISSING_FOLDER, OUTSIDE_FOLDER.
+    """
+    import folder_paths
+
+    folder = inside(Path(folder_paths.get_input_directory()), name)
+    if not folder.is_dir():
+        raise InputError(
+            "MISSING_FOLDER", f"there is no folder {name!r} in ComfyUI's input folder; make one"
+        )
+    return folder
+
+
+def output_folder(*names: str) -> Path:
+    """A folder below ``output/lora_forensics``."""
+    import folder_paths
+
+    return inside(Path(folder_paths.get_output_directory()), "/".join((FOLDER, *names)))
+
+
+@contextmanager
+def work_folder(facts: dict[str, Any]) -> Iterator[CaseFolder]:
+    """Where finished units of one configuration are kept, so that the same work resumes.
+
+    Args:
+        facts: everything that decides the results, hashes included.
+    """
+    folder = open_case(output_folder("work", digest_of(facts)[:24]), facts)
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+def fingerprint(folder: Path) -> str:
+    """What a folder of images holds, by name, size and time: changes when a file does."""
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    return digest_of([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])

@@ -1,0 +1,106 @@
+"""Photos and controls: a folder of files or an IMAGE batch, brought to a size when one is known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..core.errors import InputError
+from ..core.images import (
+    FileFacts,
+    Photos,
+    check_disjoint,
+    drop_duplicates,
+    fit_square,
+    load_photos,
+    pixels_sha256,
+    to_tensor,
+)
+from ..core.intake import check_counts
+from ..core.types import ImageBatch, Source
+from ._host import HostProgress, to_pil, to_pixels
+
+Kind = Literal["photo", "control"]
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoSet:
+    """Photos before they have a size.
+
+    Attributes:
+        files: image files; empty when `images` holds pixels.
+        images: IMAGE batches.
+    """
+
+    files: tuple[Path, ...] = ()
+    images: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files) + sum(len(batch) for batch in self.images)
+
+    def at(self, side: int, kind: Kind, progress: HostProgress) -> Photos:
+        """The photos at ``side x side``, decoded canonically."""
+        if not self.files:
+            return _from_tensors([p for batch in self.images for p in to_pixels(batch)], side, kind)
+        progress.start(f"reading {kind}s", len(self.files))
+        return load_photos(self.files, kind, side, on_file=progress.step)
+
+
+def _from_tensors(pixels: Sequence[Tensor], side: int, kind: Kind) -> Photos:
+    squares = [fit_square(to_pil(p), side) for p in pixels]
+    sources = tuple(
+        Source(kind, pixels_sha256(square), f"{kind} {i}") for i, square in enumerate(squares)
+    )
+    facts = tuple(
+        FileFacts(f"{kind} {i}", _sha256(p), p.shape[2], p.shape[1], "IMAGE", 0, 0.0)
+        for i, p in enumerate(pixels)
+    )
+    return Photos(ImageBatch(torch.stack([to_tensor(s) for s in squares]), sources), facts)
+
+
+def _sha256(pixels: Tensor) -> str:
+    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+
+
+def compared_sets(
+    photos: PhotoSet, controls: PhotoSet, side: int
+) -> tuple[Photos, Photos, tuple[str, ...]]:
+    """Photos and controls, free of duplicates and of each other, and what was dropped.
+
+    When one of them came as IMAGE, the other's file facts are dropped too: that one was a file
+    says nothing about the photos, and the blind probe must not see it.
+
+    Raises:
+        InputError, NotEnoughDataError: too few, or a photo among the controls.
+    """
+    check_counts(len(photos), len(controls))
+    progress = HostProgress()
+    sets = photos.at(side, "photo", progress), controls.at(side, "control", progress)
+    if bool(photos.files) != bool(controls.files):
+        sets = _bare(sets[0]), _bare(sets[1])
+    check_disjoint(*sets)
+    (kept, dropped), (others, more) = (drop_duplicates(s) for s in sets)
+    check_counts(len(kept), len(others))
+    return kept, others, (*dropped, *more)
+
+
+def _bare(photos: Photos) -> Photos:
+    facts = (replace(f, format="IMAGE", size=0, jpeg_quality=0.0) for f in photos.facts)
+    return Photos(photos.images, tuple(facts))
+
+
+def one_kind(images: Sequence[Tensor]) -> PhotoSet:
+    """Photos from IMAGE batches.
+
+    Raises:
+        InputError: BAD_SHAPE for an empty batch.
+    """
+    if not images or any(not len(batch) for batch in images):
+        raise InputError("BAD_SHAPE", "an IMAGE batch is empty; connect at least one image")
+    return PhotoSet(images=tuple(images))

@@ -1,0 +1,24 @@
+"""The pack's own socket types. Their names are permanent: saved workflows hold them."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+Suspect = io.Custom("LORA_FORENSICS_SUSPECT")
+"""`_suspect.Suspect`: base and tuned model."""
+Photos = io.Custom("LORA_FORENSICS_PHOTOS")
+"""`_photos.PhotoSet`: photos in question, or controls."""
+Descriptor = io.Custom("LORA_FORENSICS_DESCRIPTOR")
+"""`core.protocols.ImageEncoder`."""
+Generated = io.Custom("LORA_FORENSICS_GENERATED")
+"""`core.types.ImageBatch`: images with the prompt, seed and guidance that made each."""
+Embeddings = io.Custom("LORA_FORENSICS_EMBEDDINGS")
+"""`core.types.Embeddings`."""
+Extraction = io.Custom("LORA_FORENSICS_EXTRACTION")
+"""`core.extraction.Extraction`."""
+AttackModel = io.Custom("LORA_FORENSICS_ATTACK_MODEL")
+"""`core.attack_files.AttackModel`."""
+Evidence = io.Custom("LORA_FORENSICS_EVIDENCE")
+"""`_evidence.Evidence`: what one line found, and about what."""
+Case = io.Custom("LORA_FORENSICS_CASE")
+"""`_evidence.CaseBundle`: verdict, evidence and pictures, ready for a report."""

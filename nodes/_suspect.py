@@ -1,0 +1,279 @@
+"""A suspect: base and tuned MODEL and CLIP with hashes, coverage and what the file claims."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import InputError, LoraFormatError
+from ..core.intake import recovered_prompts, stop_if_minor
+from ..core.lora.binding import MIN_MATCHED
+from ..core.lora.formats import read_lora
+from ..core.lora.header import load_tensors, read_header, sha256_file
+from ..core.lora.inspection import Inspection, inspect_lora
+from ..core.lora.operators import tensors_of
+from ..core.lora.safeguard import stop_words
+from ..core.types import BASE, TUNED, ModelHashes
+from ._changes import Change, changes_of
+from ._pair import HostPair
+
+# Names that the host's loader knows and the core's reader does not; the host's code applies them.
+_ONLY_THE_HOST = ("UNSUPPORTED_OP", "NOT_A_LORA")
+_SUFFIXES = ("alpha", "dora_scale", "w_norm", "b_norm", "diff", "diff_b", "set_weight")
+NATIVE = {"SD15": 512, "SD20": 768, "SD21UnclipL": 768}
+
+
+@dataclass(frozen=True, eq=False)
+class Suspect:
+    """What is under suspicion, and the base it is compared with.
+
+    Attributes:
+        name: shown to people.
+        base: MODEL of the base. tuned: MODEL of the suspect; the same network, or one of its own.
+        clip: CLIP of the base, or None. tuned_clip: CLIP of the suspect, or None.
+        hashes: SHA-256; the base's is that of its weights as they run.
+        changes: what makes the tuned MODEL of the base, layer by layer; empty for a checkpoint.
+        clip_changes: the same for the text encoders.
+        inspection: of the file; None where there is no file that the core reads.
+        coverage: how much of the file found its place, in words.
+        strength: of the adapter, for the report.
+    """
+
+    name: str
+    base: Any
+    tuned: Any
+    clip: Any
+    tuned_clip: Any
+    hashes: ModelHashes
+    changes: tuple[Change, ...] = ()
+    clip_changes: tuple[Change, ...] = ()
+    inspection: Inspection | None = None
+    coverage: str = ""
+    strength: float = 1.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def own_network(self) -> bool:
+        """Whether the tuned model is a network of its own."""
+        return not self.base.is_clone(self.tuned)
+
+    @property
+    def mode(self) -> str:
+        """How two predictions are had, in words."""
+        if self.own_network:
+            return "two networks, one forward each"
+        dense = sum(type(c.operator).__name__ == "Full" for c in self.changes)
+        return (
+            f"one network, one batched forward; {len(self.changes) - dense} layers factored, "
+            f"{dense} dense"
+        )
+
+    def prompts(self, given: str = "") -> tuple[str, ...]:
+        """Prompts, one a line; without any, those that the file's metadata suggests."""
+        typed = tuple(line.strip() for line in given.splitlines() if line.strip())
+        return typed or recovered_prompts(self.inspection) or ("",)
+
+    def stop_if_minor(self, texts: Iterable[str] = ()) -> None:
+        """No image is made or compared while anything points to a minor.
+
+        Raises:
+            ForensicsError: MINOR_SUSPECTED.
+        """
+        found = () if self.inspection is None else self.inspection.stop_words
+        stop_if_minor([*stop_words([self.name, *texts]), *found], flagged=False)
+
+    def pair(self, vae: Any, resolution: int, prompts: Iterable[str] = ()) -> HostPair:
+        """The models as the core wants them; use it as a context.
+
+        Args:
+            vae: VAE of the base.
+            resolution: image side; 0 is the family's own.
+            prompts: that will be used, checked before anything runs.
+        """
+        self.stop_if_minor(prompts)
+        return HostPair(
+            self.base,
+            changes=self.changes,
+            tuned=self.tuned if self.own_network else None,
+            clips=self._clip_at,
+            clip_changes=self.clip_changes,
+            vae=vae,
+            hashes=self.hashes,
+            resolution=resolution or native_resolution(self.base),
+        )
+
+    def _clip_at(self, strength: float) -> Any:
+        if self.clip is None or self.tuned_clip is None:
+            raise InputError("NO_CLIP", "the suspect has no CLIP; connect one to its loader")
+        if strength == BASE:
+            return self.clip
+        if strength != TUNED and self.clip_changes:
+            raise InputError(
+                "BAD_STRENGTH", "the suspect changes the text encoder; only strength 0 and 1 work"
+            )
+        return self.tuned_clip
+
+
+def native_resolution(patcher: Any) -> int:
+    """Image side that a family was trained at."""
+    return NATIVE.get(type(patcher.model.model_config).__name__, 1024)
+
+
+def suspect_from_file(
+    path: Path, base: Any, clip: Any, strength: float, *, name: str = ""
+) -> Suspect:
+    """A LoRA file on a MODEL and CLIP, by the host's own loader.
+
+    Raises:
+        UnsafeFileError, LoraFormatError: the file is hostile, broken, no LoRA, or of another base.
+    """
+    read_header(path)
+    inspection, notes = _inspect(path)
+    tensors = load_tensors(path)
+    _refuse_not_finite(tensors)
+    tuned, tuned_clip, coverage = _apply(tensors, base, clip, strength)
+    changes = changes_of(base, tuned)
+    clip_changes = _clip_changes(clip, tuned_clip)
+    if not changes and not clip_changes:
+        raise LoraFormatError("NOT_APPLIED", "every change of the file is zero on this base")
+    return Suspect(
+        name or path.stem,
+        base,
+        tuned,
+        clip,
+        tuned_clip,
+        ModelHashes(weights_sha256(base), sha256_file(path)),
+        changes,
+        clip_changes,
+        inspection,
+        coverage,
+        strength,
+        notes,
+    )
+
+
+def suspect_from_models(base: Any, clip: Any, tuned: Any, tuned_clip: Any, name: str) -> Suspect:
+    """Any two MODELs: a full checkpoint, or a chain of LoRA loaders on the base.
+
+    Raises:
+        InputError: WRONG_BASE for two families.
+        LoraFormatError: NOT_APPLIED when the two are the same.
+    """
+    kinds = [type(m.model.model_config).__name__ for m in (base, tuned)]
+    if kinds[0] != kinds[1]:
+        raise InputError("WRONG_BASE", f"the base is a {kinds[0]}, the tuned model a {kinds[1]}")
+    one_network = base.is_clone(tuned)
+    changes = changes_of(base, tuned) if one_network else ()
+    hashes = ModelHashes(weights_sha256(base), weights_sha256(tuned, changes))
+    if hashes.base == hashes.tuned:
+        raise LoraFormatError("NOT_APPLIED", "base and tuned MODEL hold the same weights")
+    clips = _clip_changes(clip, tuned_clip) if one_network else ()
+    return Suspect(name, base, tuned, clip, tuned_clip, hashes, changes, clips)
+
+
+def _inspect(path: Path) -> tuple[Inspection | None, tuple[str, ...]]:
+    try:
+        return inspect_lora(read_lora(path)), ()
+    except LoraFormatError as error:
+        if error.code not in _ONLY_THE_HOST:
+            raise
+        return None, (f"applied by the host's loader, not inspected: {error}",)
+
+
+def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
+    bad = [
+        k for k, v in tensors.items() if v.is_floating_point() and not v.float().isfinite().all()
+    ]
+    if bad:
+        raise LoraFormatError("NON_FINITE", f"{len(bad)} tensors hold NaN or infinity: {bad[:5]}")
+
+
+def _apply(
+    tensors: dict[str, Tensor], base: Any, clip: Any, strength: float
+) -> tuple[Any, Any, str]:
+    import comfy.lora
+    import comfy.lora_convert
+
+    keys = comfy.lora.model_lora_keys_unet(base.model, {})
+    if clip is not None:
+        keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, keys)
+    tensors = comfy.lora_convert.convert_lora(tensors)
+    patches = comfy.lora.load_lora(tensors, keys, log_missing=False)
+    coverage = _check_coverage(tensors, patches, keys)
+    tuned = base.clone()
+    tuned.add_patches(patches, strength)
+    if clip is None:
+        return tuned, None, coverage
+    tuned_clip = clip.clone()
+    tuned_clip.add_patches(patches, strength)
+    return tuned, tuned_clip, coverage
+
+
+def _clip_changes(clip: Any, tuned_clip: Any) -> tuple[Change, ...]:
+    if clip is None or tuned_clip is None:
+        return ()
+    return changes_of(clip.patcher, tuned_clip.patcher)
+
+
+def _check_coverage(
+    tensors: Mapping[str, Tensor], patches: Mapping[Any, Any], keys: Mapping[str, Any]
+) -> str:
+    """How many of the file's tensors found their place.
+
+    Raises:
+        LoraFormatError: NOT_APPLIED for none, WRONG_BASE for fewer than 95 %.
+    """
+    used = {k for value in patches.values() for k in getattr(value, "loaded_keys", ())}
+    used |= {f"{x}.{s}" for x in keys for s in _SUFFIXES} & tensors.keys()
+    share, lost = len(used) / len(tensors), sorted(tensors.keys() - used)
+    if not patches:
+        raise LoraFormatError(
+            "NOT_APPLIED", f"none of the file's {len(tensors)} tensors fits this MODEL: {lost[:3]}"
+        )
+    if share < MIN_MATCHED:
+        raise LoraFormatError(
+            "WRONG_BASE",
+            f"only {len(used)} of the file's {len(tensors)} tensors fit this MODEL, for example "
+            f"not {lost[:3]}; load the base that the LoRA was trained on",
+        )
+    return f"{len(used)} of {len(tensors)} tensors placed, {len(patches)} weights changed"
+
+
+def weights_sha256(patcher: Any, changes: tuple[Change, ...] = ()) -> str:
+    """SHA-256 of a MODEL's weights before patches, with its own patches and `changes` beside.
+
+    It names the weights, not a file: a pruned or converted copy of equal weights has the same.
+    """
+    import comfy.model_management as memory
+
+    digest = hashlib.sha256()
+    state = patcher.model.diffusion_model.state_dict()
+    for name in sorted(state):
+        memory.throw_exception_if_processing_interrupted()
+        kept = patcher.backup.get(f"diffusion_model.{name}")
+        _feed(digest, name, state[name] if kept is None else kept.weight)
+    for key in sorted(patcher.patches):
+        _feed(digest, key, patcher.patches[key])
+    for change in changes:
+        _feed(digest, change.module, list(tensors_of(change.operator).values()))
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, name: str, value: Any) -> None:
+    """Add what a value holds: tensors by their bytes, adapters and lists part by part."""
+    if isinstance(value, Tensor):
+        digest.update(f"{name} {value.dtype} {list(value.shape)} ".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    elif isinstance(value, list | tuple):
+        for i, part in enumerate(value):
+            _feed(digest, f"{name}.{i}", part)
+    elif hasattr(value, "weights"):
+        _feed(digest, name, value.weights)
+    elif isinstance(value, int | float | str):
+        digest.update(f"{name} {value} ".encode())

@@ -1,0 +1,261 @@
+"""The black-box attack as nodes: train, load, score; and the baseline without training."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..core.attack_files import AttackModel, attack_facts, load_attack, save_attack
+from ..core.blackbox import score_attack, train_classifiers
+from ..core.centroid import centroid_scores
+from ..core.errors import InputError
+from ..core.lora.header import sha256_file
+from ..core.membership import compare
+from ..core.specs import AttackSpec, VerdictSpec
+from ..core.types import ImageBatch
+from . import _sockets as sockets
+from ._evidence import Evidence, question_of
+from ._host import HostProgress, output_folder, png_image, to_image
+from ._photos import compared_sets
+from ._schema import CATEGORY, RESOLUTION, inputs_of, spec_of
+from ._suspect import native_resolution
+from ._words import attack_words, comparison_words, score_table
+
+ATTACK = f"{CATEGORY}/attack"
+FOLDER = "lora_forensics_attack"
+"""The model folder, beside checkpoints and loras."""
+NO_FILE = "(no attack model; train one first)"
+
+
+class TrainAttack(io.ComfyNode):
+    """ResNet-18 on generated images."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        names = ("seeds", "epochs", "learning_rate", "minibatch", "side")
+        return io.Schema(
+            node_id="LoraForensicsTrainAttack",
+            display_name="Train Attack Model",
+            category=ATTACK,
+            description="Tells the suspect's images from the base's. Draw both with the "
+            "Multi-CFG Sampler: same prompts, scales, images and seed, once with arm tuned and "
+            "once with arm base.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                sockets.Generated.Input("positives", tooltip="Images of arm tuned."),
+                sockets.Generated.Input("negatives", tooltip="Images of arm base."),
+                *inputs_of(AttackSpec, names),
+                io.String.Input("name", default="attack", tooltip="Letters, digits, - and _ only."),
+            ],
+            outputs=[
+                sockets.AttackModel.Output("attack_model", display_name="attack_model"),
+                io.Image.Output("plot", display_name="plot"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, suspect, positives, negatives, name, **settings) -> io.NodeOutput:
+        """Train every seed, save one file."""
+        from ..core.report.plots import attack_training_png
+
+        suspect.stop_if_minor(s.prompt for s in positives.sources)
+        scales = _check_arms(positives, negatives)
+        spec = replace(spec_of(AttackSpec, settings), cfgs=scales, images=len(positives))
+        trained = train_classifiers(
+            positives.pixels, negatives.pixels, spec, progress=HostProgress()
+        )
+        prompts = tuple(dict.fromkeys(s.prompt for s in positives.sources))
+        model = AttackModel(
+            trained,
+            attack_facts(
+                spec, suspect.hashes, prompts, negatives_from="base", pretrained=False,
+                images=len(positives), forwards=0,
+            ),
+        )  # fmt: skip
+        path = attack_path(name)
+        save_attack(model, path)
+        plot = attack_training_png(
+            [c.losses for c in trained], [c.heldout_scores() for c in trained]
+        )
+        accuracy = sum(c.heldout_accuracy for c in trained) / len(trained)
+        summary = (
+            f"{path.name}, SHA-256 {sha256_file(path)}\n{len(trained)} seeds, accuracy on held-out "
+            f"generated images {accuracy:.2f}: how well it tells the two models' images apart, "
+            "not photos"
+        )
+        image = None if plot is None else png_image(plot)
+        return io.NodeOutput(model, image, summary, ui={"text": [summary]})
+
+
+def _check_arms(positives: ImageBatch, negatives: ImageBatch) -> tuple[float, ...]:
+    """Guidance scales, which must be the same in both arms.
+
+    Raises:
+        InputError: BAD_ARMS.
+    """
+    arms = []
+    for name, batch in (("tuned", positives), ("base", negatives)):
+        labels = sorted({s.guidance for s in batch.sources})
+        found = [re.fullmatch(rf"{name} cfg=([\d.e+-]+)", label) for label in labels]
+        if not labels or not all(found):
+            raise InputError(
+                "BAD_ARMS",
+                f"the {'positives' if name == 'tuned' else 'negatives'} are {labels}; draw them "
+                f"with the Multi-CFG Sampler, arm {name}",
+            )
+        arms.append(tuple(sorted(float(m[1]) for m in found if m)))
+    if arms[0] != arms[1]:
+        raise InputError(
+            "BAD_ARMS", f"scales differ: {arms[0]} and {arms[1]}; use the same in both"
+        )
+    return arms[0]
+
+
+def attack_path(name: str) -> Path:
+    """Where a trained attack of this name lies.
+
+    Raises:
+        InputError: BAD_NAME.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise InputError("BAD_NAME", f"{name!r}: use 1 to 64 letters, digits, - and _")
+    return output_folder("attack_models") / f"{name}.safetensors"
+
+
+class LoadAttack(io.ComfyNode):
+    """A trained attack from a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        import folder_paths
+
+        return io.Schema(
+            node_id="LoraForensicsLoadAttack",
+            display_name="Load Attack Model",
+            category=ATTACK,
+            inputs=[
+                io.Combo.Input("name", options=folder_paths.get_filename_list(FOLDER) or [NO_FILE])
+            ],
+            outputs=[
+                sockets.AttackModel.Output("attack_model", display_name="attack_model"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, name) -> io.NodeOutput:
+        """Read and check the file."""
+        import folder_paths
+
+        path = Path(folder_paths.get_full_path_or_raise(FOLDER, name))
+        model = load_attack(path)
+        facts = model.facts
+        return io.NodeOutput(
+            model,
+            f"SHA-256 {sha256_file(path)}\nfor suspect {facts['tuned_sha256']}\n"
+            f"{len(model.classifiers)} seeds, {facts['images']} images an arm",
+        )
+
+
+class ScoreAttack(io.ComfyNode):
+    """The attack on photos and controls."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsScoreAttack",
+            display_name="Score Black-box Membership",
+            category=ATTACK,
+            description="Logits of photos against controls. It tells sources apart, not photos: "
+            "published AUC 0.53 on seen against unseen photos of one source.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                io.Vae.Input("vae"),
+                sockets.AttackModel.Input("attack_model"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+            ],
+            outputs=[
+                sockets.Evidence.Output("evidence", display_name="evidence"),
+                io.Image.Output("plot", display_name="plot"),
+                io.String.Output("table", display_name="table"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, suspect, vae, attack_model, photos, controls, resolution) -> io.NodeOutput:
+        """Pass photos through the codec as every generated image was, then score."""
+        from ..core.report.score_plot import scores_png
+
+        if attack_model.facts["tuned_sha256"] != suspect.hashes.tuned:
+            raise InputError(
+                "MIXED_EVIDENCE", "this attack model was trained on another suspect's images"
+            )
+        with suspect.pair(vae, resolution) as pair:
+            mine, others, _ = compared_sets(photos, controls, pair.resolution)
+            sets = [pair.decode(pair.encode(p.images.pixels)) for p in (mine, others)]
+        found = score_attack(attack_model, *sets, VerdictSpec())
+        evidence = Evidence(
+            "attack", found, question_of(suspect, mine, others), dict(attack_model.facts)
+        )
+        c = found.comparison
+        plot = png_image(scores_png(c.photo_scores, c.control_scores, axis="logit"))
+        table = score_table(c, [s.name for s in mine.images.sources])
+        return io.NodeOutput(evidence, plot, table, attack_words(found))
+
+
+class ClipScore(io.ComfyNode):
+    """The paper's CLIP baseline on the host's CLIP vision models."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsClipScore",
+            display_name="Zero-shot CLIP Score",
+            category=ATTACK,
+            description="Cosine of each photo with the mean CLIP feature of the suspect's images, "
+            "beside controls. It sees likeness, not use.",
+            inputs=[
+                io.ClipVision.Input("clip_vision"),
+                sockets.Generated.Input("generated"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                sockets.Suspect.Input("suspect"),
+                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+            ],
+            outputs=[
+                io.Float.Output("auc", display_name="AUC"),
+                io.String.Output("table", display_name="table"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, clip_vision, generated, photos, controls, suspect, resolution
+    ) -> io.NodeOutput:
+        """Embed all three with one model."""
+        suspect.stop_if_minor(s.prompt for s in generated.sources)
+        side = resolution or native_resolution(suspect.base)
+        mine, others, _ = compared_sets(photos, controls, side)
+        sets = [generated.pixels, mine.images.pixels, others.images.pixels]
+        centre, x, y = (clip_vision.encode_image(to_image(p))["image_embeds"].cpu() for p in sets)
+        found = compare(
+            centroid_scores(centre, x).numpy(), centroid_scores(centre, y).numpy(), VerdictSpec()
+        )
+        table = score_table(found, [s.name for s in mine.images.sources])
+        return io.NodeOutput(found.auc.auc, table, f"CLIP baseline: {comparison_words(found)}")
+
+
+NODES = [TrainAttack, LoadAttack, ScoreAttack, ClipScore]

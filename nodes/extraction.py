@@ -1,0 +1,139 @@
+"""Extraction in one node, and its comparison with photos."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from comfy_api.latest import io
+
+from ..core.embeddings import embed
+from ..core.extraction import Extraction, extract, judge
+from ..core.specs import ExtractSpec, VerdictSpec
+from . import _sockets as sockets
+from ._evidence import Evidence, grid, pairs_sheet, photo_pictures, question_of
+from ._host import HostProgress, to_image, work_folder
+from ._photos import compared_sets
+from ._schema import CATEGORY, PROMPTS, RESOLUTION, inputs_of, spec_of
+from ._suspect import Suspect, native_resolution
+from ._words import extraction_words
+
+EXTRACTION = f"{CATEGORY}/extraction"
+FIELDS = (
+    "images", "guidance", "scale", "correction", "pilot", "pilot_images", "clusters", "steps",
+    "sampler", "batch", "seed",
+)  # fmt: skip
+DEFAULT_CLUSTERS = 10
+
+
+class Extract(io.ComfyNode):
+    """FineXtract end to end, without any photo."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsExtract",
+            display_name="Extract Training Images (FineXtract)",
+            category=EXTRACTION,
+            description="Draws many images with model guidance, groups near-copies, and returns "
+            "one representative a group. scale 0 lets a pilot choose the weight without any "
+            "photo. Images are kept: an interrupted run resumes.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                io.Vae.Input("vae"),
+                sockets.Descriptor.Input("descriptor"),
+                io.String.Input("prompts", default="", multiline=True, tooltip=PROMPTS),
+                *inputs_of(ExtractSpec, FIELDS),
+                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+            ],
+            outputs=[
+                sockets.Extraction.Output("extraction", display_name="extraction"),
+                sockets.Generated.Output("generated", display_name="generated"),
+                io.Image.Output("representatives", display_name="representatives"),
+                io.Image.Output("sheet", display_name="sheet"),
+                io.String.Output("table", display_name="table"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, suspect, vae, descriptor, prompts, resolution, **settings) -> io.NodeOutput:
+        """Draw, embed, group."""
+        spec, chosen = spec_of(ExtractSpec, settings), suspect.prompts(prompts)
+        n0 = spec.clusters or _claimed(suspect) or DEFAULT_CLUSTERS
+        with suspect.pair(vae, resolution, chosen) as pair:
+            facts = {"models": asdict(pair.hashes), "strength": suspect.strength}
+            with work_folder({"kind": "extraction", **facts, "at": pair.resolution}) as case:
+                drawn = extract(
+                    pair, descriptor, chosen, n0, spec, case=case, progress=HostProgress()
+                )
+        best = drawn.images.select(drawn.clusters.medoids.tolist())
+        sheet = grid(best.pixels)
+        return io.NodeOutput(drawn, drawn.images, to_image(best.pixels), sheet, _table(drawn))
+
+
+def _claimed(suspect: Suspect) -> int:
+    return 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
+
+
+def _table(drawn: Extraction) -> str:
+    rows = [
+        f"{k}\t{drawn.clusters.sizes[k]}\t{drawn.clusters.intra[k]:.3f}\t{source.guidance}\t"
+        f"{source.seed}\t{source.prompt}\t{source.sha256}"
+        for k, source in enumerate(drawn.images.sources[i] for i in drawn.clusters.medoids.tolist())
+    ]
+    pilot = [f"pilot\tw'={p.scale:g}\t{p.score:.4f}" for p in drawn.pilot]
+    return "\n".join([*pilot, "group\tsize\tintra\tguidance\tseed\tprompt\tsha256", *rows])
+
+
+class JudgeExtraction(io.ComfyNode):
+    """Extracted pictures beside photos and controls."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsJudgeExtraction",
+            display_name="Judge Extraction",
+            category=EXTRACTION,
+            description="Average similarity (AS) and extraction success rate (A-ESR) of photos "
+            "and, beside them, of controls. Changing a threshold here samples nothing anew.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                sockets.Extraction.Input("extraction"),
+                sockets.Descriptor.Input("descriptor"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                *inputs_of(VerdictSpec, ("alpha", "alpha_strong")),
+                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+            ],
+            outputs=[
+                sockets.Evidence.Output("evidence", display_name="evidence"),
+                io.Image.Output("sheet", display_name="sheet"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, suspect, extraction, descriptor, photos, controls, resolution, **settings
+    ) -> io.NodeOutput:
+        """Compare."""
+        spec = spec_of(VerdictSpec, settings)
+        side = resolution or native_resolution(suspect.base)
+        mine, others, _ = compared_sets(photos, controls, side)
+        embedded = embed(mine.images, descriptor), embed(others.images, descriptor)
+        found = judge(extraction, *embedded, spec)
+        pictures = extracted_pictures(extraction)
+        evidence = Evidence("extraction", found, question_of(suspect, mine, others), {}, pictures)
+        shown = {f"pictures/photo-{i:04d}.png": p for i, p in photo_pictures(mine).items()}
+        sheet = pairs_sheet(found, {**shown, **pictures})
+        return io.NodeOutput(evidence, sheet, extraction_words(found))
+
+
+def extracted_pictures(extraction: Extraction) -> dict:
+    """Representatives by the path that the report looks for."""
+    index = extraction.clusters.medoids.tolist()
+    return {extraction.images.sources[i].name: extraction.images.pixels[i] for i in index}
+
+
+NODES = [Extract, JudgeExtraction]

@@ -1,0 +1,217 @@
+"""Nodes that bring things in: the suspect, photos and controls, the copy descriptor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from comfy_api.latest import io
+
+from ..core.encoders import ENCODERS, load_encoder
+from ..core.images import image_files
+from . import _sockets as sockets
+from ._host import fingerprint, input_folder, input_folders
+from ._photos import PhotoSet, one_kind
+from ._schema import CATEGORY
+from ._suspect import suspect_from_file, suspect_from_models
+from ._words import suspect_summary
+
+LOADING = f"{CATEGORY}/loading"
+NO_FOLDER = "(no folder of images in ComfyUI's input folder)"
+
+
+class LoadSuspect(io.ComfyNode):
+    """A LoRA file on the graph's MODEL and CLIP."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        import folder_paths
+
+        return io.Schema(
+            node_id="LoraForensicsLoadSuspect",
+            display_name="Load Suspect LoRA",
+            category=LOADING,
+            description="Puts a LoRA on the base it is compared with. Connect the base MODEL and "
+            "CLIP without that LoRA. The file is checked before anything is read from it.",
+            inputs=[
+                io.Model.Input("model", tooltip="The base model, without the suspect LoRA."),
+                io.Combo.Input(
+                    "lora_name",
+                    options=folder_paths.get_filename_list("loras"),
+                    tooltip="A .safetensors file of the loras folder.",
+                ),
+                io.Float.Input(
+                    "strength", default=1.0, min=-4.0, max=4.0, step=0.05,
+                    tooltip="Adapter strength; 1 is the LoRA as trained.",
+                ),
+                io.Clip.Input(
+                    "clip", optional=True,
+                    tooltip="The base text encoder. Only the guider works without it.",
+                ),
+            ],
+            outputs=[
+                sockets.Suspect.Output("suspect", display_name="suspect"),
+                io.Model.Output("tuned_model", display_name="tuned_model"),
+                io.Clip.Output("tuned_clip", display_name="tuned_clip"),
+                io.String.Output("prompts", display_name="prompts"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, lora_name, strength, clip=None) -> io.NodeOutput:
+        """Read, check and apply the file."""
+        path = _lora_path(lora_name)
+        suspect = suspect_from_file(path, model, clip, strength, name=path.name)
+        prompts = "\n".join(suspect.prompts())
+        summary = suspect_summary(suspect)
+        return io.NodeOutput(suspect, suspect.tuned, suspect.tuned_clip, prompts, summary)
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name, **_) -> str:
+        """The file's size and time, so that a new file of the same name is read again."""
+        stat = _lora_path(lora_name).stat()
+        return f"{lora_name} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _lora_path(name: str) -> Path:
+    import folder_paths
+
+    return Path(folder_paths.get_full_path_or_raise("loras", name))
+
+
+class SuspectFromModels(io.ComfyNode):
+    """Two MODELs as base and tuned."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsSuspectFromModels",
+            display_name="Suspect From Two Models",
+            category=LOADING,
+            description="A DreamBooth checkpoint beside its base, or a MODEL behind any chain of "
+            "LoRA loaders beside the MODEL in front of it.",
+            inputs=[
+                io.Model.Input("base_model"),
+                io.Model.Input("tuned_model"),
+                io.String.Input("name", default="suspect", tooltip="Shown in the report."),
+                io.Clip.Input("base_clip", optional=True),
+                io.Clip.Input("tuned_clip", optional=True),
+            ],
+            outputs=[
+                sockets.Suspect.Output("suspect", display_name="suspect"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, base_model, tuned_model, name, base_clip=None, tuned_clip=None
+    ) -> io.NodeOutput:
+        """Compare the two and find what changed."""
+        suspect = suspect_from_models(base_model, base_clip, tuned_model, tuned_clip, name)
+        return io.NodeOutput(suspect, suspect_summary(suspect))
+
+
+class LoadDescriptor(io.ComfyNode):
+    """The network that says how alike two pictures are."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsLoadDescriptor",
+            display_name="Load Copy Descriptor",
+            category=LOADING,
+            description="auto takes SSCD when its weights lie in models/sscd, else the small "
+            "embedded descriptor, whose thresholds hold for drawn faces only.",
+            inputs=[io.Combo.Input("name", options=["auto", *ENCODERS], default="auto")],
+            outputs=[
+                sockets.Descriptor.Output("descriptor", display_name="descriptor"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, name) -> io.NodeOutput:
+        """Find and load the weights."""
+        import folder_paths
+
+        encoder = load_encoder(name, Path(folder_paths.models_dir))
+        facts = encoder.id
+        return io.NodeOutput(encoder, f"{facts.name}\nSHA-256 {facts.sha256}\n{facts.note}")
+
+
+class PhotoFolder(io.ComfyNode):
+    """A folder of ComfyUI's input folder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsPhotoFolder",
+            display_name="Photos From Folder",
+            category=LOADING,
+            description="Photos in question, or controls: photos of the same source that were "
+            "certainly not used. Files are read with orientation, profile and hash.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=input_folders() or [NO_FOLDER],
+                    tooltip="A folder below ComfyUI's input folder.",
+                )
+            ],
+            outputs=[
+                sockets.Photos.Output("photos", display_name="photos"),
+                io.Int.Output("count", display_name="count"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, folder) -> io.NodeOutput:
+        """List the files; they are decoded where their size is known."""
+        photos = PhotoSet(files=tuple(image_files(input_folder(folder))))
+        return io.NodeOutput(photos, len(photos))
+
+    @classmethod
+    def fingerprint_inputs(cls, folder) -> str:
+        """What the folder holds now."""
+        return fingerprint(input_folder(folder))
+
+    @classmethod
+    def validate_inputs(cls, folder) -> bool | str:
+        """A folder made after the page was loaded is accepted too."""
+        if folder in input_folders():
+            return True
+        return f"{folder!r} is no folder of images in ComfyUI's input folder"
+
+
+class PhotosFromImages(io.ComfyNode):
+    """An IMAGE batch as photos."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsPhotosFromImages",
+            display_name="Photos From Images",
+            category=LOADING,
+            description="Photos or controls that the graph already holds as IMAGE. A folder is "
+            "better: it keeps each file's hash, and photos of several sizes.",
+            is_input_list=True,
+            inputs=[io.Image.Input("images")],
+            outputs=[
+                sockets.Photos.Output("photos", display_name="photos"),
+                io.Int.Output("count", display_name="count"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images) -> io.NodeOutput:
+        """Wrap them."""
+        photos = one_kind(images)
+        return io.NodeOutput(photos, len(photos))
+
+
+NODES = [LoadSuspect, SuspectFromModels, LoadDescriptor, PhotoFolder, PhotosFromImages]

@@ -1,0 +1,252 @@
+"""From evidence to a verdict and a report, and the whole screening in one node."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from comfy_api.latest import io
+
+from ..core.embeddings import embed
+from ..core.errors import InputError
+from ..core.screening import LINES, Findings, Question, probe_sets, screen
+from ..core.specs import PRESETS, ScreenSpec, VerdictSpec
+from ..core.verdict import decide
+from . import _sockets as sockets
+from ._evidence import (
+    CaseBundle,
+    Evidence,
+    bundle,
+    check_same_question,
+    pairs_sheet,
+    question_of,
+    write_bundle,
+)
+from ._host import HostProgress, output_folder, work_folder
+from ._photos import compared_sets
+from ._schema import CATEGORY, PROMPTS, RESOLUTION, inputs_of, spec_of
+from ._suspect import native_resolution
+from ._words import comparison_words, verdict_card, verdict_words
+
+REPORT = f"{CATEGORY}/report"
+EXCHANGEABLE = (
+    "Switch on only if the controls are a hold-out of the photos' own source: the same camera, "
+    "people, time. Without it no verdict A is given."
+)
+LINE_CHOICES = {
+    "all lines": LINES,
+    "white-box only": LINES[:1],
+    "white-box and extraction": LINES[:2],
+}
+
+
+class QuickScreen(io.ComfyNode):
+    """All lines, one verdict."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsScreen",
+            display_name="Screen Suspect",
+            category=REPORT,
+            description="Was this suspect trained on these photos? All lines of evidence and a "
+            "worded verdict in one node. Finished work is kept: an interrupted run resumes.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                io.Vae.Input("vae"),
+                sockets.Descriptor.Input("descriptor"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                io.String.Input("prompts", default="", multiline=True, tooltip=PROMPTS),
+                io.Boolean.Input("exchangeable", default=False, tooltip=EXCHANGEABLE),
+                io.Combo.Input("preset", options=list(PRESETS), default="quick"),
+                io.Combo.Input("lines", options=list(LINE_CHOICES), default="all lines"),
+                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+            ],
+            outputs=[
+                sockets.Case.Output("case", display_name="case"),
+                io.String.Output("verdict", display_name="verdict"),
+                io.String.Output("summary", display_name="summary"),
+                io.Image.Output("sheet", display_name="sheet"),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, suspect, vae, descriptor, photos, controls, prompts, exchangeable, preset, lines,
+        resolution,
+    ) -> io.NodeOutput:  # fmt: skip
+        """Screen."""
+        chosen, spec, run = suspect.prompts(prompts), PRESETS[preset], LINE_CHOICES[lines]
+        with suspect.pair(vae, resolution, chosen) as pair:
+            mine, others, dropped = compared_sets(photos, controls, pair.resolution)
+            models, question = pair.describe(), question_of(suspect, mine, others)
+            n0 = 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
+            asked = Question(mine, others, chosen, exchangeable, n0)
+            facts = {
+                "settings": asdict(spec), "models": models, "prompts": chosen,
+                "prompts_from": "the user" if prompts.strip() else "the file's metadata",
+            }  # fmt: skip
+            kept = {"kind": "screen", "question": question, "descriptor": asdict(descriptor.id)}
+            with work_folder({**kept, **facts}) as case:
+                findings = screen(
+                    pair, descriptor, asked, spec, lines=run, case=case, progress=HostProgress()
+                )
+                pictures = _drawn(findings, case)
+        made = bundle(
+            suspect, mine, others, findings, facts=facts, exchangeable=exchangeable,
+            dropped=dropped, pictures=pictures,
+        )  # fmt: skip
+        return _told(made)
+
+
+def _drawn(findings: Findings, case) -> dict:
+    from ..core.images import to_tensor
+    from ..core.report.pictures import open_picture
+
+    if findings.extraction is None:
+        return {}
+    files = [e.file for e in findings.extraction.extracted]
+    opened = {f: open_picture(case.root, f) for f in files}
+    return {f: to_tensor(image) for f, image in opened.items() if image is not None}
+
+
+def _told(made: CaseBundle) -> io.NodeOutput:
+    case = made.case
+    words = verdict_words(case.verdict)
+    sheet = None if case.extraction is None else pairs_sheet(case.extraction, made.pictures)
+    card = verdict_card(case.verdict, _rows(made))
+    return io.NodeOutput(
+        made, case.verdict.letter, words, sheet, ui={"lora_forensics_verdict": [card]}
+    )
+
+
+def _rows(made: CaseBundle) -> list[tuple[str, str]]:
+    case = made.case
+    found = (
+        ("white-box", case.membership),
+        ("extraction", case.extraction),
+        ("black-box", case.attack),
+    )
+    return [
+        ("photos", str(len(case.photos))),
+        ("controls", str(len(case.controls))),
+        *((name, comparison_words(line.comparison)) for name, line in found if line is not None),
+    ]
+
+
+class Verdict(io.ComfyNode):
+    """A verdict from lines that ran in nodes of their own."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        names = ("alpha", "alpha_strong", "probe_limit", "power")
+        return io.Schema(
+            node_id="LoraForensicsVerdict",
+            display_name="Verdict",
+            category=REPORT,
+            description="The worded answer with its error rates and caveats. It rests on the "
+            "white-box line; the others are reported beside it and never raise the letter.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                sockets.Descriptor.Input("descriptor"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                sockets.Evidence.Input("membership"),
+                sockets.Evidence.Input("extraction", optional=True),
+                sockets.Evidence.Input("attack", optional=True),
+                io.Boolean.Input("exchangeable", default=False, tooltip=EXCHANGEABLE),
+                *inputs_of(VerdictSpec, names),
+                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+            ],
+            outputs=[
+                sockets.Case.Output("case", display_name="case"),
+                io.String.Output("verdict", display_name="verdict"),
+                io.String.Output("summary", display_name="summary"),
+                io.Image.Output("sheet", display_name="sheet"),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, suspect, descriptor, photos, controls, membership, exchangeable, resolution,
+        extraction=None, attack=None, **settings,
+    ) -> io.NodeOutput:  # fmt: skip
+        """Judge."""
+        spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
+        side = resolution or native_resolution(suspect.base)
+        mine, others, dropped = compared_sets(photos, controls, side)
+        lines = _lines(membership, extraction, attack)
+        check_same_question(question_of(suspect, mine, others), list(lines.values()))
+        found = {name: line.found for name, line in lines.items()}
+        embedded = [embed(p.images, descriptor) for p in (mine, others)]
+        asked = Question(mine, others, tuple(membership.facts["prompts"]), exchangeable)
+        probe = probe_sets(asked, *embedded, spec)
+        verdict = decide(
+            found["membership"], probe, spec.verdict, exchangeable=exchangeable,
+            extraction=found.get("extraction"), attack=found.get("attack"),
+        )  # fmt: skip
+        findings = Findings(
+            probe, found["membership"], found.get("extraction"), found.get("attack"), verdict
+        )
+        pictures = extraction.pictures if extraction is not None else {}
+        made = bundle(
+            suspect, mine, others, findings, facts=membership.facts, exchangeable=exchangeable,
+            dropped=dropped, pictures=pictures,
+        )  # fmt: skip
+        return _told(made)
+
+
+def _lines(
+    membership: Evidence, extraction: Evidence | None, attack: Evidence | None
+) -> dict[str, Evidence]:
+    """Evidence by line.
+
+    Raises:
+        InputError: BAD_INPUT when a line is connected to another line's input.
+    """
+    given = {"membership": membership, "extraction": extraction, "attack": attack}
+    for name, line in given.items():
+        if line is not None and line.line != name:
+            raise InputError("BAD_INPUT", f"input {name} got evidence of {line.line}")
+    return {name: line for name, line in given.items() if line is not None}
+
+
+class SaveReport(io.ComfyNode):
+    """HTML and JSON into the output folder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsReport",
+            display_name="Save Report",
+            category=REPORT,
+            description="Writes report.html (self-contained, no script), report.json and pictures "
+            "into output/lora_forensics/reports. Open the HTML file from disk.",
+            inputs=[
+                sockets.Case.Input("case"),
+                io.String.Input("name", default="case", tooltip="Letters, digits, - and _ only."),
+            ],
+            outputs=[io.String.Output("path", display_name="path")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, case, name) -> io.NodeOutput:
+        """Write."""
+        import re
+
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise InputError("BAD_NAME", f"{name!r}: use 1 to 64 letters, digits, - and _")
+        root = output_folder("reports", f"{name}-{case.case.case_id}")
+        write_bundle(root, case)
+        shown = f"output/lora_forensics/reports/{root.name}/report.html"
+        card = verdict_card(case.case.verdict, _rows(case))
+        return io.NodeOutput(shown, ui={"text": [shown], "lora_forensics_verdict": [card]})
+
+
+NODES = [QuickScreen, Verdict, SaveReport]
