@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ import torch
 from . import __version__
 from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
+from .casebook import item_records, tool_facts, write_report
 from .encoders import load_encoder
-from .errors import InputError
-from .evidence import Case, ItemRecord
+from .evidence import Case
 from .images import Photos, check_disjoint, drop_duplicates, image_files, load_photos, png_bytes
 from .intake import (
     check_counts,
@@ -30,14 +28,9 @@ from .intake import (
 from .lora.inspection import Inspection
 from .lora.safeguard import stop_words
 from .protocols import ImageEncoder, NoProgress, Progress
-from .report.html import render_html
-from .report.redaction import redact
-from .report.twin import REDACTED_NAME, render_json
 from .screening import LINES, Findings, Question, planned_forwards, screen
 from .specs import PRESETS, ScreenSpec
-from .storage import CaseFolder, digest_of, open_case, sha256_bytes, write_atomic
-
-PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
+from .storage import CaseFolder, digest_of, open_case, sha256_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,71 +284,3 @@ def assemble(
         done_forwards=sum(line.forwards for line in lines if line is not None),
         seconds=round(seconds, 1),
     )
-
-
-def tool_facts() -> dict[str, str]:
-    """Versions of the tool and of what it stands on, and the machine's kind."""
-    facts = {"lora-forensics": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            facts[name] = version(name)
-        except PackageNotFoundError:
-            facts[name] = "missing"
-    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return facts
-
-
-def item_records(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[ItemRecord, ...]:
-    """Photos as the report lists them: by number and hash, never by name."""
-    return tuple(
-        ItemRecord(
-            i, f"{kind} {i}", f.sha256, s.sha256, f.width, f.height, f.format, pictures.get(i, "")
-        )
-        for i, (f, s) in enumerate(zip(photos.facts, photos.images.sources, strict=True))
-    )
-
-
-def write_report(root: Path, case: Case) -> None:
-    """Write report.json and report.html."""
-    twin = render_json(asdict(case))
-    write_atomic(root / "report.json", twin.encode())
-    write_atomic(root / "report.html", render_html(_reread(root), root).encode())
-
-
-def rewrite_report(root: Path) -> Path:
-    """Draw report.html again from report.json.
-
-    Raises:
-        InputError: the folder holds no report.json (NOT_A_CASE), or it cannot be read.
-    """
-    html = render_html(_reread(root), root)
-    write_atomic(root / "report.html", html.encode())
-    return root / "report.html"
-
-
-def write_redacted(root: Path) -> tuple[Path, Path]:
-    """Write report-redacted.html and report-redacted.json from report.json; see `redact`.
-
-    Raises:
-        InputError: the folder holds no report.json (NOT_A_CASE), or it cannot be read.
-    """
-    case = redact(_reread(root))
-    html, twin = root / "report-redacted.html", root / REDACTED_NAME
-    write_atomic(twin, render_json(case).encode())
-    write_atomic(html, render_html(case, root).encode())
-    return html, twin
-
-
-def _reread(root: Path) -> dict[str, Any]:
-    import json
-
-    path = root / "report.json"
-    if not path.is_file():
-        raise InputError("NOT_A_CASE", f"{root} holds no report.json; give a finished case folder")
-    try:
-        case = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError("CORRUPT_REPORT", f"{path} is no JSON: {error}") from error
-    if not isinstance(case, dict) or "schema_version" not in case:
-        raise InputError("CORRUPT_REPORT", f"{path} has no schema_version")
-    return case

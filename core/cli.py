@@ -317,7 +317,7 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from .casework import rewrite_report, write_redacted
+    from .casebook import rewrite_report, write_redacted
 
     written = write_redacted(args.case) if args.redact else (rewrite_report(args.case),)
     print(*written, sep="\n")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .backends.diffusers import DiffusersPair
-from .backends.loading import open_pair
 from .errors import ForensicsError, InputError, NotEnoughDataError, RunError
 from .lora.formats import read_lora
 from .lora.inspection import Inspection, inspect_lora
+
+if TYPE_CHECKING:
+    from .backends.diffusers import DiffusersPair
 
 MIN_PHOTOS, MIN_CONTROLS = 2, 2
 MAX_PROMPTS = 4
@@ -58,6 +60,8 @@ def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
     """
     if base is None:
         return inspect_lora(read_lora(lora))
+    from .backends.loading import open_pair
+
     pair = open_pair(base, lora, device="cpu")
     try:
         if pair.lora is None:

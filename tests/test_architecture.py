@@ -20,6 +20,7 @@ LAYERS = [
     {"generation", "verdict", "attack_files"},
     {"extraction", "blackbox"},
     {"screening", "report", "intake"},
+    {"casebook"},
     {"casework", "samplework"},
     {"demo"},
     {"cli"},

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..lora.operators import Operator
 from ..nulls import noise_like
+from ..protocols import Rows
 from ..sampling import timestep_of
 from ..types import Conditioning, ModelHashes
 from .memory import RowLimit
@@ -159,17 +160,22 @@ class DiffusersPair:
         """Precision of UNet and text encoders."""
         return next(self.networks.unet.parameters()).dtype
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Rows) -> Tensor:
         """Denoised latents, see `protocols.Denoiser`; halves its row batch when memory ends.
 
         Args:
             x: ``[N, C, h, w]``.
             sigma: ``[N]``.
-            cond: ``N`` rows.
+            cond: ``N`` rows, made by `condition`.
 
         Returns:
             ``[N, C, h, w]`` float32 on the device of `x`.
+
+        Raises:
+            TypeError: the rows are another host's.
         """
+        if not isinstance(cond, Conditioning):
+            raise TypeError(f"rows of another host: {type(cond).__name__}")
         if not len(x) == len(sigma) == len(cond):
             raise InputError(
                 "BAD_SHAPE", f"{len(x)} latents, {len(sigma)} sigmas, {len(cond)} conditions"

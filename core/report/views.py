@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import plots, text
+from . import plots, score_plot, text
 from .inspection_view import file_name, inspection_view, node
 from .pictures import picture_uri
 
@@ -194,7 +194,7 @@ def _tpr(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _shared(comparison: Mapping[str, Any], axis: str, marks: Sequence[Any]) -> dict[str, Any]:
     photos, controls = comparison["photo_scores"], comparison["control_scores"]
     return {
-        "scores": _uri(plots.scores(photos, controls, axis=axis, marks=marks)),
+        "scores": _uri(score_plot.scores(photos, controls, axis=axis, marks=marks)),
         "roc": _uri(plots.roc(photos, controls, _legend(comparison).replace(", 95%", "\n95%"))),
         "roc_said": _legend(comparison),
         "tpr": _tpr(comparison),

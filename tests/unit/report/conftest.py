@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import report_cases as cases
-from lora_forensics.core.report import plots
+from lora_forensics.core.report import plots, score_plot
 from lora_forensics.core.report.html import render_html
 
 
@@ -36,5 +36,6 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _leave_out_plots(patch: pytest.MonkeyPatch) -> None:
-    for name in ("scores", "roc", "losses", "dots", "forest", "spectra"):
+    patch.setattr(score_plot, "scores", lambda *_, **__: None)
+    for name in ("roc", "losses", "dots", "forest", "spectra"):
         patch.setattr(plots, name, lambda *_, **__: None)

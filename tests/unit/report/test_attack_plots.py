@@ -4,7 +4,7 @@ import base64
 import io
 
 import numpy as np
-from lora_forensics.core.report import plots
+from lora_forensics.core.report import training_plot
 from PIL import Image
 
 EPOCHS = [[0.7, 0.5, 0.3], [0.8, 0.6, 0.2]]
@@ -17,14 +17,14 @@ def opened(data: bytes | None) -> Image.Image:
 
 
 def test_png_has_the_size_it_promises_and_shows_something() -> None:
-    assert opened(plots.attack_training_png(EPOCHS, HELDOUT)).size == (1140, 430)
-    picture = opened(plots.attack_training_png(EPOCHS, HELDOUT, dpi=50))
+    assert opened(training_plot.attack_training_png(EPOCHS, HELDOUT)).size == (1140, 430)
+    picture = opened(training_plot.attack_training_png(EPOCHS, HELDOUT, dpi=50))
     assert picture.size == (570, 215)
     assert np.asarray(picture.convert("L")).std() > 5
 
 
 def test_svg_is_a_repeatable_data_uri() -> None:
-    made = [plots.attack_training(EPOCHS, HELDOUT) for _ in range(2)]
+    made = [training_plot.attack_training(EPOCHS, HELDOUT) for _ in range(2)]
     assert made[0] is not None
     assert made[0] == made[1]
     kind, data = made[0].split(",")
@@ -33,9 +33,9 @@ def test_svg_is_a_repeatable_data_uri() -> None:
 
 
 def test_every_seed_and_its_roc_are_drawn() -> None:
-    draw = plots._training(EPOCHS, HELDOUT)
+    draw = training_plot._training(EPOCHS, HELDOUT)
     assert draw is not None
-    figure = plots.Figure()
+    figure = training_plot.Figure()
     draw(figure)
     left, right = figure.axes
     assert [line.get_ydata().tolist() for line in left.lines[:2]] == EPOCHS
@@ -45,8 +45,11 @@ def test_every_seed_and_its_roc_are_drawn() -> None:
 
 
 def test_little_or_nothing() -> None:
-    assert plots.attack_training([], []) is None
-    assert plots.attack_training_png([[]], [([], [])]) is None
-    assert plots.attack_training_png([[None]], HELDOUT) is None
-    assert opened(plots.attack_training_png([[0.7]], [([1.0], [])], dpi=20)).size == (228, 86)
-    assert plots.attack_training([[0.7, None], [0.6]], HELDOUT[:1])
+    assert training_plot.attack_training([], []) is None
+    assert training_plot.attack_training_png([[]], [([], [])]) is None
+    assert training_plot.attack_training_png([[None]], HELDOUT) is None
+    assert opened(training_plot.attack_training_png([[0.7]], [([1.0], [])], dpi=20)).size == (
+        228,
+        86,
+    )
+    assert training_plot.attack_training([[0.7, None], [0.6]], HELDOUT[:1])

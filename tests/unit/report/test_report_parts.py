@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from lora_forensics.core.evidence import Reason, ReasonKind
-from lora_forensics.core.report import pictures, plots, text
+from lora_forensics.core.report import pictures, plots, score_plot, text
 from lora_forensics.core.report.twin import plain, render_json
 from PIL import Image
 
@@ -152,20 +152,20 @@ def test_plots_are_repeatable_and_leave_no_trace() -> None:
 
 
 def test_roc_steps_meet_the_corners() -> None:
-    fpr, tpr = plots._steps(np.array([2.0, 3.0]), np.array([0.0, 2.0]))
+    fpr, tpr = plots.roc_steps(np.array([2.0, 3.0]), np.array([0.0, 2.0]))
     assert fpr.tolist() == [0, 0, 0.5, 1]
     assert tpr.tolist() == [0, 0.5, 1, 1]
 
 
 def test_plots_of_little_or_nothing() -> None:
-    assert plots.scores([], [1.0], axis="x") is None
+    assert score_plot.scores([], [1.0], axis="x") is None
     assert plots.roc([None], [1.0], "x") is None
     assert plots.dots([], axis="x", mark=(0.0, "")) is None
     assert plots.forest([("a", None, None, None)]) is None
     assert plots.spectra([[0.0], []]) is None
     assert plots.losses([1], {"base": [], "tuned": []}, {"base": [], "tuned": []}) is None
-    assert plots.scores([1.0], [1.0], axis="x", marks=[(1.0, "here")])
-    assert plots.scores([1.0] * 9, [1.0] * 9, axis="x")
+    assert score_plot.scores([1.0], [1.0], axis="x", marks=[(1.0, "here")])
+    assert score_plot.scores([1.0] * 9, [1.0] * 9, axis="x")
     assert plots.dots([0.0], axis="x", mark=(0.0, "all"))
     assert plots.roc([1.0], [1.0], "x")
     assert plots.forest([("a", 0.5, None, None), ("b", None, None, None)])
