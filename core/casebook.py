@@ -14,7 +14,6 @@ from . import __version__
 from .errors import InputError
 from .evidence import Case, ItemRecord
 from .images import Photos
-from .report.html import render_html
 from .report.redaction import redact
 from .report.twin import REDACTED_NAME, render_json
 from .storage import write_atomic
@@ -48,7 +47,7 @@ def write_report(root: Path, case: Case) -> None:
     """Write report.json and report.html."""
     twin = render_json(asdict(case))
     write_atomic(root / "report.json", twin.encode())
-    write_atomic(root / "report.html", render_html(_reread(root), root).encode())
+    write_atomic(root / "report.html", _html(_reread(root), root).encode())
 
 
 def rewrite_report(root: Path) -> Path:
@@ -57,7 +56,7 @@ def rewrite_report(root: Path) -> Path:
     Raises:
         InputError: the folder holds no report.json (NOT_A_CASE), or it cannot be read.
     """
-    html = render_html(_reread(root), root)
+    html = _html(_reread(root), root)
     write_atomic(root / "report.html", html.encode())
     return root / "report.html"
 
@@ -71,8 +70,14 @@ def write_redacted(root: Path) -> tuple[Path, Path]:
     case = redact(_reread(root))
     html, twin = root / "report-redacted.html", root / REDACTED_NAME
     write_atomic(twin, render_json(case).encode())
-    write_atomic(html, render_html(case, root).encode())
+    write_atomic(html, _html(case, root).encode())
     return html, twin
+
+
+def _html(case: dict[str, Any], root: Path) -> str:
+    from .report.html import render_html  # matplotlib: half of the pack's import time
+
+    return render_html(case, root)
 
 
 def _reread(root: Path) -> dict[str, Any]:

@@ -16,16 +16,17 @@ from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
 from .casebook import item_records, tool_facts, write_report
 from .encoders import load_encoder
+from .errors import InputError
 from .evidence import Case
 from .images import Photos, check_disjoint, drop_duplicates, image_files, load_photos, png_bytes
 from .intake import (
     check_counts,
     check_output,
-    inspect_pair,
     recovered_prompts,
     stop_if_minor,
 )
-from .lora.inspection import Inspection
+from .lora.formats import read_lora
+from .lora.inspection import Inspection, inspect_lora
 from .lora.safeguard import stop_words
 from .protocols import ImageEncoder, NoProgress, Progress
 from .screening import LINES, Findings, Question, planned_forwards, screen
@@ -147,6 +148,29 @@ def run_case(
         folder.close()
         pair.close()
     return case
+
+
+def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
+    """Inspection of an adapter file, with its place on a base if one is given.
+
+    Raises:
+        LoraFormatError: the file is malformed, or does not fit the base.
+        UnsafeFileError: it is no safetensors file.
+    """
+    if base is None:
+        return inspect_lora(read_lora(lora))
+    pair = open_pair(base, lora, device="cpu")
+    try:
+        if pair.lora is None:
+            raise InputError("NOT_A_LORA", f"{lora} is a full checkpoint; inspect reads adapters")
+        return inspect_lora(pair.lora, pair.binding)
+    finally:
+        pair.close()
+
+
+def inspect_pair(pair: DiffusersPair) -> Inspection | None:
+    """Inspection of the suspect's file; None for a full checkpoint."""
+    return None if pair.lora is None else inspect_lora(pair.lora, pair.binding)
 
 
 def safeguard(request: Request, inspection: Inspection | None) -> None:

@@ -265,7 +265,7 @@ def _print_verdict(case: Case, out: Path) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from .intake import inspect_files
+    from .casework import inspect_files
     from .report.twin import render_json
 
     inspection = inspect_files(args.lora, args.base)

@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .errors import ForensicsError, InputError, NotEnoughDataError, RunError
-from .lora.formats import read_lora
-from .lora.inspection import Inspection, inspect_lora
-
-if TYPE_CHECKING:
-    from .backends.diffusers import DiffusersPair
+from .errors import ForensicsError, NotEnoughDataError, RunError
+from .lora.inspection import Inspection
 
 MIN_PHOTOS, MIN_CONTROLS = 2, 2
 MAX_PROMPTS = 4
@@ -49,31 +44,6 @@ def check_counts(photos: int, controls: int) -> None:
             f"{controls} control was given; at least {MIN_CONTROLS} are needed, 100 or more for "
             "a false-alarm rate of 1%. Add photos of the same source that were certainly not used",
         )
-
-
-def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
-    """Inspection of an adapter file, with its place on a base if one is given.
-
-    Raises:
-        LoraFormatError: the file is malformed, or does not fit the base.
-        UnsafeFileError: it is no safetensors file.
-    """
-    if base is None:
-        return inspect_lora(read_lora(lora))
-    from .backends.loading import open_pair
-
-    pair = open_pair(base, lora, device="cpu")
-    try:
-        if pair.lora is None:
-            raise InputError("NOT_A_LORA", f"{lora} is a full checkpoint; inspect reads adapters")
-        return inspect_lora(pair.lora, pair.binding)
-    finally:
-        pair.close()
-
-
-def inspect_pair(pair: DiffusersPair) -> Inspection | None:
-    """Inspection of the suspect's file; None for a full checkpoint."""
-    return None if pair.lora is None else inspect_lora(pair.lora, pair.binding)
 
 
 def stop_if_minor(signs: Sequence[str], *, flagged: bool) -> None:

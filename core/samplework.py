@@ -9,9 +9,10 @@ from pathlib import Path
 
 from . import __version__
 from .backends.loading import open_pair
+from .casework import inspect_pair
 from .generation import generate
 from .guidance import Guidance
-from .intake import check_output, inspect_pair, stop_if_minor
+from .intake import check_output, stop_if_minor
 from .lora.safeguard import stop_words
 from .protocols import Progress
 from .sampling import forwards, plan

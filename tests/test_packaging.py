@@ -1,5 +1,8 @@
 """The package list equals the tree, versions agree, the front door stays light."""
 
+import ast
+import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -50,3 +53,58 @@ def test_wheel_holds_code_and_assets(tmp_path):
     assert "lora_forensics/core/report/template.html" in names
     assert "lora_forensics/core/demo/assets/truth.json" in names
     assert not any(n.startswith(("core/", "tests/", "nodes/")) for n in names)
+
+
+def _local(path: Path, level: int, module: str, names: list[str]) -> list[Path]:
+    """Files that a relative import may mean."""
+    base = path.parent
+    for _ in range(level - 1):
+        base = base.parent
+    target = base.joinpath(*module.split(".")) if module else base
+    inner = [target / name for name in names]
+    return [f for t in (target, *inner) for f in (t.with_suffix(".py"), t / "__init__.py")]
+
+
+def imported_by_nodes() -> set[str]:
+    """Top-level packages that a node may import, now or when it runs."""
+    found, seen, todo = set(), set(), list((ROOT / "nodes").glob("*.py"))
+    while todo:
+        path = todo.pop()
+        if path in seen or not path.is_file():
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add((node.module or "").split(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                names = [alias.name for alias in node.names]
+                todo += _local(path, node.level, node.module or "", names)
+    return found
+
+
+HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
+IMPORT_NAMES = {"Pillow": "PIL", "Jinja2": "jinja2", "MarkupSafe": "markupsafe"}
+
+
+def test_requirements_are_what_nodes_import_and_move_nothing():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9]+>=[0-9.]+", line) for line in wanted)
+    listed = {line.split(">=")[0] for line in wanted}
+    third = imported_by_nodes() - set(sys.stdlib_module_names) - HOST
+    assert third == {IMPORT_NAMES.get(name, name) for name in listed}
+
+
+def test_installer_finds_what_is_missing(monkeypatch):
+    spec = importlib.util.spec_from_file_location("installer", ROOT / "install.py")
+    installer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(installer)
+    assert installer.problems() == []
+    monkeypatch.setattr(
+        installer, "requirements", lambda: [("no-such-thing", "1"), ("numpy", "99")]
+    )
+    missing, old = installer.problems()
+    assert "no-such-thing is missing" in missing
+    assert "older than 99" in old
