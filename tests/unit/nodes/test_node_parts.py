@@ -82,8 +82,9 @@ def test_plain_folders_are_inside(tmp_path, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "..", "../x", "a/../../x", "/etc", "", "a//b", "a\x00b", "C:/x", "a\\..\\b", "con", "nul.txt",
-        "lpt1", "x.", "x ", " x", ".", "./a", "a/.", "\\\\server\\share", "a\nb", "a*", "a?b", 'a"b',
+        "..", "../x", "a/../../x", "/etc", "", "a//b", "a\x00b", "C:/x", "a\\..\\b", "con",
+        "nul.txt", "lpt1", "x.", "x ", " x", ".", "./a", "a/.", "\\\\server\\share", "a\nb",
+        "a*", "a?b", 'a"b',
     ],
 )  # fmt: skip
 def test_no_name_leads_outside(tmp_path, name):
