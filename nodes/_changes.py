@@ -74,7 +74,8 @@ def _change(
     if added is not None and leaf == "weight":
         factored = factors(added[key], before.shape)
         if factored is not None:
-            yield Change(module, factored)
+            if bool(factored.up.any()) and bool(factored.down.any()):
+                yield Change(module, factored)
             return
     difference = patched(before, tuned.patches.get(key, []), key) - patched(
         before, base.patches.get(key, []), key
@@ -125,7 +126,8 @@ def _plain(patch: Patch, shape: Sequence[int]) -> tuple[Tensor, Tensor] | None:
     if middle is not None or magnitude is not None or reshape is not None:
         return None
     rank = down.shape[0]
-    scaled = up.detach().cpu().float().flatten(1) * (strength * (alpha / rank if alpha else 1.0))
+    scale = strength if alpha is None else strength * alpha / rank
+    scaled = up.detach().cpu().float().flatten(1) * scale
     down = down.detach().cpu().float()
     if place is None:
         return down.reshape(rank, *shape[1:]), scaled

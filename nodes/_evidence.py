@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..core.casebook import item_records, tool_facts, write_report
 from ..core.errors import InputError
 from ..core.evidence import AttackEvidence, Case, ExtractionEvidence, MembershipEvidence
+from ..core.extraction import Extraction
 from ..core.images import Photos, png_bytes
 from ..core.report.pictures import contact_sheet
 from ..core.screening import Findings
@@ -36,7 +37,7 @@ class Evidence:
         line: ``membership``, ``extraction`` or ``attack``.
         found: the evidence.
         question: digest of suspect, photos and controls; lines of two questions never mix.
-        facts: settings, models, prompts.
+        facts: ``settings`` by line; of the white-box line also models and prompts.
         pictures: files that the report shows, by path, ``[3, H, W]`` in 0..1.
     """
 
@@ -45,6 +46,14 @@ class Evidence:
     question: str
     facts: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """An extraction and the settings that it was drawn with."""
+
+    found: Extraction
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

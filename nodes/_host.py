@@ -87,6 +87,18 @@ def png_image(data: bytes) -> Tensor:
     return raw.view(1, picture.height, picture.width, 3).float() / 255
 
 
+def nothing() -> Any:
+    """An output with nothing to show: nodes behind it do not run, instead of failing."""
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    return ExecutionBlocker(None)
+
+
+def drawn(png: bytes | None) -> Any:
+    """IMAGE of a plot, or `nothing`."""
+    return nothing() if png is None else png_image(png)
+
+
 @contextmanager
 def training() -> Iterator[None]:
     """Gradients inside a node, which the host runs in inference mode; clone tensors first."""
@@ -105,12 +117,21 @@ def inside(root: Path, relative: str) -> Path:
         not p or p != p.strip(" .") or _RESERVED.match(p) or re.search(r'[\x00-\x1f\\:*?"<>|]', p)
         for p in parts
     )
-    target = (root / relative).resolve()
-    if bad or not target.is_relative_to(root.resolve()):
+    if bad or not (root / relative).resolve().is_relative_to(root.resolve()):
         raise InputError(
             "OUTSIDE_FOLDER", f"{relative!r} is no plain folder name below {root.name}"
         )
-    return target
+    return (root / relative).resolve()
+
+
+def check_name(name: str) -> None:
+    """A name that may become a file's.
+
+    Raises:
+        InputError: BAD_NAME.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise InputError("BAD_NAME", f"{name!r}: use 1 to 64 letters, digits, - and _")
 
 
 def input_folders() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +55,7 @@ class HostPair:
         vae: VAE.
         hashes: of both models.
         resolution: image side in pixels.
+        parts: hashes of text encoders and VAE.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class HostPair:
         vae: Any,
         hashes: ModelHashes,
         resolution: int,
+        parts: Mapping[str, str] | None = None,
     ):
         self._base, self._tuned, self._vae, self._clips = base, tuned, vae, clips
         self._changes, self._clip_changes = tuple(changes), tuple(clip_changes)
@@ -75,7 +77,7 @@ class HostPair:
         self._texts: dict[tuple[str, float], Cond] = {}
         self._encoded: dict[tuple[int, float, tuple[int, ...]], Cond] = {}
         self._limit = RowLimit()
-        self.hashes, self.resolution = hashes, resolution
+        self.hashes, self.resolution, self.parts = hashes, resolution, dict(parts or {})
         self.family = type(base.model.model_config).__name__
         self.prediction = prediction_of(base)
         self.sigmas = sigmas_of(base)
@@ -205,6 +207,7 @@ class HostPair:
             vae=self._vae,
             hashes=ModelHashes(self.hashes.base, f"noise {seed}"),
             resolution=self.resolution,
+            parts=self.parts,
         )
 
     def close(self) -> None:
@@ -224,7 +227,8 @@ class HostPair:
         return {
             "base_sha256": self.hashes.base,
             "tuned_sha256": self.hashes.tuned,
-            "tuned_kind": "adapter" if self._changes else "checkpoint",
+            **self.parts,
+            "tuned_kind": "adapter" if self._tuned is None else "checkpoint",
             "family": self.family,
             "prediction": self.prediction,
             "resolution": self.resolution,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
-from ..core.errors import InputError
+from ..core.errors import ForensicsError, InputError
 from ..core.specs import Spec, default_of
 
 SpecType = TypeVar("SpecType", bound=Spec)
@@ -33,8 +34,11 @@ def _input(f: Any) -> Any:
     if more.get("choices"):
         return io.Combo.Input(f.name, options=list(more["choices"]), **shared)
     if isinstance(default, float):
-        return io.Float.Input(f.name, **shared, **bounds, step=0.001, round=False)
-    return io.Int.Input(f.name, **shared, **bounds)
+        # The page shows as many digits as the step has: 1e-4 must not read 0.000.
+        step = min(0.001, default / 10) if default else 0.001
+        return io.Float.Input(f.name, **shared, **bounds, step=step, round=False)
+    # Said outright, or the page puts "randomize after each run" behind whatever is called seed.
+    return io.Int.Input(f.name, **shared, **bounds, control_after_generate=False)
 
 
 def spec_of(spec: type[SpecType], values: Mapping[str, Any]) -> SpecType:
@@ -58,14 +62,23 @@ def numbers(name: str, text: str, kind: type = float) -> tuple[Any, ...]:
     """A comma-separated list.
 
     Raises:
-        InputError: BAD_SETTING for anything but numbers.
+        InputError: BAD_SETTING for anything but finite numbers.
     """
     try:
         found = tuple(kind(part) for part in text.replace(";", ",").split(",") if part.strip())
     except ValueError:
         found = ()
-    if not found:
+    if not found or not all(map(math.isfinite, found)):
         raise InputError(
             "BAD_SETTING", f"{name} is {text!r}; give numbers with commas between them"
         )
     return found
+
+
+def accepted(check: Callable[..., object], *args: Any) -> bool | str:
+    """What `validate_inputs` answers: True, or the error that a value would end in."""
+    try:
+        check(*args)
+    except ForensicsError as error:
+        return str(error)
+    return True

@@ -15,7 +15,7 @@ Generated = io.Custom("LORA_FORENSICS_GENERATED")
 Embeddings = io.Custom("LORA_FORENSICS_EMBEDDINGS")
 """`core.types.Embeddings`."""
 Extraction = io.Custom("LORA_FORENSICS_EXTRACTION")
-"""`core.extraction.Extraction`."""
+"""`_evidence.Drawn`: what was drawn from a suspect, before anyone compares it with photos."""
 AttackModel = io.Custom("LORA_FORENSICS_ATTACK_MODEL")
 """`core.attack_files.AttackModel`."""
 Evidence = io.Custom("LORA_FORENSICS_EVIDENCE")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ class Suspect:
         found = () if self.inspection is None else self.inspection.stop_words
         stop_if_minor([*stop_words([self.name, *texts]), *found], flagged=False)
 
+    @cached_property
+    def texts_sha256(self) -> str:
+        """SHA-256 of both text encoders with patches and clip skip; empty without any."""
+        clips = [c for c in (self.clip, self.tuned_clip) if c is not None]
+        digest = hashlib.sha256()
+        for clip in clips:
+            _feed_weights(digest, clip.patcher)
+            _feed(digest, "clip skip", str(clip.layer_idx))
+        return digest.hexdigest() if clips else ""
+
     def pair(self, vae: Any, resolution: int, prompts: Iterable[str] = ()) -> HostPair:
         """The models as the core wants them; use it as a context.
 
@@ -106,6 +117,7 @@ class Suspect:
             vae=vae,
             hashes=self.hashes,
             resolution=resolution or native_resolution(self.base),
+            parts={"texts_sha256": self.texts_sha256, "vae_sha256": vae_sha256(vae)},
         )
 
     def _clip_at(self, strength: float) -> Any:
@@ -179,7 +191,8 @@ def suspect_from_models(base: Any, clip: Any, tuned: Any, tuned_clip: Any, name:
 
 def _inspect(path: Path) -> tuple[Inspection | None, tuple[str, ...]]:
     try:
-        return inspect_lora(read_lora(path)), ()
+        # A report goes to other people: it names the file, not where it lies on this machine.
+        return replace(inspect_lora(read_lora(path)), path=path.name), ()
     except LoraFormatError as error:
         if error.code not in _ONLY_THE_HOST:
             raise
@@ -250,26 +263,38 @@ def weights_sha256(patcher: Any, changes: tuple[Change, ...] = ()) -> str:
 
     It names the weights, not a file: a pruned or converted copy of equal weights has the same.
     """
-    import comfy.model_management as memory
-
     digest = hashlib.sha256()
-    state = patcher.model.diffusion_model.state_dict()
-    for name in sorted(state):
-        memory.throw_exception_if_processing_interrupted()
-        kept = patcher.backup.get(f"diffusion_model.{name}")
-        _feed(digest, name, state[name] if kept is None else kept.weight)
-    for key in sorted(patcher.patches):
-        _feed(digest, key, patcher.patches[key])
+    _feed_weights(digest, patcher, "diffusion_model.")
     for change in changes:
         _feed(digest, change.module, list(tensors_of(change.operator).values()))
     return digest.hexdigest()
+
+
+def vae_sha256(vae: Any) -> str:
+    """SHA-256 of a VAE's weights."""
+    digest = hashlib.sha256()
+    _feed_weights(digest, vae.patcher)
+    return digest.hexdigest()
+
+
+def _feed_weights(digest: Any, patcher: Any, below: str = "") -> None:
+    """Add weights as they are before patches, then all patches."""
+    import comfy.model_management as memory
+
+    state = patcher.model.state_dict()
+    for key in sorted(k for k in state if k.startswith(below)):
+        memory.throw_exception_if_processing_interrupted()
+        kept = patcher.backup.get(key)
+        _feed(digest, key.removeprefix(below), state[key] if kept is None else kept.weight)
+    for key in sorted(patcher.patches):
+        _feed(digest, key, patcher.patches[key])
 
 
 def _feed(digest: Any, name: str, value: Any) -> None:
     """Add what a value holds: tensors by their bytes, adapters and lists part by part."""
     if isinstance(value, Tensor):
         digest.update(f"{name} {value.dtype} {list(value.shape)} ".encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     elif isinstance(value, list | tuple):
         for i, part in enumerate(value):
             _feed(digest, f"{name}.{i}", part)

@@ -18,15 +18,18 @@ from ..core.specs import AttackSpec, VerdictSpec
 from ..core.types import ImageBatch
 from . import _sockets as sockets
 from ._evidence import Evidence, question_of
-from ._host import HostProgress, output_folder, png_image, to_image
+from ._host import HostProgress, check_name, drawn, output_folder, to_image
 from ._photos import compared_sets
-from ._schema import CATEGORY, RESOLUTION, inputs_of, spec_of
+from ._schema import CATEGORY, RESOLUTION, accepted, inputs_of, spec_of
 from ._suspect import native_resolution
 from ._words import attack_words, comparison_words, score_table
 
 ATTACK = f"{CATEGORY}/attack"
 FOLDER = "lora_forensics_attack"
 """The model folder, beside checkpoints and loras."""
+FIELDS = ("seeds", "epochs", "learning_rate", "minibatch", "side")
+KNOWN = (*FIELDS, "images", "cfgs")
+"""Settings that training knows; how the images were drawn is the sampler's to say."""
 NO_FILE = "(no attack model; train one first)"
 
 
@@ -36,7 +39,6 @@ class TrainAttack(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The form."""
-        names = ("seeds", "epochs", "learning_rate", "minibatch", "side")
         return io.Schema(
             node_id="LoraForensicsTrainAttack",
             display_name="Train Attack Model",
@@ -48,7 +50,7 @@ class TrainAttack(io.ComfyNode):
                 sockets.Suspect.Input("suspect"),
                 sockets.Generated.Input("positives", tooltip="Images of arm tuned."),
                 sockets.Generated.Input("negatives", tooltip="Images of arm base."),
-                *inputs_of(AttackSpec, names),
+                *inputs_of(AttackSpec, FIELDS),
                 io.String.Input("name", default="attack", tooltip="Letters, digits, - and _ only."),
             ],
             outputs=[
@@ -62,7 +64,7 @@ class TrainAttack(io.ComfyNode):
     @classmethod
     def execute(cls, suspect, positives, negatives, name, **settings) -> io.NodeOutput:
         """Train every seed, save one file."""
-        from ..core.report.plots import attack_training_png
+        from ..core.report.training_plot import attack_training_png
 
         suspect.stop_if_minor(s.prompt for s in positives.sources)
         scales = _check_arms(positives, negatives)
@@ -89,8 +91,12 @@ class TrainAttack(io.ComfyNode):
             f"generated images {accuracy:.2f}: how well it tells the two models' images apart, "
             "not photos"
         )
-        image = None if plot is None else png_image(plot)
-        return io.NodeOutput(model, image, summary, ui={"text": [summary]})
+        return io.NodeOutput(model, drawn(plot), summary, ui={"text": [summary]})
+
+    @classmethod
+    def validate_inputs(cls, name="attack") -> bool | str:
+        """A bad name is refused before anything runs."""
+        return accepted(check_name, name)
 
 
 def _check_arms(positives: ImageBatch, negatives: ImageBatch) -> tuple[float, ...]:
@@ -123,8 +129,7 @@ def attack_path(name: str) -> Path:
     Raises:
         InputError: BAD_NAME.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise InputError("BAD_NAME", f"{name!r}: use 1 to 64 letters, digits, - and _")
+    check_name(name)
     return output_folder("attack_models") / f"{name}.safetensors"
 
 
@@ -205,11 +210,10 @@ class ScoreAttack(io.ComfyNode):
             mine, others, _ = compared_sets(photos, controls, pair.resolution)
             sets = [pair.decode(pair.encode(p.images.pixels)) for p in (mine, others)]
         found = score_attack(attack_model, *sets, VerdictSpec())
-        evidence = Evidence(
-            "attack", found, question_of(suspect, mine, others), dict(attack_model.facts)
-        )
+        facts = {"settings": {"attack": {k: attack_model.facts["spec"][k] for k in KNOWN}}}
+        evidence = Evidence("attack", found, question_of(suspect, mine, others), facts)
         c = found.comparison
-        plot = png_image(scores_png(c.photo_scores, c.control_scores, axis="logit"))
+        plot = drawn(scores_png(c.photo_scores, c.control_scores, axis="logit"))
         table = score_table(c, [s.name for s in mine.images.sources])
         return io.NodeOutput(evidence, plot, table, attack_words(found))
 
@@ -227,11 +231,11 @@ class ClipScore(io.ComfyNode):
             description="Cosine of each photo with the mean CLIP feature of the suspect's images, "
             "beside controls. It sees likeness, not use.",
             inputs=[
+                sockets.Suspect.Input("suspect"),
                 io.ClipVision.Input("clip_vision"),
                 sockets.Generated.Input("generated"),
                 sockets.Photos.Input("photos"),
                 sockets.Photos.Input("controls"),
-                sockets.Suspect.Input("suspect"),
                 io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
             ],
             outputs=[
@@ -243,7 +247,7 @@ class ClipScore(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, clip_vision, generated, photos, controls, suspect, resolution
+        cls, suspect, clip_vision, generated, photos, controls, resolution
     ) -> io.NodeOutput:
         """Embed all three with one model."""
         suspect.stop_if_minor(s.prompt for s in generated.sources)

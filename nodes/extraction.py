@@ -10,17 +10,17 @@ from ..core.embeddings import embed
 from ..core.extraction import Extraction, extract, judge
 from ..core.specs import ExtractSpec, VerdictSpec
 from . import _sockets as sockets
-from ._evidence import Evidence, grid, pairs_sheet, photo_pictures, question_of
+from ._evidence import Drawn, Evidence, grid, pairs_sheet, photo_pictures, question_of
 from ._host import HostProgress, to_image, work_folder
 from ._photos import compared_sets
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, inputs_of, spec_of
+from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
 from ._suspect import Suspect, native_resolution
 from ._words import extraction_words
 
 EXTRACTION = f"{CATEGORY}/extraction"
 FIELDS = (
-    "images", "guidance", "scale", "correction", "pilot", "pilot_images", "clusters", "steps",
-    "sampler", "batch", "seed",
+    "images", "guidance", "scale", "correction", "pilot", "pilot_images", "clusters", "sampler",
+    "steps", "batch", "seed",
 )  # fmt: skip
 DEFAULT_CLUSTERS = 10
 
@@ -61,14 +61,20 @@ class Extract(io.ComfyNode):
         spec, chosen = spec_of(ExtractSpec, settings), suspect.prompts(prompts)
         n0 = spec.clusters or _claimed(suspect) or DEFAULT_CLUSTERS
         with suspect.pair(vae, resolution, chosen) as pair:
-            facts = {"models": asdict(pair.hashes), "strength": suspect.strength}
-            with work_folder({"kind": "extraction", **facts, "at": pair.resolution}) as case:
+            facts = {"models": pair.describe(), "strength": suspect.strength}
+            with work_folder({"kind": "extraction", **facts}) as case:
                 drawn = extract(
                     pair, descriptor, chosen, n0, spec, case=case, progress=HostProgress()
                 )
         best = drawn.images.select(drawn.clusters.medoids.tolist())
         sheet = grid(best.pixels)
-        return io.NodeOutput(drawn, drawn.images, to_image(best.pixels), sheet, _table(drawn))
+        kept = Drawn(drawn, asdict(spec))
+        return io.NodeOutput(kept, drawn.images, to_image(best.pixels), sheet, _table(drawn))
+
+    @classmethod
+    def validate_inputs(cls, pilot="2") -> bool | str:
+        """Pilot weights that cannot be used are refused before anything runs."""
+        return accepted(spec_of, ExtractSpec, {"pilot": pilot})
 
 
 def _claimed(suspect: Suspect) -> int:
@@ -122,9 +128,12 @@ class JudgeExtraction(io.ComfyNode):
         side = resolution or native_resolution(suspect.base)
         mine, others, _ = compared_sets(photos, controls, side)
         embedded = embed(mine.images, descriptor), embed(others.images, descriptor)
-        found = judge(extraction, *embedded, spec)
-        pictures = extracted_pictures(extraction)
-        evidence = Evidence("extraction", found, question_of(suspect, mine, others), {}, pictures)
+        found = judge(extraction.found, *embedded, spec)
+        pictures = extracted_pictures(extraction.found)
+        facts = {"settings": {"extract": extraction.settings}}
+        evidence = Evidence(
+            "extraction", found, question_of(suspect, mine, others), facts, pictures
+        )
         shown = {f"pictures/photo-{i:04d}.png": p for i, p in photo_pictures(mine).items()}
         sheet = pairs_sheet(found, {**shown, **pictures})
         return io.NodeOutput(evidence, sheet, extraction_words(found))

@@ -11,7 +11,7 @@ from ..core.images import image_files
 from . import _sockets as sockets
 from ._host import fingerprint, input_folder, input_folders
 from ._photos import PhotoSet, one_kind
-from ._schema import CATEGORY
+from ._schema import CATEGORY, accepted
 from ._suspect import suspect_from_file, suspect_from_models
 from ._words import suspect_summary
 
@@ -171,7 +171,7 @@ class PhotoFolder(io.ComfyNode):
     @classmethod
     def execute(cls, folder) -> io.NodeOutput:
         """List the files; they are decoded where their size is known."""
-        photos = PhotoSet(files=tuple(image_files(input_folder(folder))))
+        photos = PhotoSet(files=tuple(_listed(folder)))
         return io.NodeOutput(photos, len(photos))
 
     @classmethod
@@ -180,11 +180,13 @@ class PhotoFolder(io.ComfyNode):
         return fingerprint(input_folder(folder))
 
     @classmethod
-    def validate_inputs(cls, folder) -> bool | str:
+    def validate_inputs(cls, folder="") -> bool | str:
         """A folder made after the page was loaded is accepted too."""
-        if folder in input_folders():
-            return True
-        return f"{folder!r} is no folder of images in ComfyUI's input folder"
+        return accepted(_listed, folder)
+
+
+def _listed(folder: str) -> list[Path]:
+    return image_files(input_folder(folder))
 
 
 class PhotosFromImages(io.ComfyNode):

@@ -10,9 +10,9 @@ from ..core.screening import Question, screen_membership
 from ..core.specs import MembershipSpec, ScreenSpec
 from . import _sockets as sockets
 from ._evidence import Evidence, question_of
-from ._host import HostProgress, png_image, work_folder
+from ._host import HostProgress, drawn, work_folder
 from ._photos import compared_sets
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, inputs_of, spec_of
+from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
 from ._words import membership_words, score_table
 
 MEMBERSHIP = f"{CATEGORY}/membership"
@@ -68,12 +68,17 @@ class WhiteBox(io.ComfyNode):
         named = [s.name for s in mine.images.sources]
         evidence = Evidence(
             "membership", found, question,
-            {"settings": asdict(spec), "models": models, "prompts": chosen,
+            {"settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,
              "prompts_from": "the user" if prompts.strip() else "the file's metadata"},
         )  # fmt: skip
-        plot = png_image(scores_png(*_scores(found.comparison), axis="log loss ratio, base/tuned"))
+        plot = drawn(scores_png(*_scores(found.comparison), axis="log loss ratio, base/tuned"))
         table = score_table(found.comparison, named)
         return io.NodeOutput(evidence, plot, table, membership_words(found))
+
+    @classmethod
+    def validate_inputs(cls, timesteps="500") -> bool | str:
+        """Timesteps that cannot be used are refused before anything runs."""
+        return accepted(spec_of, MembershipSpec, {"timesteps": timesteps})
 
 
 def _scores(comparison):

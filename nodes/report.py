@@ -21,10 +21,9 @@ from ._evidence import (
     question_of,
     write_bundle,
 )
-from ._host import HostProgress, output_folder, work_folder
+from ._host import HostProgress, check_name, nothing, output_folder, work_folder
 from ._photos import compared_sets
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, inputs_of, spec_of
-from ._suspect import native_resolution
+from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
 from ._words import comparison_words, verdict_card, verdict_words
 
 REPORT = f"{CATEGORY}/report"
@@ -115,7 +114,7 @@ def _drawn(findings: Findings, case) -> dict:
 def _told(made: CaseBundle) -> io.NodeOutput:
     case = made.case
     words = verdict_words(case.verdict)
-    sheet = None if case.extraction is None else pairs_sheet(case.extraction, made.pictures)
+    sheet = nothing() if case.extraction is None else pairs_sheet(case.extraction, made.pictures)
     card = verdict_card(case.verdict, _rows(made))
     return io.NodeOutput(
         made, case.verdict.letter, words, sheet, ui={"lora_forensics_verdict": [card]}
@@ -159,7 +158,6 @@ class Verdict(io.ComfyNode):
                 sockets.Evidence.Input("attack", optional=True),
                 io.Boolean.Input("exchangeable", default=False, tooltip=EXCHANGEABLE),
                 *inputs_of(VerdictSpec, names),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
             ],
             outputs=[
                 sockets.Case.Output("case", display_name="case"),
@@ -172,14 +170,14 @@ class Verdict(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, suspect, descriptor, photos, controls, membership, exchangeable, resolution,
-        extraction=None, attack=None, **settings,
+        cls, suspect, descriptor, photos, controls, membership, exchangeable, extraction=None,
+        attack=None, **settings,
     ) -> io.NodeOutput:  # fmt: skip
-        """Judge."""
+        """Judge, at the resolution of the white-box line."""
         spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
-        side = resolution or native_resolution(suspect.base)
-        mine, others, dropped = compared_sets(photos, controls, side)
         lines = _lines(membership, extraction, attack)
+        side = membership.facts["models"]["resolution"]
+        mine, others, dropped = compared_sets(photos, controls, side)
         check_same_question(question_of(suspect, mine, others), list(lines.values()))
         found = {name: line.found for name, line in lines.items()}
         embedded = [embed(p.images, descriptor) for p in (mine, others)]
@@ -193,8 +191,10 @@ class Verdict(io.ComfyNode):
             probe, found["membership"], found.get("extraction"), found.get("attack"), verdict
         )
         pictures = extraction.pictures if extraction is not None else {}
+        settings = {k: v for line in lines.values() for k, v in line.facts["settings"].items()}
+        facts = {**membership.facts, "settings": {**settings, "verdict": asdict(spec.verdict)}}
         made = bundle(
-            suspect, mine, others, findings, facts=membership.facts, exchangeable=exchangeable,
+            suspect, mine, others, findings, facts=facts, exchangeable=exchangeable,
             dropped=dropped, pictures=pictures,
         )  # fmt: skip
         return _told(made)
@@ -238,15 +238,17 @@ class SaveReport(io.ComfyNode):
     @classmethod
     def execute(cls, case, name) -> io.NodeOutput:
         """Write."""
-        import re
-
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            raise InputError("BAD_NAME", f"{name!r}: use 1 to 64 letters, digits, - and _")
+        check_name(name)
         root = output_folder("reports", f"{name}-{case.case.case_id}")
         write_bundle(root, case)
         shown = f"output/lora_forensics/reports/{root.name}/report.html"
         card = verdict_card(case.case.verdict, _rows(case))
         return io.NodeOutput(shown, ui={"text": [shown], "lora_forensics_verdict": [card]})
+
+    @classmethod
+    def validate_inputs(cls, name="case") -> bool | str:
+        """A bad name is refused before anything runs."""
+        return accepted(check_name, name)
 
 
 NODES = [QuickScreen, Verdict, SaveReport]

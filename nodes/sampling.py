@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from comfy_api.latest import io
 
 from ..core.generation import generate
@@ -14,7 +12,7 @@ from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
 from ._evidence import grid
 from ._host import HostProgress, to_image, work_folder
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, inputs_of, numbers, spec_of
+from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, numbers, spec_of
 
 SAMPLING = f"{CATEGORY}/sampling"
 ARMS = ("tuned", "base", "model guidance")
@@ -113,6 +111,11 @@ class MultiCfgSampler(io.ComfyNode):
         sheet = grid(drawn.pixels, columns=images if images <= 12 else 8)
         return io.NodeOutput(drawn, to_image(drawn.pixels), sheet, provenance(drawn))
 
+    @classmethod
+    def validate_inputs(cls, scales="1") -> bool | str:
+        """Scales that are no numbers are refused before anything runs."""
+        return accepted(numbers, "scales", scales)
+
 
 def rule_of(arm: str, scale: float) -> Guidance:
     """The guidance rule of an arm at a scale."""
@@ -122,7 +125,7 @@ def rule_of(arm: str, scale: float) -> Guidance:
 def draw(suspect, vae, resolution, prompts, jobs, spec) -> ImageBatch:
     """Run a plan on a suspect; finished images are kept in the work folder."""
     with suspect.pair(vae, resolution, prompts) as pair:
-        facts = {"models": asdict(pair.hashes), "strength": suspect.strength, "at": pair.resolution}
+        facts = {"models": pair.describe(), "strength": suspect.strength}
         with work_folder({"kind": "images", **facts, "solver": [spec.sampler, spec.steps]}) as case:
             return generate(pair, jobs, spec, case=case, progress=HostProgress())
 
