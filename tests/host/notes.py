@@ -1,0 +1,124 @@
+"""What the note in each template tells the user: title and Markdown, by file name."""
+
+FILES = """**Put in place first**
+- the base checkpoint that the LoRA was made for, in `models/checkpoints`
+- the suspect LoRA (.safetensors), in `models/loras`
+"""
+FOLDERS = """- the photos in question, in `input/photos`
+- controls, in `input/controls`: photos of the same people, camera and time that were certainly \
+not used. 2 are the least, 100 or more are good. Without such controls no figure means anything.
+"""
+RESUMES = "Finished work is kept in `output/lora_forensics/work`: an interrupted run resumes."
+LETTERS = """**Reading the result**: A, use of these photos is supported. B, the model departs \
+from its null models toward them. C, the same source is all that shows. D, no evidence, or too \
+few photos to tell. D is not an acquittal, and a person decides."""
+
+NOTES: dict[str, tuple[str, str]] = {
+    "quick_screening": (
+        "Was this LoRA trained on these photos?",
+        f"""All lines of evidence in one node, and a report.
+
+{FILES}{FOLDERS}
+**How long**: preset quick costs as much as some 300 ordinary images of 20 steps; standard about \
+1000 and one more for each photo's null models. {RESUMES}
+
+{LETTERS} Preset quick has no null models, so it never says B; say `exchangeable` only if the \
+controls are a true hold-out. The report is in `output/lora_forensics/reports`.""",
+    ),
+    "finextract_extraction": (
+        "What can be pulled out of this LoRA?",
+        f"""FineXtract draws many images beyond what the LoRA learnt, groups near-copies and shows \
+one of each group. *Judge* lays them beside photos and controls.
+
+{FILES}{FOLDERS}
+**How long**: as much as 400 ordinary images of 20 steps: 200 for the pilot that chooses the \
+guidance weight, 200 for the extraction. {RESUMES}
+
+**Reading the result**: the first sheet shows what came out, best group first. In the second each \
+stands beside the photo it resembles most, with the cosine. AS and A-ESR of the photos count only \
+beside those of the controls: a likeness that controls have too is style, not memory. Changing \
+a threshold in *Judge* draws nothing anew.""",
+    ),
+    "black_box_membership": (
+        "Black-box attack: from images alone",
+        f"""Draws images of the suspect and of its base with the same seeds, trains a small \
+network to tell them apart, and asks it about your photos.
+
+{FILES}{FOLDERS}
+**How long**: as much as 400 ordinary images of 20 steps, then five small trainings (minutes). \
+{RESUMES}
+
+**Reading the result**: the table has one row a photo, highest score first, with its p-value among \
+the controls. The attack tells *sources* apart, not photos: on seen against unseen photos of one \
+source its published AUC is 0.53. Take it as a hint beside the white-box line. The trained \
+attack lies in `output/lora_forensics/attack_models`.""",
+    ),
+    "white_box_membership": (
+        "White-box membership",
+        f"""Does the suspect predict these photos better than its base does, more than it does \
+controls? The primary line: the verdict rests on it.
+
+{FILES}{FOLDERS}
+**How long**: as much as 17 ordinary images of 20 steps for each photo and control, nearly all of \
+it for the 19 null models. With `nulls` 0 it is one or two images each, and no verdict B. \
+{RESUMES}
+
+{LETTERS} The table has one row a photo; the plot shows photos over controls. Changing `alpha` in \
+*Verdict* measures nothing anew.""",
+    ),
+    "multi_cfg_comparison": (
+        "One seed at many guidance scales",
+        f"""Draws each noise at each scale, from the suspect and from its base. Rows of a sheet \
+are scales, columns are noises, the same in both sheets.
+
+{FILES}
+**How long**: 2 x 3 x 8 images of 20 steps. {RESUMES} Going back to earlier settings costs nothing.
+
+**Reading the result**: scale 0 ignores the prompt, 1 follows it plainly, higher ones press it. \
+Columns in which the suspect gives nearly one picture whatever the noise hint at memory of few \
+photos. The table names scale, seed, prompt and SHA-256 of each image. Leave `prompts` empty to \
+take those that the LoRA's metadata suggests.""",
+    ),
+    "moderation_pass": (
+        "Full pass over one LoRA",
+        f"""Reads the file, then runs white-box membership, extraction and the black-box attack in \
+nodes of their own, and writes one report. Each line can be changed and run again by itself.
+
+{FILES}{FOLDERS}
+**How long**: hours on a small GPU: 800 ordinary images of 20 steps, and 17 for each photo and \
+control. {RESUMES}
+
+{LETTERS} The letter rests on the white-box line; the others are reported beside it and never \
+raise it. *Inspect* shows what the file claims: metadata can be edited by anyone. A file that \
+points to a minor is never sampled.""",
+    ),
+    "model_guidance_sampling": (
+        "Model guidance in your own sampling",
+        f"""FineXtract's guidance as a GUIDER for SamplerCustomAdvanced: samples are pulled from \
+the base towards what the suspect learnt, and beyond.
+
+{FILES}
+Type a training caption or trigger word into *Caption*; *Load Suspect LoRA* shows those that the \
+file names at its output `prompts`.
+
+**How long**: as long as an ordinary image: base and suspect share one batched pass.
+
+**Reading the result**: `weight` 0 is the base, 1 the suspect, 2 to 5 exaggerate what it learnt; \
+small models break above 3. A picture that looks like a training photo is a lead to follow with \
+controls, no proof.""",
+    ),
+    "dreambooth_suspect": (
+        "A DreamBooth checkpoint under suspicion",
+        f"""The same question for a full checkpoint beside the base it was tuned from.
+
+**Put in place first**
+- base and suspect, both in `models/checkpoints`, of one family
+{FOLDERS}
+Such a file names no prompt: replace *photo of sks person* by the caption you believe in.
+
+**How long**: as much as one or two ordinary images of 20 steps for each photo and control. Both \
+networks are held in memory.
+
+{LETTERS} A checkpoint has no null models, so B is out of reach.""",
+    ),
+}
