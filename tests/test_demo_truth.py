@@ -10,7 +10,8 @@ from lora_forensics.core.images import check_disjoint
 from lora_forensics.core.screening import Question, screen
 from lora_forensics.core.specs import ExtractSpec, MembershipSpec, ScreenSpec
 
-SPEC = ScreenSpec(membership=MembershipSpec(noises=2))
+SPEC = ScreenSpec()
+QUICK = ScreenSpec(membership=MembershipSpec(noises=2))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,14 @@ def test_the_well_trained_suspect_is_found(found):
 def test_the_others_are_not_accused(found, name):
     assert 0.35 <= found[name].membership.comparison.auc.auc <= 0.65
     assert found[name].verdict.letter in {"C", "D"}
+
+
+def test_over_all_unseen_photos_the_others_lie_at_chance(base):
+    """82 photos in place of 16: far less room for luck, in either direction."""
+    for row in study.ask_unseen(base, QUICK):
+        assert row["photos"] == 82
+        assert 0.4 <= row["pooled"]["auc"] <= 0.6
+        assert row["pooled_p"] > 0.01
 
 
 def test_the_base_alone_cannot_tell_photos_from_controls(found):

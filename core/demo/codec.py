@@ -1,6 +1,6 @@
 """The demo's image codec: a small AutoencoderKL, trained from nothing.
 
-Pixels are float ``[N, 3, 64, 64]`` in -1..1, latents ``[N, 8, 8, 8]``. Consumers read the latent
+Pixels are float ``[N, 3, 64, 64]`` in -1..1, latents ``[N, 16, 8, 8]``. Consumers read the latent
 shape and ``scaling_factor`` from the saved configuration.
 """
 
@@ -39,7 +39,7 @@ class CodecRecipe:
         seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
-    steps: int = 4975
+    steps: int = 10_000
     batch: int = 8
     rate: float = 2e-3
     crop_share: float = 0.5
@@ -49,11 +49,11 @@ class CodecRecipe:
     seconds: float = 0
 
 
-POLISH = CodecRecipe(steps=2996, rate=1e-3, seed=102)
+POLISH = CodecRecipe(steps=4_000, rate=1e-3, seed=102)
 
 
 def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
-    """An untrained codec: four levels, so 64 pixels become 8, with 8 latent channels."""
+    """An untrained codec: four levels, so 64 pixels become 8, with 16 latent channels."""
     levels = len(channels)
     codec = AutoencoderKL(
         in_channels=3,
@@ -62,7 +62,7 @@ def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=channels,
         layers_per_block=1,
-        latent_channels=8,
+        latent_channels=16,
         norm_num_groups=8,
         sample_size=64,
         mid_block_add_attention=False,
@@ -116,7 +116,7 @@ def reconstruct(codec: AutoencoderKL, pictures: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode(codec: AutoencoderKL, pixels: NDArray[np.uint8]) -> Tensor:
-    """Scaled latent means ``[N, 8, 8, 8]`` of uint8 ``[N, 64, 64, 3]``."""
+    """Scaled latent means ``[N, 16, 8, 8]`` of uint8 ``[N, 64, 64, 3]``."""
     chunks = (to_float(pixels[i : i + 64]) for i in range(0, len(pixels), 64))
     means = torch.cat([codec.encode(chunk).latent_dist.mean for chunk in chunks])
     return means * codec.config["scaling_factor"]

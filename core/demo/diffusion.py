@@ -1,6 +1,6 @@
 """The demo's base model: SD 1.5's conventions at a hundredth of the size, trained from nothing.
 
-Latents ``[N, 8, 8, 8]`` are already scaled; ``eps`` is the noise that the UNet predicts.
+Latents ``[N, 16, 8, 8]`` are already scaled; ``eps`` is the noise that the UNet predicts.
 """
 
 # diffusers, peft and torch modules are loosely typed.
@@ -37,7 +37,7 @@ class BaseRecipe:
         seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
-    steps: int = 3178
+    steps: int = 13_000
     batch: int = 32
     rate: float = 1e-3
     empty_share: float = 0.1
@@ -68,8 +68,8 @@ def build_unet() -> UNet2DConditionModel:
     """An untrained UNet with SD 1.5's block types on two levels."""
     return UNet2DConditionModel(
         sample_size=8,
-        in_channels=8,
-        out_channels=8,
+        in_channels=16,
+        out_channels=16,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         block_out_channels=(64, 96),
@@ -105,7 +105,7 @@ def train_base(
     """Trains UNet and text encoder together, saves them as fp16 and returns the facts.
 
     Args:
-        latents: scaled latents of the public faces ``[N, 8, 8, 8]``.
+        latents: scaled latents of the public faces ``[N, 16, 8, 8]``.
         tokens: their captions int64 ``[N, 20]``.
         recipe: steps and rates.
         folder: pipeline folder with a ``tokenizer``; ``unet`` and ``text_encoder`` are written.
@@ -190,7 +190,7 @@ def sample(
     Args:
         predict: the guided noise prediction.
         text: conditions ``[N, 20, 64]`` or ``[1, 20, 64]``.
-        shape: of the latents, ``(N, 8, 8, 8)``.
+        shape: of the latents, ``(N, 16, 8, 8)``.
         steps: of DDIM.
         seed: of the starting noise.
     """

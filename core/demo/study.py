@@ -32,6 +32,7 @@ from ..membership import compare
 from ..protocols import ImageEncoder, ModelPair
 from ..sampling import plan
 from ..screening import Question, screen
+from ..signals import base_ratio, paired_losses
 from ..specs import AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec, VerdictSpec
 from ..types import TUNED, Embeddings
 from .assets import SuspectTruth, asset_path, load_truth
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 STUDY = tuple(f"study_{k}" for k in range(1, 6))
 SCREENED = ("guilty_strong", "guilty_light", "innocent", "placebo")
+UNTRAINED = ("innocent", "placebo")
+NORTH_SETS = ("guilty_strong", "guilty_light", *STUDY)
 PUBLISHED_CFG = 3.0
 
 
@@ -113,6 +116,43 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
         )
         log.info("%s: AUC %.3f, verdict %s", name, m.comparison.auc.auc, found.verdict.letter)
     return rows
+
+
+def ask_unseen(base: Networks, spec: ScreenSpec) -> list[dict[str, Any]]:
+    """Suspects that were trained on other photos, asked about every northern set in turn.
+
+    One set of 16 photos is one draw; seven sets, and all their 82 photos as one, show whether
+    the white-box test accuses at its stated rate.
+    """
+    rows = []
+    for name in UNTRAINED:
+        truth = load_truth()[name]
+        pair = load_pair(base, truth)
+        controls = _scores(pair, photos_of(truth.controls, pair, control=True), truth.prompt, spec)
+        sets = [
+            _scores(pair, photos_of(f"photos/{folder}", pair), truth.prompt, spec)
+            for folder in NORTH_SETS
+        ]
+        pair.close()
+        found = [compare(scores, controls, spec.verdict) for scores in sets]
+        pooled = compare(np.concatenate(sets), controls, spec.verdict)
+        rows.append(
+            {
+                "suspect": name,
+                "photos": len(pooled.photo_scores),
+                "aucs": [c.auc.auc for c in found],
+                "p": [c.permutation.p for c in found],
+                "pooled": asdict(pooled.auc),
+                "pooled_p": pooled.permutation.p,
+            }
+        )
+        log.info("%s on all %d unseen photos: AUC %.3f", name, rows[-1]["photos"], pooled.auc.auc)
+    return rows
+
+
+def _scores(pair: ModelPair, photos: Photos, prompt: str, spec: ScreenSpec) -> np.ndarray:
+    latents = pair.encode(photos.images.pixels)
+    return base_ratio(paired_losses(pair, latents, prompt, spec.membership))
 
 
 def compare_arms(
@@ -209,11 +249,13 @@ def run_study(images: int, seeds: Sequence[int], nulls: int) -> dict[str, Any]:
     spec = ScreenSpec(membership=MembershipSpec(nulls=nulls))
     started = time.monotonic()
     screened = screen_suspects(base, encoder, spec)
+    unseen = ask_unseen(base, spec)
     pilot = ExtractSpec(images=images, pilot_images=max(16, images // 5))
     arms = [asdict(result) for result in compare_arms(base, encoder, pilot, seeds)]
     attack = black_box(base, AttackSpec(images=2 * images), spec.verdict)
     return {
         "screened": screened,
+        "unseen": unseen,
         "arms": arms,
         "black_box": attack,
         "images": images,

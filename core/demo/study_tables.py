@@ -29,6 +29,7 @@ def render_study(facts: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             _screened(facts["screened"]),
+            _unseen(facts["unseen"]),
             _arms(facts["arms"]),
             _gains(facts["arms"]),
             _black_box(facts["black_box"]),
@@ -57,6 +58,23 @@ def _screened(rows: Sequence[Mapping[str, Any]]) -> str:
                 f"{r['auc']['auc']:.3f} ({r['auc']['low']:.3f} to {r['auc']['high']:.3f})",
                 f"{r['p']:.2g}",
                 r["verdict"],
+            )
+            for r in rows
+        ],
+    )
+
+
+def _unseen(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = ("asked about unseen photos", "sets", "AUC of each set", "p <= 0.05", "all as one (95%)")
+    return _table(
+        head,
+        [
+            (
+                r["suspect"],
+                str(len(r["aucs"])),
+                f"{min(r['aucs']):.3f} to {max(r['aucs']):.3f}, mean {np.mean(r['aucs']):.3f}",
+                f"{sum(p <= 0.05 for p in r['p'])} of {len(r['p'])}",
+                f"{r['pooled']['auc']:.3f} ({r['pooled']['low']:.3f} to {r['pooled']['high']:.3f})",
             )
             for r in rows
         ],

@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
     unet = build_unet().eval()
     unet.load_state_dict(plain.state_dict())
     add_adapter(unet, RECIPE)
-    losses = fit_adapter(unet, torch.randn(4, 8, 8, 8), torch.randn(1, 20, 64), RECIPE)
+    losses = fit_adapter(unet, torch.randn(4, 16, 8, 8), torch.randn(1, 20, 64), RECIPE)
     path = tmp_path_factory.mktemp("adapter") / "x.safetensors"
     save_adapter(unet, CLAIMS, path)
     return plain, unet, path, losses
@@ -75,7 +75,7 @@ def test_every_key_has_a_module_of_its_shape(trained):
 
 def test_merged_file_is_the_trained_model(trained):
     plain, unet, path, _ = trained
-    x, text = torch.randn(2, 8, 8, 8), torch.randn(2, 20, 64)
+    x, text = torch.randn(2, 16, 8, 8), torch.randn(2, 20, 64)
     t = torch.tensor([10, 500])
     with torch.no_grad():
         before, wanted = plain(x, t, text).sample, unet(x, t, text).sample

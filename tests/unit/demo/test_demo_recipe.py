@@ -30,7 +30,7 @@ def test_smoke_build_runs_all_stages_and_resumes(tmp_path):
     facts = json.loads((out / "training_log.json").read_text(encoding="utf-8"))
     assert list(facts["stages"]) == list(STAGES)
     assert facts["stages"]["vae"]["joint"]["steps"] == 3
-    assert load_base(out / "base").codec.config["latent_channels"] == 8
+    assert load_base(out / "base").codec.config["latent_channels"] == 16
     assert load_tiny(out / "descriptor.safetensors").dim == 128
     for truth in load_truth(out / "truth.json").values():
         assert (out / truth.adapter).is_file()
