@@ -27,6 +27,8 @@ from ._pair import HostPair
 # Names that the host's loader knows and the core's reader does not; the host's code applies them.
 _ONLY_THE_HOST = ("UNSUPPORTED_OP", "NOT_A_LORA")
 _SUFFIXES = ("alpha", "dora_scale", "w_norm", "b_norm", "diff", "diff_b", "set_weight")
+_NETWORK = "model.diffusion_model."
+_TEXT = ("lora_te", "text_encoder", "te1.", "te2.", "clip_l.", "clip_g.")
 NATIVE = {"SD15": 512, "SD20": 768, "SD21UnclipL": 768}
 
 
@@ -106,8 +108,14 @@ class Suspect:
             vae: VAE of the base.
             resolution: image side; 0 is the family's own.
             prompts: that will be used, checked before anything runs.
+
+        Raises:
+            ForensicsError: MINOR_SUSPECTED; NO_CLIP for prompts without a text encoder.
         """
+        prompts = tuple(prompts)
         self.stop_if_minor(prompts)
+        if prompts:
+            self._clip_at(BASE)
         return HostPair(
             self.base,
             changes=self.changes,
@@ -145,7 +153,7 @@ def suspect_from_file(
     Raises:
         UnsafeFileError, LoraFormatError: the file is hostile, broken, no LoRA, or of another base.
     """
-    read_header(path)
+    _refuse_checkpoint(path)
     inspection, notes = _inspect(path)
     tensors = load_tensors(path)
     _refuse_not_finite(tensors)
@@ -199,6 +207,15 @@ def _inspect(path: Path) -> tuple[Inspection | None, tuple[str, ...]]:
         return None, (f"applied by the host's loader, not inspected: {error}",)
 
 
+def _refuse_checkpoint(path: Path) -> None:
+    if any(name.startswith(_NETWORK) for name in read_header(path).tensors):
+        raise LoraFormatError(
+            "NOT_A_LORA",
+            f"{path.name} is a full checkpoint; open it with Load Checkpoint and connect its MODEL "
+            "and the base's to Suspect From Two Models",
+        )
+
+
 def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
     bad = [
         k for k, v in tensors.items() if v.is_floating_point() and not v.float().isfinite().all()
@@ -218,7 +235,7 @@ def _apply(
         keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, keys)
     tensors = comfy.lora_convert.convert_lora(tensors)
     patches = comfy.lora.load_lora(tensors, keys, log_missing=False)
-    coverage = _check_coverage(tensors, patches, keys)
+    coverage = _check_coverage(tensors, patches, keys, clip=clip is not None)
     tuned = base.clone()
     tuned.add_patches(patches, strength)
     if clip is None:
@@ -235,16 +252,27 @@ def _clip_changes(clip: Any, tuned_clip: Any) -> tuple[Change, ...]:
 
 
 def _check_coverage(
-    tensors: Mapping[str, Tensor], patches: Mapping[Any, Any], keys: Mapping[str, Any]
+    tensors: Mapping[str, Tensor],
+    patches: Mapping[Any, Any],
+    keys: Mapping[str, Any],
+    *,
+    clip: bool,
 ) -> str:
     """How many of the file's tensors found their place.
 
     Raises:
-        LoraFormatError: NOT_APPLIED for none, WRONG_BASE for fewer than 95 %.
+        LoraFormatError: NOT_APPLIED for none, WRONG_BASE for fewer than 95 %, NO_CLIP where the
+            text encoder's have no CLIP to go to.
     """
     used = {k for value in patches.values() for k in getattr(value, "loaded_keys", ())}
     used |= {f"{x}.{s}" for x in keys for s in _SUFFIXES} & tensors.keys()
     share, lost = len(used) / len(tensors), sorted(tensors.keys() - used)
+    if not clip and (texts := [name for name in lost if name.startswith(_TEXT)]):
+        raise LoraFormatError(
+            "NO_CLIP",
+            f"{len(texts)} of the file's {len(tensors)} tensors change the text encoder; connect "
+            "the base's CLIP",
+        )
     if not patches:
         raise LoraFormatError(
             "NOT_APPLIED", f"none of the file's {len(tensors)} tensors fits this MODEL: {lost[:3]}"
