@@ -254,7 +254,7 @@ def test_dreambooth_is_guided_too(server):
 
 
 def test_all_lines_in_one_node(server):
-    """Preset quick as it is but for its pictures: the one long run of this file."""
+    """Preset quick as users have it but for the size: the one long run of this file."""
     prompt = template("quick_screening", lines="white-box and extraction")
     history = server.run(prompt)
     assert history.status == "success", history.error
