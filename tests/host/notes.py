@@ -19,8 +19,8 @@ NOTES: dict[str, tuple[str, str]] = {
         f"""All lines of evidence in one node, and a report.
 
 {FILES}{FOLDERS}
-**How long**: preset quick costs as much as some 300 ordinary images of 20 steps; standard about \
-1000 and one more for each photo's null models. {RESUMES}
+**How long**: preset quick costs as much as 240 ordinary images of 20 steps, and one more for each \
+photo and control; standard 800, and 17 for each. {RESUMES}
 
 {LETTERS} Preset quick has no null models, so it never says B; say `exchangeable` only if the \
 controls are a true hold-out. The report is in `output/lora_forensics/reports`.""",
