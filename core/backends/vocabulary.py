@@ -15,6 +15,7 @@ from ..errors import MissingWeightsError
 
 _FILES = ("vocab.json", "merges.txt")
 _START, _END = "<|startoftext|>", "<|endoftext|>"
+LENGTH = 77
 _MERGES = 49152 - 256 - 2
 _CAT = [49406, 320, 1125, 539, 320, 2368, 49407]
 
@@ -56,11 +57,15 @@ def find_tokenizer(checkpoint: Path, *, pad_token: str = _END) -> Any:
 
 
 def load_tokenizer(folder: Path, *, pad_token: str | None = None) -> Any:
-    """A CLIP tokenizer from a folder with vocab.json and merges.txt, as its config says."""
+    """A CLIP tokenizer from a folder with vocab.json and merges.txt, as its config says.
+
+    Prompts have 77 tokens at most, CLIP's own length, whatever the config claims: some copies of
+    the vocabulary say 8192 because their host cuts prompts into chunks itself.
+    """
     more: dict[str, Any] = {} if pad_token is None else {"pad_token": pad_token}
-    if not (folder / "tokenizer_config.json").is_file():
-        more |= {"model_max_length": 77}
-    return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **more)
+    tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **more)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, LENGTH)
+    return tokenizer
 
 
 def _places(checkpoint: Path) -> list[Path]:

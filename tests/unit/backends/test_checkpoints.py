@@ -1,5 +1,7 @@
 """Single-file checkpoints: written in the original layout, read back to the same networks."""
 
+import json
+
 import pytest
 import tiny_models
 import torch
@@ -181,3 +183,14 @@ def test_configs_of_the_published_models_follow_from_their_shapes(family):
     with torch.device("meta"):
         ours = UNet2DConditionModel(**config).state_dict()
     assert {n: v.shape for n, v in ours.items()} == {n: v.shape for n, v in state.items()}
+
+
+@pytest.mark.parametrize(("claimed", "length"), [(8192, 77), (77, 77), (20, 20), (None, 77)])
+def test_prompts_have_no_more_tokens_than_clip_reads(tmp_path, claimed, length):
+    tiny_models.save_vocabulary(tmp_path)
+    config = tmp_path / "tokenizer_config.json"
+    if claimed is None:
+        config.unlink(missing_ok=True)
+    else:
+        config.write_text(json.dumps({"model_max_length": claimed}))
+    assert vocabulary.load_tokenizer(tmp_path).model_max_length == length
