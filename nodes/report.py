@@ -242,8 +242,7 @@ class SaveReport(io.ComfyNode):
         root = output_folder("reports", f"{name}-{case.case.case_id}")
         write_bundle(root, case)
         shown = f"output/lora_forensics/reports/{root.name}/report.html"
-        card = verdict_card(case.case.verdict, _rows(case))
-        return io.NodeOutput(shown, ui={"text": [shown], "lora_forensics_verdict": [card]})
+        return io.NodeOutput(shown, ui={"text": [shown]})
 
     @classmethod
     def validate_inputs(cls, name="case") -> bool | str:
