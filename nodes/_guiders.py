@@ -7,6 +7,7 @@ base in the place of the unconditional prediction, so that nodes which hook into
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import comfy.model_patcher
@@ -21,6 +22,7 @@ from ..core.types import BASE, TUNED
 from ._pair import place
 from ._suspect import Suspect
 
+log = logging.getLogger(__name__)
 KEY = "lora_forensics"
 ROLES = ("positive", "negative")
 STRENGTHS = (TUNED, BASE)
@@ -143,5 +145,6 @@ class TwoNetworksGuider(ModelGuider):
 
 
 def guider_of(suspect: Suspect) -> ModelGuider:
-    """The guider that fits how the suspect is held."""
+    """The guider that fits how the suspect is held; the log says which."""
+    log.info("%s: %s", suspect.name, suspect.mode)
     return TwoNetworksGuider(suspect) if suspect.own_network else OneNetworkGuider(suspect)
