@@ -140,6 +140,11 @@ class Suspect:
         return self.tuned_clip
 
 
+def claimed_images(suspect: Suspect) -> int:
+    """Training images that the file's metadata claims; 0 when it says nothing."""
+    return 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
+
+
 def native_resolution(patcher: Any) -> int:
     """Image side that a family was trained at."""
     return NATIVE.get(type(patcher.model.model_config).__name__, 1024)

@@ -22,7 +22,7 @@ from ._host import HostProgress, check_name, drawn, output_folder, to_image
 from ._photos import compared_sets
 from ._schema import CATEGORY, RESOLUTION, accepted, inputs_of, spec_of
 from ._suspect import native_resolution
-from ._words import attack_words, comparison_words, score_table
+from ._words import attack_words, comparison_words, score_table, training_words
 
 ATTACK = f"{CATEGORY}/attack"
 FOLDER = "lora_forensics_attack"
@@ -73,24 +73,16 @@ class TrainAttack(io.ComfyNode):
             positives.pixels, negatives.pixels, spec, progress=HostProgress()
         )
         prompts = tuple(dict.fromkeys(s.prompt for s in positives.sources))
-        model = AttackModel(
-            trained,
-            attack_facts(
-                spec, suspect.hashes, prompts, negatives_from="base", pretrained=False,
-                images=len(positives), forwards=0,
-            ),
+        facts = attack_facts(
+            spec, suspect.hashes, prompts, negatives_from="base", pretrained=False,
+            images=len(positives), forwards=0,
         )  # fmt: skip
-        path = attack_path(name)
+        model, path = AttackModel(trained, facts), attack_path(name)
         save_attack(model, path)
         plot = attack_training_png(
             [c.losses for c in trained], [c.heldout_scores() for c in trained]
         )
-        accuracy = sum(c.heldout_accuracy for c in trained) / len(trained)
-        summary = (
-            f"{path.name}, SHA-256 {sha256_file(path)}\n{len(trained)} seeds, accuracy on held-out "
-            f"generated images {accuracy:.2f}: how well it tells the two models' images apart, "
-            "not photos"
-        )
+        summary = f"{path.name}, SHA-256 {sha256_file(path)}\n{training_words(trained)}"
         return io.NodeOutput(model, drawn(plot), summary, ui={"text": [summary]})
 
     @classmethod

@@ -14,7 +14,7 @@ from ._evidence import Drawn, Evidence, grid, pairs_sheet, photo_pictures, quest
 from ._host import HostProgress, to_image, work_folder
 from ._photos import compared_sets
 from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
-from ._suspect import Suspect, native_resolution
+from ._suspect import claimed_images, native_resolution
 from ._words import extraction_words
 
 EXTRACTION = f"{CATEGORY}/extraction"
@@ -59,7 +59,7 @@ class Extract(io.ComfyNode):
     def execute(cls, suspect, vae, descriptor, prompts, resolution, **settings) -> io.NodeOutput:
         """Draw, embed, group."""
         spec, chosen = spec_of(ExtractSpec, settings), suspect.prompts(prompts)
-        n0 = spec.clusters or _claimed(suspect) or DEFAULT_CLUSTERS
+        n0 = spec.clusters or claimed_images(suspect) or DEFAULT_CLUSTERS
         with suspect.pair(vae, resolution, chosen) as pair:
             facts = {"models": pair.describe(), "strength": suspect.strength}
             with work_folder({"kind": "extraction", **facts}) as case:
@@ -75,10 +75,6 @@ class Extract(io.ComfyNode):
     def validate_inputs(cls, pilot="2") -> bool | str:
         """Pilot weights that cannot be used are refused before anything runs."""
         return accepted(spec_of, ExtractSpec, {"pilot": pilot})
-
-
-def _claimed(suspect: Suspect) -> int:
-    return 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
 
 
 def _table(drawn: Extraction) -> str:

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..core.embeddings import embed
 from ..core.errors import InputError
+from ..core.probe import BlindProbe
 from ..core.screening import LINES, Findings, Question, probe_sets, screen
 from ..core.specs import PRESETS, ScreenSpec, VerdictSpec
 from ..core.verdict import decide
@@ -24,6 +25,7 @@ from ._evidence import (
 from ._host import HostProgress, check_name, nothing, output_folder, work_folder
 from ._photos import compared_sets
 from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
+from ._suspect import claimed_images
 from ._words import comparison_words, verdict_card, verdict_words
 
 REPORT = f"{CATEGORY}/report"
@@ -81,8 +83,7 @@ class QuickScreen(io.ComfyNode):
         with suspect.pair(vae, resolution, chosen) as pair:
             mine, others, dropped = compared_sets(photos, controls, pair.resolution)
             models, question = pair.describe(), question_of(suspect, mine, others)
-            n0 = 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
-            asked = Question(mine, others, chosen, exchangeable, n0)
+            asked = Question(mine, others, chosen, exchangeable, claimed_images(suspect))
             facts = {
                 "settings": asdict(spec), "models": models, "prompts": chosen,
                 "prompts_from": "the user" if prompts.strip() else "the file's metadata",
@@ -179,17 +180,9 @@ class Verdict(io.ComfyNode):
         side = membership.facts["models"]["resolution"]
         mine, others, dropped = compared_sets(photos, controls, side)
         check_same_question(question_of(suspect, mine, others), list(lines.values()))
-        found = {name: line.found for name, line in lines.items()}
-        embedded = [embed(p.images, descriptor) for p in (mine, others)]
         asked = Question(mine, others, tuple(membership.facts["prompts"]), exchangeable)
-        probe = probe_sets(asked, *embedded, spec)
-        verdict = decide(
-            found["membership"], probe, spec.verdict, exchangeable=exchangeable,
-            extraction=found.get("extraction"), attack=found.get("attack"),
-        )  # fmt: skip
-        findings = Findings(
-            probe, found["membership"], found.get("extraction"), found.get("attack"), verdict
-        )
+        embedded = [embed(p.images, descriptor) for p in (mine, others)]
+        findings = _judged(lines, probe_sets(asked, *embedded, spec), spec, exchangeable)
         pictures = extraction.pictures if extraction is not None else {}
         settings = {k: v for line in lines.values() for k, v in line.facts["settings"].items()}
         facts = {**membership.facts, "settings": {**settings, "verdict": asdict(spec.verdict)}}
@@ -198,6 +191,19 @@ class Verdict(io.ComfyNode):
             dropped=dropped, pictures=pictures,
         )  # fmt: skip
         return _told(made)
+
+
+def _judged(
+    lines: dict[str, Evidence], probe: BlindProbe | None, spec: ScreenSpec, exchangeable: bool
+) -> Findings:
+    membership, extraction, attack = (
+        lines[name].found if name in lines else None for name in LINES
+    )
+    verdict = decide(
+        membership, probe, spec.verdict, exchangeable=exchangeable, extraction=extraction,
+        attack=attack,
+    )  # fmt: skip
+    return Findings(probe, membership, extraction, attack, verdict)
 
 
 def _lines(
