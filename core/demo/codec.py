@@ -191,7 +191,7 @@ def polish_decoder(
 
     facts = fit(weights, loss_of, recipe, label="decoder")
     facts["psnr_db"] = psnr(reconstruct(codec, held_out), held_out)
-    codec.half().save_pretrained(folder)
+    _without_path(codec).half().save_pretrained(folder)
     return facts
 
 
@@ -244,6 +244,14 @@ def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
 
 
 @torch.no_grad()
+def _without_path(codec: AutoencoderKL) -> AutoencoderKL:
+    """The same codec, its configuration free of the folder that it was loaded from."""
+    kept = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
+    copy = AutoencoderKL.from_config(kept)
+    copy.load_state_dict(codec.state_dict())
+    return copy
+
+
 def _save(codec: AutoencoderKL, pixels: NDArray[np.uint8], folder: Path) -> None:
     sample = to_float(pixels[:: max(1, len(pixels) // 512)][:512])
     spread = torch.cat([codec.encode(p).latent_dist.mean for p in sample.split(64)]).std()

@@ -121,3 +121,10 @@ def test_white_box_tells_guilty_from_innocent(base, name, low, high):
     )
     facts = white_box_auc(base, asset_path(truth.adapter), query, controls[:40], truth.prompt)
     assert low <= facts["auc"] <= high
+
+
+def test_no_file_names_a_place_on_the_machine_that_made_it():
+    texts = [p for p in ASSETS.rglob("*") if p.suffix in {".json", ".txt"}]
+    assert len(texts) > 5
+    for path in texts:
+        assert "_name_or_path" not in path.read_text(encoding="utf-8"), path

@@ -31,6 +31,7 @@ def test_smoke_build_runs_all_stages_and_resumes(tmp_path):
     assert list(facts["stages"]) == list(STAGES)
     assert facts["stages"]["vae"]["joint"]["steps"] == 3
     assert load_base(out / "base").codec.config["latent_channels"] == 16
+    assert "_name_or_path" not in (out / "base" / "vae" / "config.json").read_text()
     assert load_tiny(out / "descriptor.safetensors").dim == 128
     for truth in load_truth(out / "truth.json").values():
         assert (out / truth.adapter).is_file()
