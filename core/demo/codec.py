@@ -191,7 +191,7 @@ def polish_decoder(
 
     facts = fit(weights, loss_of, recipe, label="decoder")
     facts["psnr_db"] = psnr(reconstruct(codec, held_out), held_out)
-    _without_path(codec).half().save_pretrained(folder)
+    _save_without_path(codec, folder)
     return facts
 
 
@@ -244,12 +244,12 @@ def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
 
 
 @torch.no_grad()
-def _without_path(codec: AutoencoderKL) -> AutoencoderKL:
-    """The same codec, its configuration free of the folder that it was loaded from."""
+def _save_without_path(codec: AutoencoderKL, folder: Path) -> None:
+    """Saves as fp16, the configuration free of the folder that the codec was loaded from."""
     kept = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
     copy = AutoencoderKL.from_config(kept)
     copy.load_state_dict(codec.state_dict())
-    return copy
+    copy.half().save_pretrained(folder)
 
 
 def _save(codec: AutoencoderKL, pixels: NDArray[np.uint8], folder: Path) -> None:
