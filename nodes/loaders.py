@@ -7,6 +7,7 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..core.encoders import ENCODERS, load_encoder
+from ..core.encoders.sscd import SscdEncoder
 from ..core.images import image_files
 from . import _sockets as sockets
 from ._host import fingerprint, input_folder, input_folders
@@ -136,11 +137,17 @@ class LoadDescriptor(io.ComfyNode):
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
         """Find and load the weights."""
-        import folder_paths
-
-        encoder = load_encoder(name, Path(folder_paths.models_dir))
+        encoder = load_encoder(name, _sscd_folder())
         facts = encoder.id
         return io.NodeOutput(encoder, f"{facts.name}\nSHA-256 {facts.sha256}\n{facts.note}")
+
+
+def _sscd_folder() -> Path:
+    """The registered folder that holds SSCD's weights, or the first, where they belong."""
+    import folder_paths
+
+    folders = [Path(place) for place in folder_paths.get_folder_paths("sscd")]
+    return next((f for f in folders if SscdEncoder.available(f)), folders[0])
 
 
 class PhotoFolder(io.ComfyNode):
