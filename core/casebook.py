@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from . import __version__
 from .errors import InputError
@@ -19,6 +20,7 @@ from .report.twin import REDACTED_NAME, render_json
 from .storage import write_atomic
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
+PICTURE_SIDE = 256
 
 
 def tool_facts() -> dict[str, str]:
@@ -41,6 +43,20 @@ def item_records(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[I
         )
         for i, (f, s) in enumerate(zip(photos.facts, photos.images.sources, strict=True))
     )
+
+
+def picture_unit(number: int) -> str:
+    """Path of a photo's small picture below the case folder, without its suffix."""
+    return f"pictures/photo-{number:04d}"
+
+
+def small_picture(pixels: torch.Tensor) -> torch.Tensor:
+    """``[3, H, W]`` at no more than 256 pixels a side, its shape kept."""
+    longest = max(pixels.shape[-2:])
+    if longest <= PICTURE_SIDE:
+        return pixels
+    size = [round(side * PICTURE_SIDE / longest) for side in pixels.shape[-2:]]
+    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
 
 
 def write_report(root: Path, case: Case) -> None:

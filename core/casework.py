@@ -14,7 +14,7 @@ import torch
 from . import __version__
 from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
-from .casebook import item_records, tool_facts, write_report
+from .casebook import item_records, picture_unit, small_picture, tool_facts, write_report
 from .encoders import load_encoder
 from .errors import InputError
 from .evidence import Case
@@ -255,19 +255,11 @@ def keep_pictures(folder: CaseFolder, photos: Photos) -> dict[int, str]:
     """Small pictures of the photos, for the contact sheet; path by photo number."""
     kept = {}
     for number, pixels in enumerate(photos.images.pixels):
-        unit = f"pictures/photo-{number:04d}"
+        unit = picture_unit(number)
         if not folder.has(unit):
-            folder.put(unit, ".png", png_bytes(_small(pixels)))
+            folder.put(unit, ".png", png_bytes(small_picture(pixels)))
         kept[number] = f"{unit}.png"
     return kept
-
-
-def _small(pixels: torch.Tensor, side: int = 256) -> torch.Tensor:
-    if pixels.shape[-1] <= side:
-        return pixels
-    return torch.nn.functional.interpolate(
-        pixels[None], (side, side), mode="bilinear", antialias=True
-    )[0]
 
 
 def assemble(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,11 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..core.casebook import item_records, tool_facts, write_report
+from ..core.casebook import item_records, picture_unit, small_picture, tool_facts, write_report
 from ..core.errors import InputError
-from ..core.evidence import AttackEvidence, Case, ExtractionEvidence, MembershipEvidence
+from ..core.evidence import Case, ExtractionEvidence
 from ..core.extraction import Extraction
 from ..core.images import Photos, png_bytes
 from ..core.report.pictures import contact_sheet
@@ -24,9 +22,6 @@ from ..core.screening import Findings
 from ..core.storage import digest_of, write_atomic
 from ._host import png_image, to_image
 from ._suspect import Suspect
-
-Found = MembershipEvidence | ExtractionEvidence | AttackEvidence
-SIDE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +79,13 @@ def check_same_question(question: str, lines: Sequence[Evidence]) -> None:
         )
 
 
-def photo_pictures(photos: Photos) -> dict[int, Tensor]:
-    """Small pictures of the photos, by number."""
-    return {i: small(p) for i, p in enumerate(photos.images.pixels)}
+def photo_pictures(photos: Photos) -> dict[str, Tensor]:
+    """Small pictures of the photos by the path that the report looks for."""
+    return {_picture(i): small_picture(p) for i, p in enumerate(photos.images.pixels)}
 
 
-def small(pixels: Tensor) -> Tensor:
-    """At most 256 pixels a side."""
-    if max(pixels.shape[-2:]) <= SIDE:
-        return pixels
-    scale = SIDE / max(pixels.shape[-2:])
-    size = [round(s * scale) for s in pixels.shape[-2:]]
-    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
+def _picture(number: int) -> str:
+    return f"{picture_unit(number)}.png"
 
 
 def bundle(
@@ -115,8 +105,6 @@ def bundle(
         facts: ``prompts``, ``prompts_from``, ``settings`` and ``models``.
         pictures: of extracted images, by path.
     """
-    shown = {i: f"pictures/photo-{i:04d}.png" for i in range(len(photos))}
-    small_photos = {shown[i]: p for i, p in photo_pictures(photos).items()}
     lines = [x for x in (findings.membership, findings.extraction, findings.attack) if x]
     forwards = sum(line.forwards for line in lines)
     case = Case(
@@ -129,7 +117,7 @@ def bundle(
         prompts=tuple(facts["prompts"]),
         prompts_from=facts["prompts_from"],
         exchangeable=exchangeable,
-        photos=item_records(photos, "photo", shown),
+        photos=item_records(photos, "photo", {i: _picture(i) for i in range(len(photos))}),
         controls=item_records(controls, "control", {}),
         duplicates_dropped=tuple(dropped),
         inspection={} if suspect.inspection is None else asdict(suspect.inspection),
@@ -142,7 +130,7 @@ def bundle(
         done_forwards=forwards,
         seconds=0.0,
     )
-    return CaseBundle(case, {**small_photos, **pictures})
+    return CaseBundle(case, {**photo_pictures(photos), **pictures})
 
 
 def write_bundle(root: Path, made: CaseBundle) -> None:
@@ -159,10 +147,7 @@ def write_pictures(root: Path, pictures: Mapping[str, Tensor]) -> None:
 
 def pairs_sheet(found: ExtractionEvidence, pictures: Mapping[str, Tensor]) -> Tensor:
     """IMAGE of each extracted picture beside its nearest photo."""
-    rows = [
-        (e.file, f"pictures/photo-{e.nearest_photo:04d}.png", f"{e.similarity:.2f}")
-        for e in found.extracted
-    ]
+    rows = [(e.file, _picture(e.nearest_photo), f"{e.similarity:.2f}") for e in found.extracted]
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), pictures)
         return png_image(contact_sheet(Path(folder), rows, cell=128))
@@ -170,19 +155,10 @@ def pairs_sheet(found: ExtractionEvidence, pictures: Mapping[str, Tensor]) -> Te
 
 def grid(pixels: Tensor, columns: int = 8) -> Tensor:
     """IMAGE of many pictures in rows."""
-    cells = torch.stack([small(p) for p in pixels])
+    cells = torch.stack([small_picture(p) for p in pixels])
     columns = min(columns, len(cells))
     missing = -len(cells) % columns
     if missing:
         cells = torch.cat([cells, torch.ones_like(cells[:1]).expand(missing, -1, -1, -1)])
     rows = [torch.cat(list(cells[i : i + columns]), 2) for i in range(0, len(cells), columns)]
     return to_image(torch.cat(rows, 1)[None])
-
-
-@contextlib.contextmanager
-def closing(pair: Any) -> Any:
-    """The pair gives the host's network back in any case."""
-    try:
-        yield pair
-    finally:
-        pair.close()

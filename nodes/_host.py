@@ -1,4 +1,4 @@
-"""ComfyUI's services in the core's words: progress, pictures, folders, training inside a node."""
+"""ComfyUI's services in the core's words: progress, pictures, files and folders."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..core.images import SUFFIXES, to_picture, to_tensor
 from ..core.storage import CaseFolder, digest_of, open_case
 
 FOLDER = "lora_forensics"
@@ -48,7 +49,7 @@ class HostProgress:
         """Show the newest images beside the next step."""
         count = min(len(pixels), 4)
         row = torch.cat(list(pixels[:count]), dim=2)
-        self._preview = ("JPEG", to_pil(row), PREVIEW_SIDE)
+        self._preview = ("JPEG", to_picture(row), PREVIEW_SIDE)
         self.step(0)
 
 
@@ -60,11 +61,6 @@ def say(text: str) -> None:
     context, server = get_executing_context(), getattr(PromptServer, "instance", None)
     if context is not None and server is not None:
         server.send_progress_text(text, context.node_id)
-
-
-def to_pil(pixels: Tensor) -> Image.Image:
-    """Picture of ``[3, H, W]`` in 0..1."""
-    return Image.fromarray((pixels.clamp(0, 1) * 255).round().byte().movedim(0, -1).numpy())
 
 
 def to_image(pixels: Tensor) -> Tensor:
@@ -83,8 +79,7 @@ def to_pixels(image: Tensor) -> Tensor:
 def png_image(data: bytes) -> Tensor:
     """IMAGE ``[1, H, W, 3]`` of a PNG that the core drew."""
     picture = Image.open(bytes_io.BytesIO(data), formats=("PNG",)).convert("RGB")
-    raw = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return raw.view(1, picture.height, picture.width, 3).float() / 255
+    return to_image(to_tensor(picture)[None])
 
 
 def nothing() -> Any:
@@ -97,13 +92,6 @@ def nothing() -> Any:
 def drawn(png: bytes | None) -> Any:
     """IMAGE of a plot, or `nothing`."""
     return nothing() if png is None else png_image(png)
-
-
-@contextmanager
-def training() -> Iterator[None]:
-    """Gradients inside a node, which the host runs in inference mode; clone tensors first."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 def inside(root: Path, relative: str) -> Path:
@@ -137,8 +125,6 @@ def check_name(name: str) -> None:
 def input_folders() -> list[str]:
     """Sub-folders of ComfyUI's input folder that hold images, two levels deep at most."""
     import folder_paths
-
-    from ..core.images import SUFFIXES
 
     root = Path(folder_paths.get_input_directory())
     found = [p for pattern in ("*", "*/*") for p in root.glob(pattern) if p.is_dir()]
@@ -187,3 +173,16 @@ def fingerprint(folder: Path) -> str:
     """What a folder of images holds, by name, size and time: changes when a file does."""
     files = sorted(p for p in folder.iterdir() if p.is_file())
     return digest_of([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+
+
+def lora_path(name: str) -> Path:
+    """A file of ComfyUI's loras folders."""
+    import folder_paths
+
+    return Path(folder_paths.get_full_path_or_raise("loras", name))
+
+
+def lora_fingerprint(name: str) -> str:
+    """The file's size and time: a new file of the same name is read again."""
+    stat = lora_path(name).stat()
+    return f"{name} {stat.st_size} {stat.st_mtime_ns}"

@@ -20,11 +20,12 @@ from ..core.images import (
     fit_square,
     load_photos,
     pixels_sha256,
+    to_picture,
     to_tensor,
 )
 from ..core.intake import check_counts
 from ..core.types import ImageBatch, Source
-from ._host import HostProgress, to_pil, to_pixels
+from ._host import HostProgress, to_pixels
 
 Kind = Literal["photo", "control"]
 
@@ -53,7 +54,7 @@ class PhotoSet:
 
 
 def _from_tensors(pixels: Sequence[Tensor], side: int, kind: Kind) -> Photos:
-    squares = [fit_square(to_pil(p), side) for p in pixels]
+    squares = [fit_square(to_picture(p), side) for p in pixels]
     sources = tuple(
         Source(kind, pixels_sha256(square), f"{kind} {i}") for i, square in enumerate(squares)
     )

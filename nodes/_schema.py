@@ -14,8 +14,18 @@ from ..core.specs import Spec, default_of
 
 SpecType = TypeVar("SpecType", bound=Spec)
 CATEGORY = "LoRA Forensics"
-PROMPTS = "One prompt a line. Empty: those that the suspect file's metadata suggests."
-RESOLUTION = "Image side in pixels; 0 is what the model family was trained at."
+
+
+def prompts_input() -> Any:
+    """The prompts of every node that asks the models."""
+    help_text = "One prompt a line. Empty: those that the suspect file's metadata suggests."
+    return io.String.Input("prompts", default="", multiline=True, tooltip=help_text)
+
+
+def resolution_input() -> Any:
+    """The image side, which all nodes of one case share."""
+    help_text = "Image side in pixels; 0 is what the model family was trained at."
+    return io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=help_text)
 
 
 def inputs_of(spec: type[Spec], names: Iterable[str]) -> list[Any]:

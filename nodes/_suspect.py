@@ -140,6 +140,11 @@ class Suspect:
         return self.tuned_clip
 
 
+def prompts_from(given: str) -> str:
+    """Where `Suspect.prompts` takes them, for the report."""
+    return "the user" if given.strip() else "the file's metadata"
+
+
 def claimed_images(suspect: Suspect) -> int:
     """Training images that the file's metadata claims; 0 when it says nothing."""
     return 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
@@ -173,7 +178,7 @@ def suspect_from_file(
         tuned,
         clip,
         tuned_clip,
-        ModelHashes(weights_sha256(base), sha256_file(path)),
+        ModelHashes(weights_sha256(base), inspection.sha256 if inspection else sha256_file(path)),
         changes,
         clip_changes,
         inspection,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..core.attack import TrainedClassifier
-from ..core.errors import ForensicsError
 from ..core.evidence import (
     AttackEvidence,
     Comparison,
@@ -105,7 +104,7 @@ def verdict_words(verdict: Verdict) -> str:
     return "\n".join(
         [
             f"{verdict.letter}: {verdict.headline}",
-            *(f"- {_text(r)}" for r in verdict.reasons),
+            *(f"- {r.text}" for r in verdict.reasons),
             "Error rates:",
             *(f"- {r}" for r in verdict.error_rates),
             "Before acting:",
@@ -119,17 +118,8 @@ def verdict_card(verdict: Verdict, rows: Iterable[tuple[str, str]]) -> dict[str,
     return {
         "letter": verdict.letter,
         "headline": verdict.headline,
-        "reasons": [_text(r) for r in verdict.reasons],
+        "reasons": [r.text for r in verdict.reasons],
         "error_rates": list(verdict.error_rates),
         "caveats": list(verdict.caveats),
         "rows": [list(row) for row in rows],
     }
-
-
-def _text(reason: object) -> str:
-    return str(getattr(reason, "text", reason))
-
-
-def error_words(error: ForensicsError) -> str:
-    """An error as a result: never clean."""
-    return f"ERROR {error.code}: {error}. An error is not a clean bill."

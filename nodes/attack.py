@@ -20,7 +20,7 @@ from . import _sockets as sockets
 from ._evidence import Evidence, question_of
 from ._host import HostProgress, check_name, drawn, output_folder, to_image
 from ._photos import compared_sets
-from ._schema import CATEGORY, RESOLUTION, accepted, inputs_of, spec_of
+from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
 from ._suspect import native_resolution
 from ._words import attack_words, comparison_words, score_table, training_words
 
@@ -179,7 +179,7 @@ class ScoreAttack(io.ComfyNode):
                 sockets.AttackModel.Input("attack_model"),
                 sockets.Photos.Input("photos"),
                 sockets.Photos.Input("controls"),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+                resolution_input(),
             ],
             outputs=[
                 sockets.Evidence.Output("evidence", display_name="evidence"),
@@ -228,7 +228,7 @@ class ClipScore(io.ComfyNode):
                 sockets.Generated.Input("generated"),
                 sockets.Photos.Input("photos"),
                 sockets.Photos.Input("controls"),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+                resolution_input(),
             ],
             outputs=[
                 io.Float.Output("auc", display_name="AUC"),

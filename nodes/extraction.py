@@ -13,7 +13,7 @@ from . import _sockets as sockets
 from ._evidence import Drawn, Evidence, grid, pairs_sheet, photo_pictures, question_of
 from ._host import HostProgress, to_image, work_folder
 from ._photos import compared_sets
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
+from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import claimed_images, native_resolution
 from ._words import extraction_words
 
@@ -42,9 +42,9 @@ class Extract(io.ComfyNode):
                 sockets.Suspect.Input("suspect"),
                 io.Vae.Input("vae"),
                 sockets.Descriptor.Input("descriptor"),
-                io.String.Input("prompts", default="", multiline=True, tooltip=PROMPTS),
+                prompts_input(),
                 *inputs_of(ExtractSpec, FIELDS),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+                resolution_input(),
             ],
             outputs=[
                 sockets.Extraction.Output("extraction", display_name="extraction"),
@@ -106,7 +106,7 @@ class JudgeExtraction(io.ComfyNode):
                 sockets.Photos.Input("photos"),
                 sockets.Photos.Input("controls"),
                 *inputs_of(VerdictSpec, ("alpha", "alpha_strong")),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+                resolution_input(),
             ],
             outputs=[
                 sockets.Evidence.Output("evidence", display_name="evidence"),
@@ -130,8 +130,7 @@ class JudgeExtraction(io.ComfyNode):
         evidence = Evidence(
             "extraction", found, question_of(suspect, mine, others), facts, pictures
         )
-        shown = {f"pictures/photo-{i:04d}.png": p for i, p in photo_pictures(mine).items()}
-        sheet = pairs_sheet(found, {**shown, **pictures})
+        sheet = pairs_sheet(found, {**photo_pictures(mine), **pictures})
         return io.NodeOutput(evidence, sheet, extraction_words(found))
 
 

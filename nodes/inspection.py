@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from comfy_api.latest import io, ui
 
 from ..core.intake import recovered_prompts
 from ..core.lora.formats import read_lora
 from ..core.lora.inspection import inspect_lora
+from ._host import lora_fingerprint, lora_path
 from ._schema import CATEGORY
 from ._words import inspection_summary
 
@@ -43,7 +42,7 @@ class InspectLora(io.ComfyNode):
     @classmethod
     def execute(cls, lora_name) -> io.NodeOutput:
         """Read the file."""
-        inspection = inspect_lora(read_lora(_path(lora_name)))
+        inspection = inspect_lora(read_lora(lora_path(lora_name)))
         summary, prompts = inspection_summary(inspection), "\n".join(recovered_prompts(inspection))
         return io.NodeOutput(
             summary, prompts, inspection.sampling_allowed, ui=ui.PreviewText(summary)
@@ -52,14 +51,7 @@ class InspectLora(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, lora_name) -> str:
         """The file's size and time."""
-        stat = _path(lora_name).stat()
-        return f"{lora_name} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _path(name: str) -> Path:
-    import folder_paths
-
-    return Path(folder_paths.get_full_path_or_raise("loras", name))
+        return lora_fingerprint(lora_name)
 
 
 NODES = [InspectLora]

@@ -10,7 +10,7 @@ from ..core.encoders import ENCODERS, load_encoder
 from ..core.encoders.sscd import SscdEncoder
 from ..core.images import image_files
 from . import _sockets as sockets
-from ._host import fingerprint, input_folder, input_folders
+from ._host import fingerprint, input_folder, input_folders, lora_fingerprint, lora_path
 from ._photos import PhotoSet, one_kind
 from ._schema import CATEGORY, accepted
 from ._suspect import suspect_from_file, suspect_from_models
@@ -62,7 +62,7 @@ class LoadSuspect(io.ComfyNode):
     @classmethod
     def execute(cls, model, lora_name, strength, clip=None) -> io.NodeOutput:
         """Read, check and apply the file."""
-        path = _lora_path(lora_name)
+        path = lora_path(lora_name)
         suspect = suspect_from_file(path, model, clip, strength, name=path.name)
         prompts = "\n".join(suspect.prompts())
         summary = suspect_summary(suspect)
@@ -71,14 +71,7 @@ class LoadSuspect(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, lora_name, **_) -> str:
         """The file's size and time, so that a new file of the same name is read again."""
-        stat = _lora_path(lora_name).stat()
-        return f"{lora_name} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _lora_path(name: str) -> Path:
-    import folder_paths
-
-    return Path(folder_paths.get_full_path_or_raise("loras", name))
+        return lora_fingerprint(lora_name)
 
 
 class SuspectFromModels(io.ComfyNode):

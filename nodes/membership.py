@@ -12,7 +12,8 @@ from . import _sockets as sockets
 from ._evidence import Evidence, question_of
 from ._host import HostProgress, drawn, work_folder
 from ._photos import compared_sets
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
+from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._suspect import prompts_from
 from ._words import membership_words, score_table
 
 MEMBERSHIP = f"{CATEGORY}/membership"
@@ -36,9 +37,9 @@ class WhiteBox(io.ComfyNode):
                 io.Vae.Input("vae"),
                 sockets.Photos.Input("photos"),
                 sockets.Photos.Input("controls"),
-                io.String.Input("prompts", default="", multiline=True, tooltip=PROMPTS),
+                prompts_input(),
                 *inputs_of(MembershipSpec, names),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+                resolution_input(),
             ],
             outputs=[
                 sockets.Evidence.Output("evidence", display_name="evidence"),
@@ -69,7 +70,7 @@ class WhiteBox(io.ComfyNode):
         evidence = Evidence(
             "membership", found, question,
             {"settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,
-             "prompts_from": "the user" if prompts.strip() else "the file's metadata"},
+             "prompts_from": prompts_from(prompts)},
         )  # fmt: skip
         plot = drawn(scores_png(*_scores(found.comparison), axis="log loss ratio, base/tuned"))
         table = score_table(found.comparison, named)

@@ -24,8 +24,8 @@ from ._evidence import (
 )
 from ._host import HostProgress, check_name, nothing, output_folder, work_folder
 from ._photos import compared_sets
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, spec_of
-from ._suspect import claimed_images
+from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._suspect import claimed_images, prompts_from
 from ._words import comparison_words, verdict_card, verdict_words
 
 REPORT = f"{CATEGORY}/report"
@@ -58,11 +58,11 @@ class QuickScreen(io.ComfyNode):
                 sockets.Descriptor.Input("descriptor"),
                 sockets.Photos.Input("photos"),
                 sockets.Photos.Input("controls"),
-                io.String.Input("prompts", default="", multiline=True, tooltip=PROMPTS),
+                prompts_input(),
                 io.Boolean.Input("exchangeable", default=False, tooltip=EXCHANGEABLE),
                 io.Combo.Input("preset", options=list(PRESETS), default="quick"),
                 io.Combo.Input("lines", options=list(LINE_CHOICES), default="all lines"),
-                io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION),
+                resolution_input(),
             ],
             outputs=[
                 sockets.Case.Output("case", display_name="case"),
@@ -86,7 +86,7 @@ class QuickScreen(io.ComfyNode):
             asked = Question(mine, others, chosen, exchangeable, claimed_images(suspect))
             facts = {
                 "settings": asdict(spec), "models": models, "prompts": chosen,
-                "prompts_from": "the user" if prompts.strip() else "the file's metadata",
+                "prompts_from": prompts_from(prompts),
             }  # fmt: skip
             kept = {"kind": "screen", "question": question, "descriptor": asdict(descriptor.id)}
             with work_folder({**kept, **facts}) as case:

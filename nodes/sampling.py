@@ -12,7 +12,15 @@ from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
 from ._evidence import grid
 from ._host import HostProgress, to_image, work_folder
-from ._schema import CATEGORY, PROMPTS, RESOLUTION, accepted, inputs_of, numbers, spec_of
+from ._schema import (
+    CATEGORY,
+    accepted,
+    inputs_of,
+    numbers,
+    prompts_input,
+    resolution_input,
+    spec_of,
+)
 
 SAMPLING = f"{CATEGORY}/sampling"
 ARMS = ("tuned", "base", "model guidance")
@@ -80,16 +88,14 @@ class MultiCfgSampler(io.ComfyNode):
             inputs=[
                 sockets.Suspect.Input("suspect"),
                 io.Vae.Input("vae"),
-                io.String.Input("prompts", default="", multiline=True, tooltip=PROMPTS),
+                prompts_input(),
                 io.Combo.Input("arm", options=list(ARMS), default="tuned"),
                 io.String.Input("scales", default="1, 3, 7", tooltip="Numbers with commas."),
                 io.Int.Input(
                     "images", default=16, min=1, max=100_000, tooltip="Noises; each at each scale."
                 ),
                 *inputs_of(SampleSpec, ("sampler", "steps", "batch", "seed")),
-                io.Int.Input(
-                    "resolution", default=0, min=0, max=4096, step=8, tooltip=RESOLUTION
-                ),
+                resolution_input(),
             ],
             outputs=[
                 sockets.Generated.Output("generated", display_name="generated"),

@@ -8,12 +8,12 @@ from comfy_api.latest import io
 from ..core.embeddings import embed
 from ..core.errors import InputError
 from ..core.extraction import groups
-from ..core.images import pixels_sha256
+from ..core.images import pixels_sha256, to_picture
 from ..core.metrics import average_similarity, extraction_success_rate
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets
 from ._evidence import grid
-from ._host import HostProgress, to_image, to_pil, to_pixels
+from ._host import HostProgress, to_image, to_pixels
 from ._schema import CATEGORY
 
 SIMILARITY = f"{CATEGORY}/similarity"
@@ -62,7 +62,7 @@ class Embed(io.ComfyNode):
 def _batch(images: torch.Tensor) -> ImageBatch:
     pixels = to_pixels(images)
     sources = tuple(
-        Source("photo", pixels_sha256(to_pil(p)), f"image {i}") for i, p in enumerate(pixels)
+        Source("photo", pixels_sha256(to_picture(p)), f"image {i}") for i, p in enumerate(pixels)
     )
     return ImageBatch(pixels, sources)
 

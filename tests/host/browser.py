@@ -19,9 +19,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from . import processes
 from .events import TEXT_FRAME, Event, EventStream
 
-START_TIMEOUT, CALL_TIMEOUT, STOP_TIMEOUT = 60.0, 120.0, 20.0
+START_TIMEOUT, CALL_TIMEOUT = 60.0, 120.0
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -120,15 +121,9 @@ class Browser:
         if self._tools is not None:
             self._tools.close()
             self._tools = None
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+        if self.process is not None:
+            processes.end(self.process)
+            self.process = None
 
     @property
     def tools(self) -> DevTools:

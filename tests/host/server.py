@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from . import processes
 from .events import Event, EventStream
 
 FOLDERS = ("models", "custom_nodes", "input", "output", "user", "temp")
-START_TIMEOUT, PROMPT_TIMEOUT, STOP_TIMEOUT = 300.0, 300.0, 20.0
+START_TIMEOUT, PROMPT_TIMEOUT = 300.0, 300.0
 # An environment's proxy must not see what goes to this machine itself.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -157,15 +158,9 @@ class ComfyServer:
         if self._events is not None:
             self._events.close()
             self._events = None
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+        if self.process is not None:
+            processes.end(self.process)
+            self.process = None
 
     def post(self, prompt: Prompt, **extra_data: Any) -> str:
         """Queues an API-format prompt and returns its id; raises RequestRefusedError."""
