@@ -301,5 +301,5 @@ class Case:
     verdict: Verdict
     planned_forwards: int
     done_forwards: int
-    seconds: float
+    seconds: float | None  # None where nobody timed it, as in a graph
     schema_version: int = field(default=SCHEMA_VERSION)

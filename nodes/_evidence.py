@@ -128,7 +128,7 @@ def bundle(
         verdict=findings.verdict,
         planned_forwards=forwards,
         done_forwards=forwards,
-        seconds=0.0,
+        seconds=None,
     )
     return CaseBundle(case, {**photo_pictures(photos), **pictures})
 

@@ -310,3 +310,10 @@ def test_nan_and_empty_scores_do_not_break(every_case: dict[str, Any], root: Pat
     case["membership"]["null_rank"]["value"] = float("inf")
     case["attack"]["comparison"]["auc"]["auc"] = None
     assert Page(render_html(case, root)).wrong == []
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_case_that_nobody_timed_shows_no_duration(every_case: dict[str, Any], root: Path) -> None:
+    timed, untimed = every_case["D"], every_case["D"] | {"seconds": None}
+    assert "planned model evaluations, 21 min." in render_html(timed, root)
+    assert "planned model evaluations." in render_html(untimed, root)
