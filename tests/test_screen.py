@@ -160,7 +160,7 @@ def test_interrupted_screening_resumes(world, tmp_path, monkeypatch, capsys):
     straight = tmp_path / "straight"
     steps = {"left": 40}
 
-    class Impatient(cli.Bars):
+    class Impatient(cli.cases.Bars):
         def step(self, n=1):
             steps["left"] -= n
             if steps["left"] < 0:
@@ -168,7 +168,7 @@ def test_interrupted_screening_resumes(world, tmp_path, monkeypatch, capsys):
             super().step(n)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "Bars", Impatient)
+        patch.setattr(cli.cases, "Bars", Impatient)
         assert cli.main(arguments(world, out)) == 130
     assert "resumes" in capsys.readouterr().err
     assert (out / "ledger.jsonl").read_text().strip()

@@ -1,0 +1,7 @@
+"""``python -m lora_forensics.core.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

@@ -1,0 +1,39 @@
+"""Progress bars and notices of the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class Bars:
+    """Progress bars with time left, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """Open a bar for `task`."""
+        from tqdm import tqdm
+
+        self.close()
+        self._bar = tqdm(total=total, initial=done, desc=task, unit="", file=sys.stderr)
+
+    def step(self, n: int = 1) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(n)
+
+    def show(self, pixels: Any) -> None:
+        """A terminal shows no pictures."""
+
+    def close(self) -> None:
+        """Close the open bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def say(text: str) -> None:
+    """A notice, on standard error."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,122 @@
+"""``screen`` and the commands that run one line of it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..specs import PRESETS, AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec
+from .bars import Bars, say
+from .flags import model_flags, override, spec_flags
+
+if TYPE_CHECKING:
+    from ..casework import Request
+    from ..evidence import Case
+
+SECTIONS = {"membership": MembershipSpec, "extract": ExtractSpec, "attack": AttackSpec}
+ONE_LINE = {"score": "membership", "extract": "extraction", "attack": "attack"}
+
+
+def add(commands: Any) -> None:
+    """The commands that make a case."""
+    _case_command(commands, "screen", "four lines of evidence and a worded verdict", SECTIONS)
+    _case_command(commands, "score", "white-box membership alone", {"membership": MembershipSpec})
+    _case_command(commands, "extract", "extraction alone", {"extract": ExtractSpec})
+    _case_command(commands, "attack", "black-box attack alone", {"attack": AttackSpec})
+
+
+def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]) -> None:
+    p = commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--base", type=Path, required=True, help="diffusers folder or .safetensors")
+    p.add_argument("--lora", type=Path, required=True, help="suspect LoRA or tuned checkpoint")
+    p.add_argument("--photos", type=Path, required=True, help="folder of the photos in question")
+    p.add_argument(
+        "--controls", type=Path, required=True, help="folder of photos that were not used"
+    )
+    p.add_argument("--out", type=Path, required=True, help="case folder, new or to resume")
+    p.add_argument(
+        "--exchangeable",
+        action="store_true",
+        help="the controls are a hold-out of the photos' own source; without this no verdict A",
+    )
+    p.add_argument("--prompt", action="append", default=[], help="else from the file's metadata")
+    p.add_argument("--preset", choices=tuple(PRESETS), default="standard", help="budget")
+    p.add_argument("--encoder", default="auto", help="copy descriptor: auto, tiny, sscd")
+    p.add_argument("--models", type=Path, help="folder with weights that you bring")
+    p.add_argument("--resnet", type=Path, help="ImageNet ResNet-18 as safetensors, for the attack")
+    p.add_argument("--negatives", type=Path, help="folder of label-0 images for the attack")
+    p.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
+    p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
+    p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
+    p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
+    model_flags(p)
+    for section, spec in sections.items():
+        spec_flags(p, spec, f"{section}-" if len(sections) > 1 else "")
+    p.set_defaults(run=_run_case, lines=(ONE_LINE[name],) if name in ONE_LINE else None)
+    p.set_defaults(sections=sections)
+
+
+def settings_of(args: argparse.Namespace) -> ScreenSpec:
+    """The preset with the flags that were given."""
+    spec = PRESETS[args.preset]
+    for section in args.sections:
+        prefix = f"{section}-" if len(args.sections) > 1 else ""
+        spec = replace(spec, **{section: override(getattr(spec, section), args, prefix)})
+    return spec
+
+
+def _request(args: argparse.Namespace) -> Request:
+    from ..casework import Request
+    from ..screening import LINES
+
+    return Request(
+        base=args.base,
+        tuned=args.lora,
+        photos=args.photos,
+        controls=args.controls,
+        out=args.out,
+        prompts=tuple(args.prompt),
+        exchangeable=args.exchangeable,
+        spec=settings_of(args),
+        lines=args.lines or LINES,
+        encoder=args.encoder,
+        models=args.models,
+        device=args.device,
+        dtype=args.dtype,
+        strength=args.strength,
+        negatives=args.negatives,
+        shadow=args.shadow,
+        resnet=args.resnet,
+        pictures=not args.no_pictures,
+        minor_suspected=args.minor_suspected,
+        command=args.command_line,
+    )
+
+
+def _run_case(args: argparse.Namespace) -> int:
+    from ..casework import run_case
+
+    bars = Bars()
+    try:
+        case = run_case(_request(args), progress=bars, announce=say)
+    finally:
+        bars.close()
+    print_verdict(case, args.out)
+    return 0
+
+
+def print_verdict(case: Case, out: Path) -> None:
+    """The verdict in sentences."""
+    verdict = case.verdict
+    print(f"\nVerdict {verdict.letter}: {verdict.headline}")
+    for reason in verdict.reasons:
+        print(f"  - {reason.text}")
+    print("Error rates:")
+    for rate in verdict.error_rates:
+        print(f"  - {rate}")
+    print("Caveats:")
+    for caveat in verdict.caveats:
+        print(f"  - {caveat}")
+    print(f"Report: {out / 'report.html'}  (machine-readable: {out / 'report.json'})")
