@@ -9,7 +9,7 @@ from .errors import InputError
 from .evidence import Comparison, LossCurve, MembershipEvidence, NullRank
 from .metrics import auc, delong, photos_needed, tpr_at_fpr
 from .permutation import benjamini_hochberg, conformal_p, null_rank_p, permutation_test
-from .signals import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
+from .signals.paired import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
 from .specs import MembershipSpec, VerdictSpec
 
 Floats = npt.NDArray[np.float64]

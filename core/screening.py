@@ -25,7 +25,7 @@ from .membership import membership_evidence, set_statistic
 from .probe import BlindProbe, blind_probe
 from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
 from .sampling import seed_of
-from .signals import Losses, base_ratio, eps_losses, paired_losses
+from .signals.paired import Losses, base_ratio, eps_losses, paired_losses
 from .specs import MembershipSpec, ScreenSpec
 from .storage import CaseFolder
 from .types import TUNED, Embeddings

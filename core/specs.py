@@ -111,6 +111,40 @@ class AttackSpec(Spec):
 
 
 @dataclass(frozen=True)
+class FinetuneSpec(Spec):
+    """Fine-tuning of a base: targets, shadow models, null models, counterfactuals."""
+
+    method: str = setting("lora", "what is trained", choices=("lora", "full"))
+    layers: str = setting("all", "layers that a LoRA changes", choices=("attention", "all"))
+    rank: int = setting(8, "rank of a LoRA", low=1, high=1024)
+    alpha: float = setting(0.0, "alpha of a LoRA; 0 = its rank", low=0, high=1e6)
+    steps: int = setting(500, "optimiser steps", low=1, high=10_000_000)
+    batch: int = setting(4, "images in one forward pass", low=1, high=4096)
+    accumulation: int = setting(1, "forward passes in one optimiser step", low=1, high=4096)
+    learning_rate: float = setting(5e-4, "peak AdamW step size", low=1e-9, high=1.0)
+    warmup: int = setting(0, "steps of linear warm-up", low=0, high=10_000_000)
+    decay: str = setting("constant", "after the warm-up", choices=("constant", "linear", "cosine"))
+    weight_decay: float = setting(0.01, "AdamW weight decay", low=0, high=1)
+    clip: float = setting(1.0, "largest gradient norm", low=1e-6, high=1e6)
+    flip: float = setting(0.5, "share of views that are mirrored", low=0, high=1)
+    crop: str = setting(
+        "random", "square of a photo that is no square", choices=("random", "center")
+    )
+    caption_dropout: float = setting(0.0, "share of empty captions", low=0, high=1)
+    save_every: int = setting(200, "steps between two states kept for resume", low=1, high=10**6)
+    seed: int = setting(0, "seed of weights, order, noise and views", low=0, high=2**31 - 1)
+
+
+FINETUNE_PRESETS: dict[str, FinetuneSpec] = {
+    "quick": FinetuneSpec(),
+    # The membership paper's code: the whole UNet, 400 epochs of 1,120 photos.
+    "paper": FinetuneSpec(
+        method="full", steps=89_600, batch=5, learning_rate=1e-5, warmup=2000, decay="linear"
+    ),
+}
+
+
+@dataclass(frozen=True)
 class VerdictSpec(Spec):
     """What a verdict needs; fixed before any result."""
 

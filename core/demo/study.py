@@ -32,7 +32,7 @@ from ..membership import compare
 from ..protocols import ImageEncoder, ModelPair
 from ..sampling import plan
 from ..screening import Question, screen
-from ..signals import base_ratio, paired_losses
+from ..signals.paired import base_ratio, paired_losses
 from ..specs import AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec, VerdictSpec
 from ..types import TUNED, Embeddings
 from .assets import SuspectTruth, asset_path, load_truth

@@ -15,7 +15,7 @@ from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.generation import generate
 from lora_forensics.core.guidance import cfg, model_guidance
 from lora_forensics.core.sampling import plan
-from lora_forensics.core.signals import paired_losses
+from lora_forensics.core.signals.paired import paired_losses
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
 from lora_forensics.core.types import BASE, TUNED
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .protocols import ModelPair, Rows
-from .sampling import column, noise_of, noised, seed_of
-from .specs import MembershipSpec
-from .types import BASE, TUNED
+from ..protocols import ModelPair, Rows
+from ..sampling import column, noise_of, noised, seed_of
+from ..specs import MembershipSpec
+from ..types import BASE, TUNED
 
 Floats = np.ndarray
 

@@ -1,0 +1,1 @@
+"""Per-image membership signals; higher always means member. One file a family."""
