@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core import signals
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.guidance import cfg, model_guidance
 from lora_forensics.core.sampling import Job, noise_of, noised, sample_latents
+from lora_forensics.core.signals import paired as signals
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
 from lora_forensics.core.types import TUNED
 

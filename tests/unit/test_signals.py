@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core import signals
+from lora_forensics.core.signals import paired as signals
 from lora_forensics.core.specs import MembershipSpec
 from lora_forensics.core.types import BASE, TUNED
 
