@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, NotEnoughDataError
 from .evidence import Comparison, LossCurve, MembershipEvidence, NullRank
-from .metrics import auc, delong, photos_needed, tpr_at_fpr
+from .intervals import resample_counts, units
+from .metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
 from .permutation import benjamini_hochberg, conformal_p, null_rank_p, permutation_test
 from .signals.paired import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
 from .specs import MembershipSpec, VerdictSpec
@@ -24,6 +25,7 @@ def compare(
     *,
     permutations: int = 9999,
     seed: int = 0,
+    clusters: tuple[str, ...] | None = None,
 ) -> Comparison:
     """Photos against controls under one score, higher meaning member.
 
@@ -33,14 +35,19 @@ def compare(
         spec: levels and power.
         permutations: Monte Carlo draws when there are too many permutations to enumerate.
         seed: of permutations and bootstrap.
+        clusters: session of each photo, then of each control; sessions, not photos, are then
+            relabelled and resampled. None when every photo stands for itself.
 
     Raises:
-        InputError: a score is not finite, or a set is empty.
+        InputError: a score is not finite, a set is empty, or a session is on both sides.
+        NotEnoughDataError: photos are one session and controls another (FEW_CLUSTERS).
     """
     x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
-    area = delong(x, y)
+    if clusters is not None and len(set(clusters)) == len(clusters):
+        clusters = None
+    area = _area(x, y, clusters, seed)
     p = conformal_p(x, y)
-    effect, low, high = effect_interval(x, y, seed=seed)
+    effect, low, high = effect_interval(x, y, seed=seed, clusters=clusters)
     shortlist = np.flatnonzero(benjamini_hochberg(p, 0.10).rejected)
     return Comparison(
         tuple(x.tolist()),
@@ -48,7 +55,7 @@ def compare(
         tuple(p.tolist()),
         tuple(int(i) for i in shortlist),
         area,
-        permutation_test(x, y, "rank", permutations, seed=seed),
+        permutation_test(x, y, "rank", permutations, seed=seed, clusters=clusters),
         effect,
         low,
         high,
@@ -64,24 +71,70 @@ def needed(area: float, spec: VerdictSpec, control_ratio: float) -> int:
     return photos_needed(min(area, 0.999), spec.alpha_strong, spec.power, control_ratio)
 
 
+def _area(x: Floats, y: Floats, clusters: tuple[str, ...] | None, seed: int) -> AucEstimate:
+    """DeLong's interval, or a bootstrap over sessions; one session alone bounds nothing."""
+    if clusters is None:
+        return delong(x, y)
+    try:
+        return bootstrap_auc(x, y, seed=seed, clusters=clusters)
+    except NotEnoughDataError:
+        none = "one session on a side: no interval"
+        return AucEstimate(auc(x, y), 0.5, 0.0, 1.0, len(x), len(y), 0.95, none)
+
+
 def effect_interval(
-    x: Floats, y: Floats, *, draws: int = 2000, seed: int = 0
+    x: Floats,
+    y: Floats,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    clusters: tuple[str, ...] | None = None,
 ) -> tuple[float, float, float]:
     """Mean difference in control standard deviations, with a 95% bootstrap interval.
 
-    Both sets are resampled. Constant controls give a difference of 0 for equal means and an
-    infinite one is never printed: the scale falls back to the pooled deviation.
+    Both sets are resampled, by whole sessions where `clusters` names them; a single session is
+    taken to vary as much as the other side's sessions do. Constant controls give a difference of
+    0 for equal means, and an infinite one is never printed: the scale falls back to the pooled
+    deviation.
 
     Returns:
         effect, low, high.
+
+    Raises:
+        NotEnoughDataError: one session on each side (FEW_CLUSTERS).
     """
     scale = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0
     scale = scale or float(np.std(np.concatenate([x, y]))) or 1.0
     rng = np.random.default_rng(seed)
-    mx = x[rng.integers(0, len(x), (draws, len(x)))].mean(1)
-    my = y[rng.integers(0, len(y), (draws, len(y)))].mean(1)
-    low, high = np.quantile((mx - my) / scale, [0.025, 0.975])
+    if clusters is None:
+        mx = x[rng.integers(0, len(x), (draws, len(x)))].mean(1)
+        my = y[rng.integers(0, len(y), (draws, len(y)))].mean(1)
+        differences = mx - my
+    else:
+        differences = _session_differences(x, y, clusters, draws, rng)
+    low, high = np.quantile(differences / scale, [0.025, 0.975])
     return float((x.mean() - y.mean()) / scale), float(low), float(high)
+
+
+def _session_differences(
+    x: Floats, y: Floats, clusters: tuple[str, ...], draws: int, rng: np.random.Generator
+) -> Floats:
+    unit = units(clusters, len(x), len(y))
+    first = int(unit[: len(x)].max()) + 1
+    means, spreads = [], []
+    for scores, own in ((x, unit[: len(x)]), (y, unit[len(x) :] - first)):
+        sums, sizes = np.bincount(own, weights=scores), np.bincount(own)
+        counts = resample_counts(len(sums), draws, rng)
+        means.append((counts @ sums) / (counts @ sizes))
+        spreads.append(sums / sizes - scores.mean())
+    single = [len(s) == 1 for s in spreads]
+    if all(single):
+        message = "photos are one session and controls another; give controls of more sessions."
+        raise NotEnoughDataError("FEW_CLUSTERS", message)
+    if any(single):
+        lone = single.index(True)
+        means[lone] = means[lone] + rng.choice(spreads[1 - lone], draws)
+    return means[0] - means[1]
 
 
 def membership_evidence(
