@@ -1,0 +1,158 @@
+"""What a fine-tuning gives, and how it is written: a LoRA file, a checkpoint folder, a loss log."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from .backends.networks import Networks
+from .errors import InputError
+from .lora.writing import TrainingRecord, base_version, pairs_of, tag_counts, write_lora
+from .optimiser import rate_at
+from .specs import FinetuneSpec
+from .storage import write_atomic
+from .trainee import alpha_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finetuned:
+    """A finished fine-tuning.
+
+    Attributes:
+        spec: how it was trained.
+        losses: one an optimiser step (the mean over its accumulated batches).
+        weights: on the CPU in float32; of a LoRA ``<diffusers module>.lora_A.weight`` and
+            ``.lora_B.weight``, else the UNet's whole state.
+        base_sha256: of the base.
+        captions: each different one once. counts: images that carry each.
+        images: how many there were.
+        family, prediction, resolution: of the base.
+        precision: of the forward passes, as sd-scripts names it (``no``, ``fp16``, ``bf16``).
+        started, finished: Unix times in seconds.
+    """
+
+    spec: FinetuneSpec
+    losses: tuple[float, ...]
+    weights: dict[str, Tensor]
+    base_sha256: str
+    captions: tuple[str, ...]
+    counts: tuple[int, ...]
+    images: int
+    family: str
+    prediction: str
+    resolution: int
+    precision: str
+    started: float
+    finished: float
+
+
+def save_lora(
+    trained: Finetuned,
+    path: Path,
+    *,
+    layout: str = "kohya",
+    name: str = "",
+    comment: str = "",
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write a LoRA with its training metadata, as sd-scripts would state it.
+
+    Args:
+        trained: by method ``lora``.
+        path: the ``.safetensors`` file.
+        layout: ``kohya`` (``lora_unet_*`` with alphas) or ``diffusers`` (``unet.*.lora_A``).
+        name: of the output and its training folder; the file's stem if empty.
+        comment: free text in the metadata.
+        dtype: of the tensors.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: NOT_A_LORA after full training, BAD_SETTING for another layout.
+    """
+    record = record_of(trained, name or path.stem, comment)
+    return write_lora(path, pairs_of(trained.weights), record, layout=layout, dtype=dtype)
+
+
+def record_of(trained: Finetuned, name: str, comment: str = "") -> TrainingRecord:
+    """The training as metadata states it."""
+    spec = trained.spec
+    decay = {"constant": "constant_with_warmup" if spec.warmup else "constant"}
+    return TrainingRecord(
+        output_name=name,
+        concept=name,
+        captions=tag_counts(dict(zip(trained.captions, trained.counts, strict=True))),
+        images=trained.images,
+        repeats=1,
+        steps=spec.steps,
+        batch=spec.batch,
+        accumulation=spec.accumulation,
+        rate=spec.learning_rate,
+        schedule=decay.get(spec.decay, spec.decay),
+        optimiser=f"torch.optim.adamw.AdamW(weight_decay={spec.weight_decay})",
+        seed=spec.seed,
+        rank=spec.rank,
+        alpha=alpha_of(spec),
+        conv=spec.layers == "all",
+        resolution=trained.resolution,
+        precision=trained.precision,
+        base_version=base_version(trained.family, trained.prediction),
+        caption_dropout=spec.caption_dropout,
+        comment=comment,
+        started_at=trained.started,
+        finished_at=trained.finished,
+        more={
+            "ss_new_sd_model_hash": trained.base_sha256,
+            "ss_lr_warmup_steps": str(spec.warmup),
+            "ss_max_grad_norm": str(spec.clip),
+            "ss_flip_aug": str(spec.flip > 0),
+            "ss_random_crop": str(spec.crop == "random"),
+        },
+    )
+
+
+def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Path:
+    """Write a fully trained UNet as ``folder/unet``; what is not there is the base's.
+
+    Open it with ``backends.loading.open_pair(base, folder)``.
+
+    Args:
+        trained: by method ``full``.
+        networks: the base, for the UNet's config.
+        folder: made if missing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: NOT_A_CHECKPOINT after low-rank training; WRONG_BASE if `networks` is another.
+    """
+    if trained.spec.method != "full":
+        raise InputError(
+            "NOT_A_CHECKPOINT", "a LoRA was trained; save it with save_lora, or train with full"
+        )
+    if networks.sha256 != trained.base_sha256:
+        raise InputError("WRONG_BASE", "the base is another than the one that was trained")
+    unet: Any = networks.unet
+    config = json.dumps(dict(unet.config), indent=2, sort_keys=True, default=str) + "\n"
+    write_atomic(folder / "unet" / "config.json", config.encode())
+    data = save_safetensors(trained.weights, {"format": "pt"})
+    write_atomic(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
+    return folder
+
+
+def save_losses(trained: Finetuned, path: Path) -> Path:
+    """Write step, learning rate and loss of every optimiser step as CSV."""
+    rows = [
+        f"{step},{rate_at(trained.spec, step):.9g},{loss:.9g}"
+        for step, loss in enumerate(trained.losses)
+    ]
+    write_atomic(path, ("\n".join(["step,learning_rate,loss", *rows]) + "\n").encode())
+    return path
