@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from . import __version__
 from .errors import InputError
-from .evidence import Case, ItemRecord
+from .evidence import SCHEMA_VERSION, Case, ItemRecord
 from .images import Photos
 from .report.redaction import redact
 from .report.twin import REDACTED_NAME, render_json
@@ -108,4 +108,15 @@ def _reread(root: Path) -> dict[str, Any]:
         raise InputError("CORRUPT_REPORT", f"{path} is no JSON: {error}") from error
     if not isinstance(case, dict) or "schema_version" not in case:
         raise InputError("CORRUPT_REPORT", f"{path} has no schema_version")
-    return case
+    return _upgraded(case)
+
+
+def _upgraded(case: dict[str, Any]) -> dict[str, Any]:
+    """A case of schema 1, which knew one rank among noise adapters, as one of today."""
+    membership = case.get("membership")
+    if isinstance(membership, dict) and "null_rank" in membership:
+        old = membership.pop("null_rank")
+        area = dict.fromkeys(("difference", "low", "high"))
+        rank = {"kind": "noise", "photo_p": [], "difference": area}
+        membership["null_ranks"] = [rank | old] if old else []
+    return case | {"schema_version": SCHEMA_VERSION}

@@ -11,8 +11,16 @@ from typing import Literal
 from .metrics import AucEstimate, TprAtFpr
 from .permutation import PermutationTest
 from .probe import BlindProbe
+from .roc import AucDifference
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+NullKind = Literal["noise", "placebo", "counterfactual"]
+TRAINED_NULLS: tuple[NullKind, ...] = ("placebo", "counterfactual")
+NULL_WORDS: dict[str, str] = {
+    "noise": "of noise with the same norms",
+    "placebo": "trained on other photos",
+    "counterfactual": "trained on controls with the file's recipe",
+}
 ReasonKind = Literal[
     "decisive",  # why this letter
     "cause",  # why there is no letter
@@ -69,12 +77,26 @@ class LossCurve:
 
 @dataclass(frozen=True, slots=True)
 class NullRank:
-    """The statistic of the suspect among null models, and the smallest p that so few allow."""
+    """The suspect's effect among the same effect of null models of one kind.
 
+    Attributes:
+        kind: ``noise``: random changes as strong as the suspect's. ``placebo``: adapters trained
+            on other photos. ``counterfactual``: trained on controls with the suspect's recipe.
+        value: mean photo score minus mean control score, in control standard deviations.
+        nulls: the same of each null model.
+        p: (1 + nulls at or above) / (nulls + 1).
+        floor: smallest p that so few nulls allow.
+        photo_p: the same rank for each photo alone.
+        difference: AUC of the suspect minus AUC of the nulls' mean score, on the same images.
+    """
+
+    kind: NullKind
     value: float
     nulls: tuple[float, ...]
     p: float
     floor: float
+    photo_p: tuple[float, ...]
+    difference: AucDifference
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +117,7 @@ class MembershipEvidence:
         noise_floor: median absolute disagreement of two half-draws, over controls.
         control_shift: median absolute log ratio over controls.
         too_weak: the adapter changes the loss less than the noise of the measurement.
-        null_rank: rank among norm-matched noise adapters, when they were run.
+        null_ranks: rank among null models, one a kind that was run.
         forwards: denoiser rows spent.
     """
 
@@ -112,7 +134,7 @@ class MembershipEvidence:
     noise_floor: float
     control_shift: float
     too_weak: bool
-    null_rank: NullRank | None
+    null_ranks: tuple[NullRank, ...]
     forwards: int
 
 
@@ -212,9 +234,13 @@ class AttackEvidence:
         seed_low: lower end of the Student interval over seeds.
         seed_high: upper end.
         heldout_accuracy: accuracy on held-out generated images, mean over seeds.
-        flagged_photos: share of photos with logit above 0.
-        flagged_controls: share of controls with logit above 0.
+        flagged_photos: share of photos with logit above 0 (P(member) above 0.5).
+        flagged_controls: share of controls, likewise.
         forwards: denoiser rows spent.
+        paper_low: lower end of the paper's interval over seeds, which is too narrow.
+        paper_high: upper end.
+        scores: ``logits``, or ``softmax`` in the paper's protocol.
+        notes: what a reader must know about how it was run.
     """
 
     negatives: str
@@ -229,6 +255,10 @@ class AttackEvidence:
     flagged_photos: float
     flagged_controls: float
     forwards: int
+    paper_low: float = 0.0
+    paper_high: float = 1.0
+    scores: str = "logits"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

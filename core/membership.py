@@ -9,7 +9,7 @@ from .errors import InputError, NotEnoughDataError
 from .evidence import Comparison, LossCurve, MembershipEvidence, NullRank
 from .intervals import resample_counts, units
 from .metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
-from .permutation import benjamini_hochberg, conformal_p, null_rank_p, permutation_test
+from .permutation import benjamini_hochberg, conformal_p, permutation_test
 from .signals.paired import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
 from .specs import MembershipSpec, VerdictSpec
 
@@ -144,7 +144,7 @@ def membership_evidence(
     spec: MembershipSpec,
     verdict: VerdictSpec,
     *,
-    nulls: tuple[float, ...] = (),
+    null_ranks: tuple[NullRank, ...] = (),
 ) -> MembershipEvidence:
     """Judge white-box losses of photos and controls.
 
@@ -154,7 +154,7 @@ def membership_evidence(
         prompt: the conditioning used.
         spec: timesteps, draws, permutations.
         verdict: levels.
-        nulls: the statistic (`set_statistic`) of each null model; empty when none were run.
+        null_ranks: rank among null models, one a kind; empty when none were run.
 
     Raises:
         InputError: a loss is not finite (NON_FINITE).
@@ -186,23 +186,30 @@ def membership_evidence(
         noise_floor,
         shift,
         shift < noise_floor and comparison.permutation.p > verdict.alpha,
-        _rank(set_statistic(x, y), nulls),
-        (len(photos) + len(controls)) * len(spec.timesteps) * spec.noises * (2 + len(nulls)),
+        null_ranks,
+        (len(photos) + len(controls)) * len(spec.timesteps) * spec.noises * 2
+        + sum(null_forwards(r, len(photos) + len(controls), spec) for r in null_ranks),
     )
 
 
-def set_statistic(photos: Floats, controls: Floats) -> float:
-    """The number that is ranked among null models: mean score difference."""
-    return float(np.mean(photos) - np.mean(controls))
+def standardised(scores: Floats, photos: int) -> Floats:
+    """Scores in control standard deviations from the control mean; free of a model's strength.
+
+    Args:
+        scores: ``[N]``, photos first.
+        photos: how many are photos.
+    """
+    controls = scores[photos:]
+    scale = float(np.std(controls, ddof=1)) or float(np.std(scores)) or 1.0
+    return (scores - controls.mean()) / scale
+
+
+def null_forwards(rank: NullRank, images: int, spec: MembershipSpec) -> int:
+    """Denoiser rows that one kind of null models cost at most."""
+    draws = len(spec.timesteps) * min(spec.noises, spec.null_noises)
+    return len(rank.nulls) * images * draws
 
 
 def _curve(losses: Losses) -> LossCurve:
     base, tuned = (loss.mean((0, 2)).tolist() for loss in (losses.base, losses.tuned))
     return LossCurve(tuple(base), tuple(tuned))
-
-
-def _rank(value: float, nulls: tuple[float, ...]) -> NullRank | None:
-    if not nulls:
-        return None
-    rank = null_rank_p(value, np.asarray(nulls))
-    return NullRank(value, nulls, rank.p, rank.floor)

@@ -21,19 +21,18 @@ from .evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Ve
 from .extraction import extract, judge
 from .extraction import planned_forwards as extraction_forwards
 from .images import Photos, probe_features
-from .membership import membership_evidence, set_statistic
+from .membership import membership_evidence
+from .null_ranks import NullGroup, noise_group, rank_nulls
 from .probe import BlindProbe, blind_probe
 from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
-from .sampling import seed_of
-from .signals.paired import Losses, base_ratio, eps_losses, paired_losses
+from .signals.paired import Losses, paired_losses
 from .specs import MembershipSpec, ScreenSpec
 from .storage import CaseFolder
-from .types import TUNED, Embeddings
+from .types import Embeddings
 from .verdict import decide, unjudged
 
 LINES = ("membership", "extraction", "attack")
 PROBE_ALPHA = 0.10
-NULL_SEEDS = 10_000_000  # far from the seeds of draws and images
 CHUNK = 8  # images in one resumable unit of white-box work
 
 
@@ -50,6 +49,7 @@ class Question:
         negatives: label-0 images for the attack, ``[M, 3, H, W]``; None draws them from the base.
         negatives_from: ``base``, ``folder`` or ``shadow``.
         resnet: ImageNet weights for the attack.
+        nulls: trained null models; noise adapters come from the pair itself.
     """
 
     photos: Photos
@@ -60,6 +60,7 @@ class Question:
     negatives: Tensor | None = None
     negatives_from: str = "base"
     resnet: Path | None = None
+    nulls: tuple[NullGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,21 @@ class Findings:
 def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] = LINES) -> int:
     """Denoiser rows that a screening will spend at most."""
     images = len(question.photos) + len(question.controls)
-    draws = len(spec.membership.timesteps) * spec.membership.noises
     cost = {
-        "membership": images * draws * (2 + spec.membership.nulls),
+        "membership": images * membership_forwards(question, spec.membership),
         "extraction": extraction_forwards(question.prompts, spec.extract),
         "attack": attack_forwards(
             question.prompts, spec.attack, 2 if question.negatives is None else 1
         ),
     }
     return sum(cost[line] for line in lines)
+
+
+def membership_forwards(question: Question, spec: MembershipSpec) -> int:
+    """Denoiser rows of the white-box line for one image."""
+    nulls = spec.nulls + sum(len(group.models) for group in question.nulls)
+    noises = 2 * spec.noises + nulls * min(spec.noises, spec.null_noises)
+    return len(spec.timesteps) * noises
 
 
 def screen(
@@ -191,8 +198,13 @@ def screen_membership(
     losses = keep_losses(pair, latents, prompt, settings, case=case, progress=progress)
     photos = Losses(losses.base[:n], losses.tuned[:n])
     controls = Losses(losses.base[n:], losses.tuned[n:])
-    nulls = _null_statistics(pair, latents, losses.base, n, question, settings, case, progress)
-    return membership_evidence(photos, controls, prompt, settings, spec.verdict, nulls=nulls)
+    ranks = [
+        rank_nulls(group, losses, latents, n, prompt, settings, case=case, progress=progress)
+        for group in (noise_group(pair, settings), *question.nulls)
+        if group.models
+    ]
+    found = tuple(rank for rank in ranks if rank is not None)
+    return membership_evidence(photos, controls, prompt, settings, spec.verdict, null_ranks=found)
 
 
 def keep_losses(
@@ -222,49 +234,3 @@ def keep_losses(
         parts.append(part)
         progress.step(len(chunk))
     return Losses.cat(parts)
-
-
-def _null_statistics(
-    pair: ModelPair,
-    latents: Tensor,
-    base: Tensor,
-    n: int,
-    question: Question,
-    spec: MembershipSpec,
-    case: CaseFolder | None,
-    progress: Progress,
-) -> tuple[float, ...]:
-    if not spec.nulls:
-        return ()
-    progress.start("white-box null models", spec.nulls)
-    values = []
-    for k in range(spec.nulls):
-        tuned = _null_losses(pair, latents, question.prompts[0], spec, k, case)
-        if tuned is None:
-            return ()
-        scores = base_ratio(Losses(base, tuned))
-        values.append(set_statistic(scores[:n], scores[n:]))
-        progress.step()
-    return tuple(values)
-
-
-def _null_losses(
-    pair: ModelPair,
-    latents: Tensor,
-    prompt: str,
-    spec: MembershipSpec,
-    k: int,
-    case: CaseFolder | None,
-) -> Tensor | None:
-    """Losses ``[N, T, K]`` under null model `k`; None where the pair has no null models."""
-    unit = f"membership/null-{k:04d}"
-    if case is not None and case.has(unit):
-        return case.read_tensors(unit)["tuned"]
-    null = pair.null(seed_of(spec.seed, NULL_SEEDS + k))
-    if null is None:
-        return None
-    tuned = eps_losses(null, latents, prompt, spec, models=(TUNED,))[0]
-    null.close()
-    if case is not None:
-        case.put_tensors(unit, {"tuned": tuned})
-    return tuned

@@ -67,7 +67,44 @@ class MembershipSpec(Spec):
     )
     noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
     nulls: int = setting(0, "norm-matched noise adapters as null models", low=0, high=999)
+    null_noises: int = setting(2, "noise draws a timestep under null models", low=1, high=1024)
     permutations: int = setting(9999, "Monte Carlo permutations", low=99, high=1_000_000)
+    batch: int = setting(64, "rows in one forward pass", low=1, high=4096)
+    seed: int = setting(0, "noise seed, fixed before any result", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class SignalSpec(Spec):
+    """All white-box signals (`core.signals`): their timesteps, draws and published settings."""
+
+    timesteps: tuple[int, ...] = setting(
+        (50, 150, 250, 350, 450, 550, 650, 750), "training timesteps of the losses", low=0, high=999
+    )
+    noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
+    windows: tuple[int, ...] = setting(
+        (1, 2, 4, 8, 16), "sides of the voting windows, in latent pixels", low=1, high=1024
+    )
+    loss_timestep: int = setting(500, "timestep of the single-draw loss", low=0, high=999)
+    sima_timestep: int = setting(100, "timestep of the noise-free probe (SimA)", low=0, high=999)
+    pia_timesteps: tuple[int, ...] = setting(
+        (100, 200), "timesteps of PIA; the published score takes the last", low=1, high=999
+    )
+    secmi_timestep: int = setting(100, "t_sec of SecMI", low=2, high=999)
+    secmi_stride: int = setting(10, "DDIM stride of SecMI", low=1, high=499)
+    pfami_timesteps: tuple[int, ...] = setting(
+        (0, 50, 100, 150, 200, 250, 300, 350, 400, 450), "timesteps of PFAMI", low=0, high=999
+    )
+    pfami_crops: int = setting(10, "centre crops of PFAMI, side 0.95 to 0.70", low=1, high=100)
+    clid_timesteps: tuple[int, ...] = setting(
+        (440, 450, 460), "timesteps of CLiD, one draw each", low=0, high=999
+    )
+    clid_weight: float = setting(0.9, "weight of CLiD's discrepancy", low=0, high=1)
+    strengths: tuple[float, ...] = setting(
+        (0.5, 1.5, 2.0), "adapter strengths of the curve, besides 0 and 1", low=0.01, high=10
+    )
+    inversion: int = setting(50, "DDIM steps of the inversion with the base", low=2, high=1000)
+    regeneration: int = setting(25, "DDIM steps of the regeneration", low=2, high=1000)
+    jpeg_quality: int = setting(85, "JPEG quality of the range query", low=1, high=100)
     batch: int = setting(64, "rows in one forward pass", low=1, high=4096)
     seed: int = setting(0, "noise seed, fixed before any result", low=0, high=2**31 - 1)
 
@@ -108,6 +145,62 @@ class AttackSpec(Spec):
     side: int = setting(0, "input side in pixels; 0 = native, at most 224", low=0, high=1024)
     batch: int = setting(32, "images in one sampling batch", low=1, high=4096)
     seed: int = setting(1, "run seed of the generated images", low=0, high=2**31 - 1)
+    augment: str = setting(
+        "full",
+        "changes of both classes alike: shift = mirror and shift, full = blur and JPEG too",
+        choices=("none", "shift", "full"),
+    )
+    holdout: float = setting(
+        0.15, "share of the generated images kept out of the training", low=0, high=0.5
+    )
+    selection: str = setting(
+        "best", "epoch used; best = lowest loss on held-out images", choices=("last", "best")
+    )
+    scores: str = setting(
+        "logits", "logit difference, or the paper's P(member)", choices=("logits", "softmax")
+    )
+    test_holdout: float = setting(
+        0.0, "share of photos and controls that each seed leaves out of its AUC", low=0, high=0.5
+    )
+    codec: str = setting(
+        "on", "pass photos through the model's codec, as generated images", choices=("on", "off")
+    )
+    precision: str = setting(
+        "float32",
+        "of the training; bfloat16 is up to 3 times faster where the processor has it",
+        choices=("float32", "bfloat16"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.selection == "best" and not self.holdout:
+            raise InputError(
+                "BAD_SETTING",
+                "selection is best and holdout is 0; hold some images out, or take the last epoch",
+            )
+
+
+_PAPER_ATTACK = AttackSpec(
+    images=2500,
+    cfgs=(7.5,),
+    steps=100,
+    epochs=20,
+    learning_rate=1e-3,
+    side=224,
+    augment="none",
+    holdout=0.0,
+    selection="last",
+    scores="softmax",
+    test_holdout=0.15,
+    codec="off",
+)
+ATTACK_PRESETS: dict[str, AttackSpec] = {
+    "recommended": AttackSpec(images=500, cfgs=(7.5,)),
+    # The membership paper's code, arXiv 2502.11619. Its sampler is not among ours: ddim.
+    "paper": _PAPER_ATTACK,
+    # Zhang et al., arXiv 2310.19410: label 0 is a folder of real photos that were not used.
+    "zhang": replace(_PAPER_ATTACK, learning_rate=1e-5, minibatch=256, test_holdout=0.0),
+}
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,13 @@ import math
 
 from .errors import ForensicsError
 from .evidence import (
+    NULL_WORDS,
+    TRAINED_NULLS,
     AttackEvidence,
     Comparison,
     ExtractionEvidence,
     MembershipEvidence,
+    NullRank,
     Reason,
     Verdict,
 )
@@ -72,7 +75,7 @@ def decide(
         _set_reason(main),
         *secondary,
         _probe_reason(probe),
-        _null_reason(membership),
+        *_null_reasons(membership),
     )
     return Verdict(
         letter,
@@ -147,11 +150,15 @@ def _letter(
     steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
     if exchangeable and steady and p <= spec.alpha_strong:
         return "A", f"the model knows the photos better than exchangeable controls (p = {p:.2g})", 0
-    null = membership.null_rank
+    matched = [r for r in membership.null_ranks if r.kind == "noise" and r.p > spec.alpha]
+    if matched and matched[0].floor <= spec.alpha:
+        return "D", "noise of the same strength moves the sets as far apart", 0
+    null = trained_null(membership)
     if null is not None and steady and null.p <= spec.alpha:
+        kind = NULL_WORDS[null.kind]
         return (
             "B",
-            f"the suspect ranks above its {len(null.nulls)} null models (p = {null.p:.2g})",
+            f"the suspect ranks above its {len(null.nulls)} adapters {kind} (p = {null.p:.2g})",
             0,
         )
     if not exchangeable:
@@ -218,14 +225,27 @@ def _probe_reason(probe: BlindProbe | None) -> Reason:
     )
 
 
-def _null_reason(membership: MembershipEvidence) -> Reason:
-    null = membership.null_rank
-    if null is None:
-        return Reason("not_run", "No null models were run; verdict B was out of reach.")
-    return Reason(
-        "measured",
-        f"Null models: rank p = {null.p:.2g} among {len(null.nulls)} (floor {null.floor:.2g}).",
-    )
+def trained_null(membership: MembershipEvidence) -> NullRank | None:
+    """The rank among trained null models with the largest p; noise adapters learned nothing."""
+    trained = [r for r in membership.null_ranks if r.kind in TRAINED_NULLS]
+    return max(trained, key=lambda rank: rank.p, default=None)
+
+
+def _null_reasons(membership: MembershipEvidence) -> list[Reason]:
+    ranks = membership.null_ranks
+    reasons = [
+        Reason(
+            "measured",
+            f"Null models: rank p = {r.p:.2g} among {len(r.nulls)} adapters "
+            f"{NULL_WORDS[r.kind]} (floor {r.floor:.2g}), AUC {r.difference.difference:+.3f} over "
+            f"theirs ({r.difference.low:+.3f} to {r.difference.high:+.3f}).",
+        )
+        for r in ranks
+    ]
+    if trained_null(membership) is None:
+        none = "No trained null models were run; verdict B was out of reach."
+        reasons.append(Reason("not_run", none))
+    return reasons
 
 
 def _caveats(

@@ -14,10 +14,13 @@ LAYERS = [
     {"errors"},
     {"types", "specs"},
     {"protocols"},
-    {"lora", "images", "storage", "roc", "metrics", "intervals", "permutation", "guidance"},
-    {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "centroid", "change"},
-    {"backends", "embeddings", "signals", "attack", "membership"},
-    {"generation", "verdict", "attack_files"},
+    {"lora", "images", "storage", "roc", "metrics", "intervals", "permutation", "guidance"}
+    | {"usage", "likelihood", "uniformity"},
+    {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "centroid", "change"}
+    | {"attack_images", "arms"},
+    {"backends", "embeddings", "signals", "attack", "membership", "null_ranks"},
+    {"views", "optimiser", "trainee", "trained"},
+    {"generation", "verdict", "attack_files", "finetune"},
     {"extraction", "blackbox"},
     {"screening", "report", "intake"},
     {"casebook"},

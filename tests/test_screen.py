@@ -107,10 +107,10 @@ def test_screen_writes_a_whole_case(world, tmp_path, capsys):
     out = tmp_path / "case"
     assert cli.main([*arguments(world, out), "--membership-nulls", "2"]) == 0
     case = json.loads((out / "report.json").read_text())
-    assert case["schema_version"] == 1
+    assert case["schema_version"] == 2
     assert case["verdict"]["letter"] in "ABCD"
     assert len(case["membership"]["comparison"]["photo_scores"]) == 5
-    assert len(case["membership"]["null_rank"]["nulls"]) == 2
+    assert len(case["membership"]["null_ranks"][0]["nulls"]) == 2
     assert case["done_forwards"] == case["planned_forwards"]
     assert case["attack"]["images"] == 8
     assert len(case["extraction"]["extracted"]) == 5
@@ -152,7 +152,7 @@ def test_dreambooth_checkpoint_is_screened(world, tmp_path):
     case = json.loads((out / "report.json").read_text())
     assert case["models"]["tuned_kind"] == "checkpoint"
     assert case["inspection"] == {}
-    assert case["membership"]["null_rank"] is None
+    assert case["membership"]["null_ranks"] == []
 
 
 def test_interrupted_screening_resumes(world, tmp_path, monkeypatch, capsys):

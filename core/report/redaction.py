@@ -150,6 +150,12 @@ _INSPECTION = {
     "findings": _each(_finding),
 }
 _COMPARISON = {"auc": {"method": _as_it_is, "*": _figures}, "*": _figures}
+_AREA = {"method": _as_it_is, "*": _figures}
+_NULL_RANK = {
+    "kind": _as_it_is,
+    "difference": {"first": _AREA, "second": _AREA, **_AREA},
+    "*": _figures,
+}
 _EXTRACTED = {"file": _nothing, "sha256": _hash, "guidance": _as_it_is, "*": _figures}
 _EXTRACTION = {
     **dict.fromkeys(("guidance", "encoder", "encoder_note"), _as_it_is),
@@ -175,7 +181,12 @@ _CASE = {
     "controls": _items("control"),
     "inspection": _INSPECTION,
     "probe": {"reason": _as_it_is, "*": _figures},
-    "membership": {"signal": _as_it_is, "comparison": _COMPARISON, "*": _figures},
+    "membership": {
+        "signal": _as_it_is,
+        "comparison": _COMPARISON,
+        "null_ranks": _NULL_RANK,
+        "*": _figures,
+    },
     "extraction": _EXTRACTION,
     "attack": {"negatives": _as_it_is, "comparison": _COMPARISON, "*": _figures},
     "verdict": _VERDICT,

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..evidence import NULL_WORDS, TRAINED_NULLS
 from . import plots, score_plot, text
 from .inspection_view import file_name, inspection_view, node
 from .pictures import picture_uri
@@ -205,7 +206,7 @@ def _membership(case: dict[str, Any]) -> dict[str, Any] | None:
     m = case["membership"]
     if not m:
         return None
-    c, null = m["comparison"], m["null_rank"]
+    c, ranks = m["comparison"], m["null_ranks"]
     return {
         **m,
         **_shared(c, "membership score (higher: more like a member)", _marks(c)),
@@ -213,18 +214,22 @@ def _membership(case: dict[str, Any]) -> dict[str, Any] | None:
         "seeds": _uri(
             plots.dots(m["seed_effects"], axis="effect by noise seed", mark=(c["effect"], "all"))
         ),
-        "nulls": null
-        and _uri(
-            plots.dots(
-                null["nulls"],
-                axis="statistic of null models (dots)",
-                mark=(null["value"], "this model"),
-                zero=False,
-            )
-        ),
+        "ranks": [_rank(rank) for rank in ranks],
+        "trained_nulls": any(rank["kind"] in TRAINED_NULLS for rank in ranks),
         "agree": sum(1 for e in m["seed_effects"] if e is not None and e > 0),
         "rows": _photo_rows(case),
     }
+
+
+def _rank(rank: dict[str, Any]) -> dict[str, Any]:
+    drawn = plots.dots(
+        rank["nulls"],
+        axis="effect under null models (dots), in control sd",
+        mark=(rank["value"], "this model"),
+        zero=False,
+    )
+    words = NULL_WORDS.get(rank["kind"], str(rank["kind"]))
+    return {**rank, "plot": _uri(drawn), "words": words}
 
 
 def _photo_rows(case: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from lora_forensics.core.errors import LoraFormatError
 from lora_forensics.core.evidence import LossCurve, MembershipEvidence, NullRank
 from lora_forensics.core.membership import compare, effect_interval
 from lora_forensics.core.probe import BlindProbe
+from lora_forensics.core.roc import delong_paired
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.verdict import decide, error_verdict, smallest_set, unjudged
 
@@ -17,13 +18,19 @@ def probe(auc=0.5, p=0.5, fails=False, inconclusive=False):
     return BlindProbe(auc, auc - 0.1, auc + 0.1, p, 16, 100, fails, inconclusive, "")
 
 
-def evidence(shift=3.0, n=16, m=100, *, nulls=None, seeds=(1.0, 1.0), weak=False, seed=0):
+def evidence(shift=3.0, n=16, m=100, *, nulls=(), seeds=(1.0, 1.0), weak=False, seed=0):
     rng = np.random.default_rng(seed)
     comparison = compare(rng.normal(shift, 1, n), rng.normal(0, 1, m), SPEC)
     curve = LossCurve((1.0,), (1.0,))
     return MembershipEvidence(
         "s", "", (50,), 2, comparison, seeds, curve, curve, 0.5, 0.5, 0.1, 0.2, weak, nulls, 1
     )
+
+
+def ranked(p, kind="placebo"):
+    """Rank evidence of 19 null models."""
+    difference = delong_paired([1, 3, 2], [0, 1, 2], [0, 1, 2], [1, 0, 2])
+    return (NullRank(kind, 3.0, (0.1,) * 19, p, 0.05, (), difference),)
 
 
 def letter(membership, blind=None, *, exchangeable=True, **more):
@@ -62,14 +69,14 @@ def test_undecided_probe_is_said_but_does_not_cap():
 
 def test_without_exchangeable_controls_never_a():
     assert letter(evidence(), exchangeable=False) == "C"
-    ranked = evidence(nulls=NullRank(3.0, (0.1,) * 19, 0.05, 0.05))
-    assert letter(ranked, exchangeable=False) == "B"
-    unranked = evidence(nulls=NullRank(0.1, (0.2,) * 19, 0.9, 0.05))
+    suspect = evidence(nulls=ranked(0.05))
+    assert letter(suspect, exchangeable=False) == "B"
+    unranked = evidence(nulls=ranked(0.9))
     assert letter(unranked, exchangeable=False) == "C"
 
 
 def test_seeds_that_disagree_take_a_and_b_away():
-    shaky = evidence(nulls=NullRank(3.0, (0.1,) * 19, 0.05, 0.05), seeds=(1.0, -0.1))
+    shaky = evidence(nulls=ranked(0.05), seeds=(1.0, -0.1))
     assert letter(shaky) == "D"
     assert letter(shaky, exchangeable=False) == "C"
 
@@ -125,8 +132,8 @@ def kinds(membership, blind, **more):
 )
 def test_reasons_say_what_kind_of_finding_they_state(blind, kind):
     assert kinds(evidence(), blind) == ["decisive", "measured", kind, "not_run"]
-    ranked = evidence(nulls=NullRank(3.0, (0.1,) * 19, 0.05, 0.05))
-    assert kinds(ranked, blind)[-1] == "measured"
+    suspect = evidence(nulls=ranked(0.05))
+    assert kinds(suspect, blind)[-1] == "measured"
 
 
 @pytest.mark.parametrize(("shift", "kind"), [(3.0, "found"), (0.0, "not_found")])
@@ -142,12 +149,29 @@ def test_false_accusation_rate_under_the_null():
     for _ in range(400):
         scores = rng.standard_t(3, 40)
         m = evidence(0.0)
-        null = NullRank(0.0, (0.0,) * 19, float(rng.integers(1, 21)) / 20, 0.05)
+        null = ranked(float(rng.integers(1, 21)) / 20)
         c = compare(scores[:10], scores[10:], SPEC, permutations=999)
-        letters.append(letter(replace(m, comparison=c, null_rank=null)))
+        letters.append(letter(replace(m, comparison=c, null_ranks=null)))
     accused = sum(x in "AB" for x in letters)
     assert accused <= 28  # 99.9% binomial bound for a rate of 5% of 400 is 35; A is 1%
     assert sum(x == "A" for x in letters) <= 11
+
+
+def test_noise_adapters_alone_never_make_a_b():
+    suspect = evidence(nulls=ranked(0.05, "noise"))
+    assert letter(suspect, exchangeable=False) == "C"
+    both = evidence(nulls=ranked(0.05, "noise") + ranked(0.05))
+    assert letter(both, exchangeable=False) == "B"
+
+
+def test_noise_that_reaches_the_same_effect_bars_b():
+    both = evidence(nulls=ranked(0.5, "noise") + ranked(0.05))
+    assert letter(both, exchangeable=False) == "D"
+
+
+def test_every_kind_of_trained_null_must_be_beaten():
+    both = evidence(nulls=ranked(0.05) + ranked(0.3, "counterfactual"))
+    assert letter(both, exchangeable=False) == "C"
 
 
 def test_effect_interval_of_constant_controls_is_finite():

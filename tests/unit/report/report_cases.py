@@ -75,7 +75,7 @@ REASONS = {
             "Blind probe: photos and controls cannot be told apart without the model "
             "(out-of-fold AUC 0.51, p = 0.44).",
         ),
-        ("not_run", "No null models were run; verdict B was out of reach."),
+        ("not_run", "No trained null models were run; verdict B was out of reach."),
     ),
     "ERROR": (("cause", "ERROR/NOT_APPLIED: 0 of 192 modules of the adapter fit this base model"),),
 }
@@ -341,15 +341,29 @@ def _membership(rng: np.random.Generator, shift: float, *, nulls: bool) -> dict[
         "noise_floor": 0.0041,
         "control_shift": 0.0339,
         "too_weak": False,
-        "null_rank": {
-            "value": 0.038,
-            "nulls": tuple(rng.normal(0, 0.006, 19).tolist()),
-            "p": 0.05,
-            "floor": 0.05,
-        }
-        if nulls
-        else None,
+        "null_ranks": (_rank(rng, "noise"), _rank(rng, "placebo")) if nulls else (),
         "forwards": 17_920,
+    }
+
+
+def _rank(rng: np.random.Generator, kind: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "value": 1.4,
+        "nulls": tuple(rng.normal(0, 0.3, 19).tolist()),
+        "p": 0.05,
+        "floor": 0.05,
+        "photo_p": tuple(rng.integers(1, 20, 16) / 20),
+        "difference": {
+            "difference": 0.21,
+            "se": 0.05,
+            "low": 0.11,
+            "high": 0.31,
+            "covariance": 0.001,
+            "first": {"auc": 0.8, "method": "DeLong, logit scale"},
+            "second": {"auc": 0.59, "method": "DeLong, logit scale"},
+            "method": "DeLong, paired",
+        },
     }
 
 

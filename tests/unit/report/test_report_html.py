@@ -266,7 +266,7 @@ def test_reasons_carry_words(pages: dict[str, str]) -> None:
     said = Page(pages["A"]).words
     for word in ("▸ Decisive", "✓ Found", "✗ Not found", "✓ Met", "• Measured"):
         assert word in said
-    assert "– Not run No null models" in Page(pages["D"]).words
+    assert "– Not run No trained null models" in Page(pages["D"]).words
 
 
 def test_an_error_is_short(pages: dict[str, str]) -> None:
@@ -307,7 +307,7 @@ def test_nan_and_empty_scores_do_not_break(every_case: dict[str, Any], root: Pat
     case = copy.deepcopy(every_case["B"])
     case["membership"]["comparison"]["photo_scores"] = [float("nan")] * 20
     case["membership"]["seed_effects"] = []
-    case["membership"]["null_rank"]["value"] = float("inf")
+    case["membership"]["null_ranks"][0]["value"] = float("inf")
     case["attack"]["comparison"]["auc"]["auc"] = None
     assert Page(render_html(case, root)).wrong == []
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from lora_forensics.core.evidence import Reason, ReasonKind
+from lora_forensics.core.evidence import SCHEMA_VERSION, Reason, ReasonKind
 from lora_forensics.core.report import pictures, plots, score_plot, text
 from lora_forensics.core.report.twin import plain, render_json
 from PIL import Image
@@ -31,7 +31,11 @@ def test_twin_has_no_nan_and_sorted_keys() -> None:
         {"b": (float("nan"), math.inf, -math.inf, np.float64(1.5)), "a": {3: "\ud800"}}
     )
     back = json.loads(made)
-    assert back == {"a": {"3": "\ud800"}, "b": [None, None, None, 1.5], "schema_version": 1}
+    assert back == {
+        "a": {"3": "\ud800"},
+        "b": [None, None, None, 1.5],
+        "schema_version": SCHEMA_VERSION,
+    }
     assert made.index('"a"') < made.index('"b"')
     assert made.isascii()
 
