@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..protocols import ModelPair, Rows
-from ..sampling import column, noise_of, noised, seed_of
+from ..protocols import ModelPair
 from ..specs import MembershipSpec
 from ..types import BASE, TUNED
+from .queries import draws_of, squared_errors
 
 Floats = np.ndarray
 
@@ -41,18 +41,13 @@ class Losses:
         return Losses(torch.cat([p.base for p in parts]), torch.cat([p.tuned for p in parts]))
 
 
-def draws_of(spec: MembershipSpec, shape: Sequence[int]) -> Tensor:
-    """Noise ``[T, K, C, h, w]`` shared by both models and all images, in pairs (e, -e)."""
-    rows = []
-    for t, _ in enumerate(spec.timesteps):
-        pairs = [noise_of(seed_of(spec.seed, 1000 * t + k // 2), shape) for k in range(spec.noises)]
-        rows.append(torch.stack([-e if k % 2 else e for k, e in enumerate(pairs)]))
-    return torch.stack(rows)
-
-
-@torch.no_grad()
 def eps_losses(
-    pair: ModelPair, latents: Tensor, prompt: str, spec: MembershipSpec, *, models: Sequence[float]
+    pair: ModelPair,
+    latents: Tensor,
+    prompt: str | Sequence[str],
+    spec: MembershipSpec,
+    *,
+    models: Sequence[float],
 ) -> Tensor:
     """Denoising losses ``|eps_hat - e|^2`` (mean over the latent) of each image.
 
@@ -61,39 +56,23 @@ def eps_losses(
     Args:
         pair: the two models.
         latents: ``[N, C, h, w]`` clean latents.
-        prompt: conditioning, the same for every image and model.
+        prompt: conditioning: one for every image, or one an image.
         spec: timesteps and draws.
         models: adapter strengths to ask, such as ``(BASE, TUNED)``; all in one batched forward.
 
     Returns:
         ``[len(models), N, T, K]`` float64.
     """
-    noise = draws_of(spec, latents.shape[1:])
-    cells = [(t, k) for t in range(len(spec.timesteps)) for k in range(spec.noises)]
-    work = [(i, t, k) for i in range(len(latents)) for t, k in cells]
+    prompts = [prompt] * len(latents) if isinstance(prompt, str) else list(prompt)
     out = torch.empty(len(models), len(latents), len(spec.timesteps), spec.noises).double()
-    one_each = pair.condition([prompt] * len(models), list(models))
-    size = max(1, spec.batch // len(models))
-    for start in range(0, len(work), size):
-        image, t, k = (torch.tensor(c) for c in zip(*work[start : start + size], strict=True))
-        sigma = pair.sigmas[torch.tensor(spec.timesteps)[t]].float()
-        x0, eps = latents[image].cpu().float(), noise[t, k]
-        error = _eps_error(pair, one_each, x0, eps, sigma)
-        out[:, image, t, k] = error.double()
+    for image, t, k, error in squared_errors(pair, latents, prompts, spec, models=models):
+        out[:, image, t, k] = error.flatten(2).mean(2).double()
     return out
 
 
-def _eps_error(pair: ModelPair, one_each: Rows, x0: Tensor, eps: Tensor, sigma: Tensor) -> Tensor:
-    models, n = len(one_each), len(x0)
-    device = one_each.device
-    x = noised(pair, x0, eps, sigma).to(device)
-    rows = torch.cat([x] * models)
-    denoised = pair(rows, sigma.to(device).repeat(models), one_each.repeat(n)).cpu().float()
-    error = (torch.cat([x0] * models) - denoised) / column(sigma.repeat(models), denoised)
-    return error.square().flatten(1).mean(1).view(models, n)
-
-
-def paired_losses(pair: ModelPair, latents: Tensor, prompt: str, spec: MembershipSpec) -> Losses:
+def paired_losses(
+    pair: ModelPair, latents: Tensor, prompt: str | Sequence[str], spec: MembershipSpec
+) -> Losses:
     """Base and tuned losses of the same images on the same noise."""
     base, tuned = eps_losses(pair, latents, prompt, spec, models=(BASE, TUNED))
     return Losses(base, tuned)
@@ -129,3 +108,16 @@ def timestep_halves(losses: Losses) -> tuple[Floats, Floats]:
     return tuple(  # type: ignore[return-value]
         base_ratio(Losses(losses.base[:, start::2], losses.tuned[:, start::2])) for start in (0, 1)
     )
+
+
+__all__ = [
+    "Floats",
+    "Losses",
+    "base_ratio",
+    "draws_of",
+    "eps_losses",
+    "loss_score",
+    "pair_ratios",
+    "paired_losses",
+    "timestep_halves",
+]
