@@ -1,4 +1,4 @@
-"""Writes and reads adapters in the kohya format, the one most LoRAs in the wild have.
+"""The demo's adapters in the kohya format, the one most LoRAs in the wild have.
 
 A low-rank pair of module ``a.b.0`` is stored as ``lora_unet_a_b_0.lora_down.weight``,
 ``.lora_up.weight`` and ``.alpha``; convolutions keep their kernels.
@@ -8,8 +8,6 @@ A low-rank pair of module ``a.b.0`` is stored as ``lora_unet_a_b_0.lora_down.wei
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
 # pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-PREFIX = "lora_unet_"
-LEGACY_OFFSET, LEGACY_LENGTH = 0x100000, 0x10000
+from ..lora.writing import TrainingRecord, key_of, write_lora
 
 
 @dataclass(frozen=True)
@@ -46,92 +43,47 @@ class TrainingClaims:
     finished_at: float
 
 
-def key_of(module: str) -> str:
-    """The kohya name of a UNet module.
-
-    >>> key_of("mid_block.resnets.0.conv1")
-    'lora_unet_mid_block_resnets_0_conv1'
-    """
-    return PREFIX + module.replace(".", "_")
-
-
 def adaptable_modules(unet: nn.Module) -> dict[str, nn.Module]:
     """Linear and convolution modules by kohya name."""
     kinds = (nn.Linear, nn.Conv2d)
     return {key_of(n): m for n, m in unet.named_modules() if isinstance(m, kinds)}
 
 
-def adapter_tensors(unet: nn.Module, alpha: float) -> dict[str, Tensor]:
-    """The peft pairs of ``unet`` as fp16 kohya tensors."""
-    tensors = {}
-    for name, module in unet.named_modules():
-        if hasattr(module, "lora_A") and "default" in module.lora_A:
-            key = key_of(name)
-            down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
-            tensors[f"{key}.lora_down.weight"] = down.detach().half().contiguous()
-            tensors[f"{key}.lora_up.weight"] = up.detach().half().contiguous()
-            tensors[f"{key}.alpha"] = torch.tensor(alpha, dtype=torch.float16)
-    return tensors
-
-
-def kohya_hashes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> tuple[str, str]:
-    """``sshs_model_hash`` and ``sshs_legacy_hash`` as sd-scripts computes them before saving."""
-    kept = {k: v for k, v in metadata.items() if k.startswith("ss_")}
-    blob = safetensors.torch.save(tensors, kept)
-    body = 8 + int.from_bytes(blob[:8], "little")
-    legacy = hashlib.sha256(blob[LEGACY_OFFSET : LEGACY_OFFSET + LEGACY_LENGTH]).hexdigest()
-    return hashlib.sha256(blob[body:]).hexdigest(), legacy[:8]
-
-
-def kohya_metadata(claims: TrainingClaims) -> dict[str, str]:
-    """The ``ss_*`` entries that sd-scripts would have written."""
-    folder = f"{claims.repeats}_{claims.concept}"
-    per_epoch = max(1, claims.n_images * claims.repeats // claims.batch)
-    rate = str(claims.rate)
+def adapter_pairs(unet: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Down and up factor of every peft pair of ``unet``, by module."""
     return {
-        "ss_base_model_version": "sd_v1",
-        "ss_sd_model_name": "lora-forensics-demo",
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(claims.rank),
-        "ss_network_alpha": str(claims.alpha),
-        "ss_network_args": json.dumps({"conv_dim": claims.rank, "conv_alpha": claims.alpha}),
-        "ss_num_train_images": str(claims.n_images * claims.repeats),
-        "ss_num_reg_images": "0",
-        "ss_dataset_dirs": json.dumps(
-            {folder: {"n_repeats": claims.repeats, "img_count": claims.n_images}}
-        ),
-        "ss_tag_frequency": json.dumps({folder: {claims.prompt: claims.n_images}}),
-        "ss_steps": str(claims.steps),
-        "ss_max_train_steps": str(claims.steps),
-        "ss_num_batches_per_epoch": str(per_epoch),
-        "ss_num_epochs": str(-(-claims.steps // per_epoch)),
-        "ss_epoch": str(-(-claims.steps // per_epoch)),
-        "ss_batch_size_per_device": str(claims.batch),
-        "ss_total_batch_size": str(claims.batch),
-        "ss_gradient_accumulation_steps": "1",
-        "ss_learning_rate": rate,
-        "ss_unet_lr": rate,
-        "ss_text_encoder_lr": "None",
-        "ss_lr_scheduler": "constant",
-        "ss_optimizer": "torch.optim.adamw.AdamW",
-        "ss_resolution": "(64, 64)",
-        "ss_mixed_precision": "bf16",
-        "ss_caption_dropout_rate": "0.0",
-        "ss_seed": str(claims.seed),
-        "ss_training_started_at": str(claims.started_at),
-        "ss_training_finished_at": str(claims.finished_at),
-        "ss_output_name": claims.output_name,
-        "ss_training_comment": "fictional faces, drawn by lora_forensics.core.demo",
+        name: (module.lora_A["default"].weight, module.lora_B["default"].weight)
+        for name, module in unet.named_modules()
+        if hasattr(module, "lora_A") and "default" in module.lora_A
     }
 
 
+def record_of(claims: TrainingClaims) -> TrainingRecord:
+    """The claims as metadata states them."""
+    return TrainingRecord(
+        output_name=claims.output_name,
+        concept=claims.concept,
+        captions={claims.prompt: claims.n_images},
+        images=claims.n_images,
+        repeats=claims.repeats,
+        steps=claims.steps,
+        batch=claims.batch,
+        rate=claims.rate,
+        seed=claims.seed,
+        rank=claims.rank,
+        alpha=claims.alpha,
+        resolution=64,
+        precision="bf16",
+        base_name="lora-forensics-demo",
+        comment="fictional faces, drawn by lora_forensics.core.demo",
+        started_at=claims.started_at,
+        finished_at=claims.finished_at,
+    )
+
+
 def save_adapter(unet: nn.Module, claims: TrainingClaims, path: Path) -> None:
-    """Writes the peft adapter of ``unet`` as one kohya file."""
-    tensors, metadata = adapter_tensors(unet, claims.alpha), kohya_metadata(claims)
-    model_hash, legacy_hash = kohya_hashes(tensors, metadata)
-    metadata |= {"sshs_model_hash": model_hash, "sshs_legacy_hash": legacy_hash}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    safetensors.torch.save_file(tensors, path, metadata)
+    """Writes the peft adapter of ``unet`` as one kohya file in fp16."""
+    write_lora(path, adapter_pairs(unet), record_of(claims), dtype=torch.float16)
 
 
 @torch.no_grad()

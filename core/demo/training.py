@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from peft import LoraConfig
 from torch import Tensor
 
+from ..trainee import LAYERS
 from .codec import encode
 from .diffusion import Base, add_noise
 from .kohya import TrainingClaims, save_adapter
@@ -25,10 +26,6 @@ from .suspects import LoraRecipe, Suspect
 
 log = logging.getLogger(__name__)
 
-TARGETS = (
-    *("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"),
-    *("proj_in", "proj_out", "conv1", "conv2", "time_emb_proj"),
-)
 REPEATS = 20
 
 
@@ -37,7 +34,7 @@ def add_adapter(unet: UNet2DConditionModel, recipe: LoraRecipe) -> list[Tensor]:
     torch.manual_seed(recipe.seed)
     unet.requires_grad_(False)
     unet.add_adapter(
-        LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(TARGETS))
+        LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(LAYERS["all"]))
     )
     return [p for p in unet.parameters() if p.requires_grad]
 
