@@ -117,6 +117,6 @@ def _upgraded(case: dict[str, Any]) -> dict[str, Any]:
     if isinstance(membership, dict) and "null_rank" in membership:
         old = membership.pop("null_rank")
         area = dict.fromkeys(("difference", "low", "high"))
-        rank = {"kind": "noise", "photo_p": [], "difference": area}
+        rank = {"kind": "noise", "photo_p": [], "difference": area, "note": ""}
         membership["null_ranks"] = [rank | old] if old else []
     return case | {"schema_version": SCHEMA_VERSION}

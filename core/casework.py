@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from . import __version__
 from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
 from .casebook import item_records, picture_unit, small_picture, tool_facts, write_report
+from .counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from .encoders import load_encoder
 from .errors import InputError
 from .evidence import Case
@@ -28,6 +29,8 @@ from .intake import (
 from .lora.formats import read_lora
 from .lora.inspection import Inspection, inspect_lora
 from .lora.safeguard import stop_words
+from .null_ranks import NullGroup
+from .placebos import group_digest, placebo_files, placebo_group
 from .protocols import ImageEncoder, NoProgress, Progress
 from .screening import LINES, Findings, Question, planned_forwards, screen
 from .specs import PRESETS, ScreenSpec
@@ -55,6 +58,7 @@ class Request:
         strength: adapter strength.
         negatives: folder of label-0 images for the attack.
         shadow: LoRA whose images are label 0 for the attack.
+        placebos: folder of adapters that were certainly not trained on the photos.
         resnet: ImageNet weights of the attack model.
         pictures: keep small pictures of the photos for the report.
         minor_suspected: the person says that the material may show a minor.
@@ -77,6 +81,7 @@ class Request:
     strength: float = 1.0
     negatives: Path | None = None
     shadow: Path | None = None
+    placebos: Path | None = None
     resnet: Path | None = None
     pictures: bool = True
     minor_suspected: bool = False
@@ -129,9 +134,11 @@ def run_case(
         f"{len(photos)} photos, {len(controls)} controls; lines: {', '.join(request.lines)}; "
         f"planned: {planned:,} denoiser forwards at {pair.resolution} px"
     )
+    recipe = _recipe(request, inspection, len(controls))
     facts = manifest(request, pair, question, encoder)
     folder = open_case(request.out, facts)
     try:
+        question = _with_counterfactuals(request, pair, question, recipe, folder, progress)
         findings = screen(
             pair, encoder, question, request.spec, lines=request.lines, case=folder,
             progress=progress,
@@ -209,7 +216,44 @@ def build_question(
         negatives,
         negatives_from,
         request.resnet,
+        _placebos(request, pair),
     )
+
+
+def _placebos(request: Request, pair: DiffusersPair) -> tuple[NullGroup, ...]:
+    if request.placebos is None or "membership" not in request.lines:
+        return ()
+    return (placebo_group(pair, placebo_files(request.placebos)),)
+
+
+def _recipe(request: Request, inspection: Inspection | None, controls: int) -> Recipe | None:
+    """The recipe that counterfactuals repeat, if any are wanted; errors before any work."""
+    if not request.spec.membership.counterfactuals or "membership" not in request.lines:
+        return None
+    if inspection is None:
+        raise InputError(
+            "NO_RECIPE", "a full checkpoint states no recipe; give placebo checkpoints instead"
+        )
+    split_controls(controls, request.spec.membership.seed)
+    return recipe_of(inspection)
+
+
+def _with_counterfactuals(
+    request: Request,
+    pair: DiffusersPair,
+    question: Question,
+    recipe: Recipe | None,
+    folder: CaseFolder,
+    progress: Progress,
+) -> Question:
+    if recipe is None:
+        return question
+    settings = request.spec.membership
+    group = counterfactual_group(
+        pair, question.controls.images.pixels, question.prompts[0], recipe,
+        settings.counterfactuals, seed=settings.seed, case=folder, progress=progress,
+    )  # fmt: skip
+    return replace(question, nulls=(*question.nulls, group))
 
 
 def _shadow_images(request: Request, recovered: tuple[str, ...]) -> torch.Tensor:
@@ -242,6 +286,7 @@ def manifest(
         "encoder": asdict(encoder.id),
         "lines": list(request.lines),
         "settings": asdict(request.spec),
+        "placebos": [group_digest(group) for group in question.nulls],
         "negatives": question.negatives_from + _tensor_digest(question.negatives),
         "resnet": "" if request.resnet is None else sha256_bytes(request.resnet.read_bytes()),
     }

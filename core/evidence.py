@@ -88,6 +88,7 @@ class NullRank:
         floor: smallest p that so few nulls allow.
         photo_p: the same rank for each photo alone.
         difference: AUC of the suspect minus AUC of the nulls' mean score, on the same images.
+        note: how the nulls were made.
     """
 
     kind: NullKind
@@ -97,6 +98,7 @@ class NullRank:
     floor: float
     photo_p: tuple[float, ...]
     difference: AucDifference
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def membership_evidence(
         shift < noise_floor and comparison.permutation.p > verdict.alpha,
         null_ranks,
         (len(photos) + len(controls)) * len(spec.timesteps) * spec.noises * 2
-        + sum(null_forwards(r, len(photos) + len(controls), spec) for r in null_ranks),
+        + sum(null_forwards(rank, spec) for rank in null_ranks),
     )
 
 
@@ -204,10 +204,15 @@ def standardised(scores: Floats, photos: int) -> Floats:
     return (scores - controls.mean()) / scale
 
 
-def null_forwards(rank: NullRank, images: int, spec: MembershipSpec) -> int:
-    """Denoiser rows that one kind of null models cost at most."""
-    draws = len(spec.timesteps) * min(spec.noises, spec.null_noises)
-    return len(rank.nulls) * images * draws
+def null_forwards(rank: NullRank, spec: MembershipSpec) -> int:
+    """Denoiser rows that one kind of null models cost."""
+    images = rank.difference.first.n_members + rank.difference.first.n_nonmembers
+    return len(rank.nulls) * images * null_draws(spec)
+
+
+def null_draws(spec: MembershipSpec) -> int:
+    """Denoiser rows of one image under one null model."""
+    return len(spec.timesteps) * min(spec.noises, spec.null_noises)
 
 
 def _curve(losses: Losses) -> LossCurve:

@@ -54,11 +54,13 @@ class NullGroup:
         models: the models.
         controls: controls that the statistic may use, for the suspect and for the nulls alike;
             None: all. Controls that trained a counterfactual are never among them.
+        note: how they were made, in words of this tool.
     """
 
     kind: NullKind
     models: tuple[NullModel, ...]
     controls: tuple[int, ...] | None = None
+    note: str = ""
 
 
 def noise_group(pair: ModelPair, spec: MembershipSpec) -> NullGroup:
@@ -109,10 +111,12 @@ def rank_nulls(
         scores.append(base_ratio(Losses(base[rows], null)))
         progress.step()
     own = base_ratio(Losses(base[rows], tuned[rows]))
-    return null_rank(group.kind, own, scores, photos) if scores else None
+    return null_rank(group.kind, own, scores, photos, note=group.note) if scores else None
 
 
-def null_rank(kind: NullKind, suspect: Floats, nulls: list[Floats], photos: int) -> NullRank:
+def null_rank(
+    kind: NullKind, suspect: Floats, nulls: list[Floats], photos: int, *, note: str = ""
+) -> NullRank:
     """The evidence that scores of suspect and nulls on the same images amount to.
 
     Args:
@@ -120,6 +124,7 @@ def null_rank(kind: NullKind, suspect: Floats, nulls: list[Floats], photos: int)
         suspect: ``[N]`` scores, photos first.
         nulls: ``[N]`` scores under each null model; one or more.
         photos: how many of the images are photos.
+        note: how the nulls were made.
     """
     own = standardised(suspect, photos)
     others = np.stack([standardised(scores, photos) for scores in nulls])
@@ -133,6 +138,7 @@ def null_rank(kind: NullKind, suspect: Floats, nulls: list[Floats], photos: int)
         rank.floor,
         tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
         delong_paired(own[:photos], own[photos:], mean[:photos], mean[photos:]),
+        note,
     )
 
 

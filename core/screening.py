@@ -21,7 +21,7 @@ from .evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Ve
 from .extraction import extract, judge
 from .extraction import planned_forwards as extraction_forwards
 from .images import Photos, probe_features
-from .membership import membership_evidence
+from .membership import membership_evidence, null_draws
 from .null_ranks import NullGroup, noise_group, rank_nulls
 from .probe import BlindProbe, blind_probe
 from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
@@ -76,9 +76,8 @@ class Findings:
 
 def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] = LINES) -> int:
     """Denoiser rows that a screening will spend at most."""
-    images = len(question.photos) + len(question.controls)
     cost = {
-        "membership": images * membership_forwards(question, spec.membership),
+        "membership": membership_forwards(question, spec.membership),
         "extraction": extraction_forwards(question.prompts, spec.extract),
         "attack": attack_forwards(
             question.prompts, spec.attack, 2 if question.negatives is None else 1
@@ -88,10 +87,11 @@ def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] 
 
 
 def membership_forwards(question: Question, spec: MembershipSpec) -> int:
-    """Denoiser rows of the white-box line for one image."""
-    nulls = spec.nulls + sum(len(group.models) for group in question.nulls)
-    noises = 2 * spec.noises + nulls * min(spec.noises, spec.null_noises)
-    return len(spec.timesteps) * noises
+    """Denoiser rows of the white-box line; counterfactuals leave half of the controls out."""
+    n, m = len(question.photos), len(question.controls)
+    full = spec.nulls + sum(len(g.models) for g in question.nulls if g.controls is None)
+    images = full * (n + m) + spec.counterfactuals * (n + m - m // 2)
+    return 2 * spec.noises * len(spec.timesteps) * (n + m) + images * null_draws(spec)
 
 
 def screen(

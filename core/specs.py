@@ -67,6 +67,9 @@ class MembershipSpec(Spec):
     )
     noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
     nulls: int = setting(0, "norm-matched noise adapters as null models", low=0, high=999)
+    counterfactuals: int = setting(
+        0, "adapters trained on controls with the file's recipe, as null models", low=0, high=999
+    )
     null_noises: int = setting(2, "noise draws a timestep under null models", low=1, high=1024)
     permutations: int = setting(9999, "Monte Carlo permutations", low=99, high=1_000_000)
     batch: int = setting(64, "rows in one forward pass", low=1, high=4096)

@@ -12,7 +12,7 @@ FILES = sorted(p for p in CORE.rglob("*.py") if "assets" not in p.parts)
 # From the ground up: a module imports only from its own layer or from layers before it.
 LAYERS = [
     {"errors"},
-    {"types", "specs"},
+    {"types", "specs", "error_rates"},
     {"protocols"},
     {"lora", "images", "storage", "roc", "metrics", "intervals", "permutation", "guidance"}
     | {"usage", "likelihood", "uniformity"},
@@ -20,12 +20,14 @@ LAYERS = [
     | {"attack_images", "arms"},
     {"backends", "embeddings", "signals", "attack", "membership", "null_ranks"},
     {"views", "optimiser", "trainee", "trained"},
-    {"generation", "verdict", "attack_files", "finetune"},
+    {"generation", "verdict", "attack_files", "attack_scores", "finetune"},
     {"extraction", "blackbox"},
+    {"placebos", "counterfactual"},
     {"screening", "report", "intake"},
     {"casebook"},
     {"casework", "samplework"},
     {"demo"},
+    {"calibration", "reproduction"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

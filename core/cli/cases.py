@@ -48,6 +48,7 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     p.add_argument("--resnet", type=Path, help="ImageNet ResNet-18 as safetensors, for the attack")
     p.add_argument("--negatives", type=Path, help="folder of label-0 images for the attack")
     p.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
+    p.add_argument("--placebos", type=Path, help="folder of LoRAs that never saw the photos: nulls")
     p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
     p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
     p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
@@ -88,6 +89,7 @@ def _request(args: argparse.Namespace) -> Request:
         strength=args.strength,
         negatives=args.negatives,
         shadow=args.shadow,
+        placebos=args.placebos,
         resnet=args.resnet,
         pictures=not args.no_pictures,
         minor_suspected=args.minor_suspected,

@@ -92,6 +92,7 @@ _TEXT_KEYS: dict[str, str] = {
     "started_at": "ss_training_started_at",
     "finished_at": "ss_training_finished_at",
     "optimizer": "ss_optimizer",
+    "lr_scheduler": "ss_lr_scheduler",
     "caption_dropout": "ss_caption_dropout_rate",
     "flip_aug": "ss_flip_aug",
     "random_crop": "ss_random_crop",

@@ -153,6 +153,7 @@ _COMPARISON = {"auc": {"method": _as_it_is, "*": _figures}, "*": _figures}
 _AREA = {"method": _as_it_is, "*": _figures}
 _NULL_RANK = {
     "kind": _as_it_is,
+    "note": _as_it_is,
     "difference": {"first": _AREA, "second": _AREA, **_AREA},
     "*": _figures,
 }

@@ -1,0 +1,193 @@
+"""Counterfactual null models: what the suspect's recipe makes of photos that it never saw.
+
+The recipe is read from the suspect's file and repeated on controls. A control that trained one of
+them is never a control of the test: half of the controls train, the other half compares.
+
+Source: specification membership_sota.md, section 1.5, score 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .backends.diffusers import DiffusersPair
+from .backends.loading import pair_of
+from .errors import InputError, NotEnoughDataError
+from .finetune import finetune
+from .lora.claims import Claims
+from .lora.inspection import Inspection
+from .null_ranks import NullGroup, NullModel
+from .protocols import NoProgress, Progress
+from .sampling import seed_of
+from .specs import FinetuneSpec
+from .storage import CaseFolder
+from .trained import save_lora
+
+MIN_CONTROLS = 8
+_SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
+_ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out")
+SEEDS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the suspect claims to be made.
+
+    Attributes:
+        spec: of the training.
+        images: photos that it was trained on; 0 when the file does not say.
+        assumed: settings that the file does not state, or that are not repeated here.
+    """
+
+    spec: FinetuneSpec
+    images: int
+    assumed: tuple[str, ...]
+
+
+def recipe_of(inspection: Inspection) -> Recipe:
+    """The recipe in a file's metadata; what it lacks is the quick preset's and is named.
+
+    Raises:
+        InputError: NO_RECIPE: the file names neither steps nor a learning rate.
+    """
+    claims, text = inspection.claims, inspection.claims.text
+    rate = _number(text.get("unet_lr")) or _number(text.get("learning_rate"))
+    if not claims.steps or not rate:
+        raise InputError(
+            "NO_RECIPE",
+            "the file's metadata states no steps or no learning rate, so its training cannot be "
+            "repeated; give placebo adapters instead",
+        )
+    rank = max((int(r) for r in inspection.ranks if r.isdigit()), default=None)
+    stated: dict[str, Any] = {
+        "steps": claims.steps,
+        "learning_rate": rate,
+        "rank": rank,
+        "alpha": _number(text.get("network_alpha")),
+        "batch": claims.batch,
+        "decay": _SCHEDULES.get((text.get("lr_scheduler") or "").lower()),
+        "flip": _flip(claims),
+        "caption_dropout": _number(text.get("caption_dropout")),
+    }
+    known = {name: value for name, value in stated.items() if value not in (None, 0, 0.0)}
+    lost = [name for name, value in stated.items() if value is None]
+    if not claims.images:
+        lost.append("number of photos")
+    spec = replace(FinetuneSpec(flip=0.0), layers=_layers(inspection), **known)
+    return Recipe(spec, claims.images or 0, tuple(lost))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _flip(claims: Claims) -> float | None:
+    said = claims.text.get("flip_aug")
+    return None if said is None else 0.5 * (said.lower() == "true")
+
+
+def _layers(inspection: Inspection) -> str:
+    names = [s.module for s in inspection.spectra if s.component == "unet"]
+    attention = all(any(part in name for part in _ATTENTION) for name in names)
+    return "attention" if attention else "all"
+
+
+def split_controls(controls: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Controls that train and controls that compare, halved at random.
+
+    Raises:
+        NotEnoughDataError: TOO_FEW_CONTROLS.
+    """
+    if controls < MIN_CONTROLS:
+        raise NotEnoughDataError(
+            "TOO_FEW_CONTROLS",
+            f"{controls} controls; half of them train the counterfactuals and half compare, so "
+            f"{MIN_CONTROLS} or more are needed",
+        )
+    order = np.random.default_rng(seed).permutation(controls).tolist()
+    return tuple(sorted(order[: controls // 2])), tuple(sorted(order[controls // 2 :]))
+
+
+def counterfactual_group(
+    pair: DiffusersPair,
+    controls: Tensor,
+    caption: str,
+    recipe: Recipe,
+    count: int,
+    *,
+    seed: int,
+    case: CaseFolder,
+    progress: Progress | None = None,
+) -> NullGroup:
+    """Train `count` adapters, each on its own random controls; finished ones are kept.
+
+    Args:
+        pair: the suspect on its base; its networks are shared.
+        controls: ``[m, 3, H, W]`` in 0..1, m >= 8.
+        caption: of every image.
+        recipe: from `recipe_of`; images 0 takes all training controls.
+        count: adapters.
+        seed: of split, choice and training.
+        case: keeps them.
+        progress: counts optimiser steps.
+
+    Raises:
+        NotEnoughDataError: TOO_FEW_CONTROLS.
+        RunError: DIVERGED.
+    """
+    train, compare = split_controls(len(controls), seed)
+    size = min(recipe.images or len(train), len(train))
+    models = []
+    for k in range(count):
+        own = seed_of(seed, SEEDS + k)
+        chosen = np.random.default_rng(own).choice(train, size, replace=False).tolist()
+        path = _adapter(pair, controls[chosen], caption, recipe.spec, own, k, case, progress)
+        models.append(
+            NullModel(f"counterfactual-{k:04d}", lambda p=path: pair_of(pair.networks, p))
+        )
+    return NullGroup("counterfactual", tuple(models), compare, note=_note(recipe, size, len(train)))
+
+
+def _adapter(
+    pair: DiffusersPair,
+    images: Tensor,
+    caption: str,
+    spec: FinetuneSpec,
+    seed: int,
+    k: int,
+    case: CaseFolder,
+    progress: Progress | None,
+) -> Path:
+    unit = f"counterfactual/{k:04d}"
+    path = case.root / f"{unit}.safetensors"
+    trained = finetune(
+        pair.networks,
+        list(images),
+        [caption] * len(images),
+        replace(spec, seed=seed % 2**31),
+        case=case,
+        unit=unit,
+        progress=progress or NoProgress(),
+    )
+    if not path.is_file():
+        save_lora(trained, path)
+    return path
+
+
+def _note(recipe: Recipe, size: int, train: int) -> str:
+    s = recipe.spec
+    text = (
+        f"rank {s.rank}, {s.layers} layers, {s.steps} steps of {s.batch}, rate "
+        f"{s.learning_rate:g}, {size} of {train} training controls each"
+    )
+    fewer = f"; the file claims {recipe.images} photos" if recipe.images > size else ""
+    missing = f"; not stated: {', '.join(recipe.assumed)}" if recipe.assumed else ""
+    return text + fewer + missing
