@@ -40,7 +40,17 @@ _FACTS: dict[str, type] = {
     "forwards": int,
     "spec": dict,
 }
-_CLASSIFIER: dict[str, type] = {"seed": int, "side": int, "losses": list, "heldout_accuracy": float}
+_CLASSIFIER: dict[str, type] = {"seed": int, "side": int, "losses": list}
+_BEFORE = {
+    "augment": "shift",
+    "holdout": 0.15,
+    "selection": "last",
+    "scores": "logits",
+    "test_holdout": 0.0,
+    "codec": "on",
+    "precision": "float32",
+}
+"""What files were trained with that were written before these settings were."""
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 _LOGITS, _LABELS = "heldout_logits", "heldout_labels"
 
@@ -150,7 +160,9 @@ def _told(c: TrainedClassifier) -> dict[str, Any]:
         "seed": c.seed,
         "side": c.side,
         "losses": list(c.losses),
-        "heldout_accuracy": c.heldout_accuracy,
+        "heldout_accuracy": None if math.isnan(c.heldout_accuracy) else c.heldout_accuracy,
+        "curve": [list(point) for point in c.curve],
+        "epoch": c.epoch,
     }
 
 
@@ -163,15 +175,17 @@ def _classifier(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Train
     with torch.device("meta"):  # no random numbers are drawn for weights that are replaced
         module = build_classifier()
     module.load_state_dict(own, strict=True, assign=True)
-    module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    accuracy = told["heldout_accuracy"]
     return TrainedClassifier(
-        module.requires_grad_(False),
+        module.eval().requires_grad_(False),
         told["side"],
         told["seed"],
         tuple(map(float, told["losses"])),
-        told["heldout_accuracy"],
+        math.nan if accuracy is None else accuracy,
         logits,
         labels,
+        tuple((float(loss), float(share)) for loss, share in told.get("curve", [])),
+        told.get("epoch", 0),
     )
 
 
@@ -202,16 +216,26 @@ def _check_classifiers(told: Any) -> None:
     if not isinstance(told, list) or not told:
         _wrong("no list of classifiers")
     for c in told:
-        _check_fields(c, _CLASSIFIER, "a classifier")
-        numbers = [*c["losses"], c["heldout_accuracy"]]
-        if not all(type(v) in (int, float) for v in numbers):
-            _wrong("losses that are not numbers")
-        if not all(math.isfinite(v) for v in numbers):
-            _not_finite(f"loss of seed {c['seed']}")
-        if not 1 <= c["side"] <= MAX_SIDE:
-            _wrong(f"input side {c['side']}, expected 1 to {MAX_SIDE}")
+        _check_classifier(c)
     if len({c["seed"] for c in told}) < len(told):
         _wrong("two classifiers of one seed")
+
+
+def _check_classifier(c: Any) -> None:
+    _check_fields(c, _CLASSIFIER, "a classifier")
+    curve, epoch = c.get("curve", []), c.get("epoch", 0)
+    if not isinstance(curve, list) or any(type(p) is not list or len(p) != 2 for p in curve):
+        _wrong("a curve that is no list of pairs")
+    if type(epoch) is not int or not 0 <= epoch <= len(c["losses"]):
+        _wrong(f"epoch {str(epoch)[:60]!r} of {len(c['losses'])}")
+    accuracy = c.get("heldout_accuracy", "")
+    numbers = [*c["losses"], *(v for p in curve for v in p), 0 if accuracy is None else accuracy]
+    if not all(type(v) in (int, float) for v in numbers):
+        _wrong("losses that are not numbers")
+    if not all(math.isfinite(v) for v in numbers):
+        _not_finite(f"loss of seed {c['seed']}")
+    if not 1 <= c["side"] <= MAX_SIDE:
+        _wrong(f"input side {c['side']}, expected 1 to {MAX_SIDE}")
 
 
 def _check_fields(given: Any, wanted: Mapping[str, type], name: str) -> None:
@@ -249,7 +273,7 @@ def _spec(given: Any) -> AttackSpec:
     unknown = sorted(given.keys() - known.keys())
     if unknown:
         _wrong(f"unknown settings, such as {unknown[0][:60]!r}")
-    return AttackSpec(**{k: _setting(k, v, known[k]) for k, v in given.items()})
+    return AttackSpec(**{k: _setting(k, v, known[k]) for k, v in {**_BEFORE, **given}.items()})
 
 
 def _setting(name: str, value: Any, default: Any) -> Any:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .attack import (
-    MAX_SIDE,
     SeedResult,
     TrainedClassifier,
-    average_logits,
     score_images,
     train_and_score,
     train_classifier,
 )
 from .attack_files import AttackModel
+from .attack_images import MAX_SIDE
+from .attack_scores import attack_evidence, judged_rows
 from .evidence import AttackEvidence
 from .generation import generate
 from .guidance import cfg
-from .intervals import mean_seed_interval
-from .membership import compare
-from .metrics import auc
 from .protocols import ModelPair, NoProgress, Progress
 from .sampling import forwards, plan
 from .specs import AttackSpec, SampleSpec, VerdictSpec
@@ -77,11 +75,29 @@ def train_seeds(
     queries: Tensor,
     spec: AttackSpec,
     *,
+    n_photos: int | None = None,
     weights: Path | None = None,
+    device: str = "cpu",
     case: CaseFolder | None = None,
     progress: Progress | None = None,
 ) -> list[SeedResult]:
-    """One classifier a seed, all applied to the same query images; finished seeds are kept."""
+    """One classifier a seed, all applied to the same query images; finished seeds are kept.
+
+    Args:
+        positives: ``[P, 3, H, W]`` in 0..1, from the tuned model.
+        negatives: ``[M, 3, H, W]``.
+        queries: ``[N, 3, H, W]``, photos first and controls after them.
+        spec: seeds and training.
+        n_photos: how many of the queries are photos; with it the paper's protocol draws its
+            validation curves.
+        weights: ImageNet ResNet-18; None starts at random.
+        device: where the classifiers are trained.
+        case: keeps finished seeds.
+        progress: one step an epoch.
+
+    Raises:
+        NotEnoughDataError: fewer than 4 images in an arm.
+    """
     progress = progress or NoProgress()
     done = sum(case.has(f"attack/seed-{s}") for s in range(spec.seeds)) if case else 0
     progress.start("attack: classifiers", spec.seeds * spec.epochs, done * spec.epochs)
@@ -89,17 +105,37 @@ def train_seeds(
     for seed in range(spec.seeds):
         unit = f"attack/seed-{seed}"
         if case is not None and case.has(unit):
-            kept = case.read_tensors(unit)
-            results.append(SeedResult(kept["logits"], float(kept["accuracy"])))
+            results.append(_kept(case.read_tensors(unit)))
             continue
+        watched = None if n_photos is None else _watched(queries, n_photos, spec, seed)
         result = train_and_score(
-            positives, negatives, queries, spec, seed, weights=weights, on_epoch=progress.step
-        )
+            positives, negatives, queries, spec, seed,
+            weights=weights, watched=watched, device=device, on_epoch=progress.step,
+        )  # fmt: skip
         if case is not None:
-            accuracy = torch.tensor(result.heldout_accuracy, dtype=torch.float64)
-            case.put_tensors(unit, {"logits": result.logits, "accuracy": accuracy})
+            case.put_tensors(unit, _tensors(result))
         results.append(result)
     return results
+
+
+def _tensors(result: SeedResult) -> dict[str, Tensor]:
+    accuracy = torch.tensor(result.heldout_accuracy, dtype=torch.float64)
+    curve = torch.tensor(result.curve, dtype=torch.float64).reshape(-1, 2)
+    return {"logits": result.logits, "accuracy": accuracy, "curve": curve}
+
+
+def _kept(tensors: dict[str, Tensor]) -> SeedResult:
+    curve = tensors.get("curve", torch.empty(0, 2)).tolist()
+    return SeedResult(
+        tensors["logits"], float(tensors["accuracy"]), tuple((a, b) for a, b in curve)
+    )
+
+
+def _watched(
+    queries: Tensor, n_photos: int, spec: AttackSpec, seed: int
+) -> tuple[Tensor, Tensor] | None:
+    rows = torch.from_numpy(judged_rows(n_photos, len(queries) - n_photos, spec, seed)[1])
+    return (queries[rows], (rows < n_photos).long()) if len(rows) else None
 
 
 def train_classifiers(
@@ -108,6 +144,7 @@ def train_classifiers(
     spec: AttackSpec,
     *,
     weights: Path | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> tuple[TrainedClassifier, ...]:
     """One classifier a seed, kept whole, to be saved and to score photos later.
@@ -117,6 +154,7 @@ def train_classifiers(
         negatives: ``[M, 3, H, W]``.
         spec: seeds, epochs, step size, side.
         weights: ImageNet ResNet-18; None starts at random.
+        device: where they are trained.
         progress: one step an epoch.
 
     Raises:
@@ -124,9 +162,9 @@ def train_classifiers(
     """
     progress = progress or NoProgress()
     progress.start("attack: classifiers", spec.seeds * spec.epochs, 0)
+    more: dict[str, Any] = {"weights": weights, "device": device, "on_epoch": progress.step}
     return tuple(
-        train_classifier(positives, negatives, spec, seed, weights=weights, on_epoch=progress.step)
-        for seed in range(spec.seeds)
+        train_classifier(positives, negatives, spec, seed, **more) for seed in range(spec.seeds)
     )
 
 
@@ -134,7 +172,7 @@ def score_classifiers(
     classifiers: Sequence[TrainedClassifier], queries: Tensor
 ) -> list[SeedResult]:
     """What each classifier says about the same query images ``[N, 3, H, W]`` in 0..1."""
-    return [SeedResult(score_images(c, queries), c.heldout_accuracy) for c in classifiers]
+    return [SeedResult(score_images(c, queries), c.heldout_accuracy, c.curve) for c in classifiers]
 
 
 def score_attack(
@@ -176,13 +214,14 @@ def attack(
     negatives: Tensor | None = None,
     negatives_from: str = "base",
     weights: Path | None = None,
+    device: str = "cpu",
     case: CaseFolder | None = None,
     progress: Progress | None = None,
 ) -> AttackEvidence:
     """Run the black-box attack.
 
-    Photos and controls pass through the codec first, as every generated image did, so that codec
-    traces do not tell real from generated.
+    Photos and controls pass through the codec first (unless ``spec.codec`` is off), as every
+    generated image did, so that codec traces do not tell real from generated.
 
     Args:
         pair: base and tuned model.
@@ -194,6 +233,7 @@ def attack(
         negatives: label-0 images from a folder or a shadow model; None draws them from the base.
         negatives_from: ``base``, ``folder`` or ``shadow``, for the report.
         weights: ImageNet ResNet-18; None starts at random.
+        device: where the classifiers are trained.
         case: keeps finished work.
         progress: long work.
     """
@@ -202,10 +242,13 @@ def attack(
     if negatives is None:
         negatives = draw_arm(pair, prompts, BASE, spec, case=case, progress=progress).pixels
         arms = 2
-    queries = pair.decode(pair.encode(torch.cat([photos, controls])))
+    queries = torch.cat([photos, controls])
+    if spec.codec == "on":
+        queries = pair.decode(pair.encode(queries))
     results = train_seeds(
-        positives, negatives, queries, spec, weights=weights, case=case, progress=progress
-    )
+        positives, negatives, queries, spec,
+        n_photos=len(photos), weights=weights, device=device, case=case, progress=progress,
+    )  # fmt: skip
     return attack_evidence(
         results,
         len(photos),
@@ -216,56 +259,3 @@ def attack(
         images=len(positives),
         forwards=planned_forwards(prompts, spec, arms),
     )
-
-
-def attack_evidence(
-    results: list[SeedResult],
-    n_photos: int,
-    spec: AttackSpec,
-    verdict: VerdictSpec,
-    *,
-    negatives_from: str,
-    pretrained: bool,
-    images: int,
-    forwards: int,
-) -> AttackEvidence:
-    """Judge what the classifiers said.
-
-    Args:
-        results: one a seed, over photos first and controls after them.
-        n_photos: how many of the scores are photos'.
-        spec: guidance scales of both arms.
-        verdict: levels.
-        negatives_from: ``base``, ``folder`` or ``shadow``.
-        pretrained: whether the backbone started from ImageNet weights.
-        images: images an arm.
-        forwards: denoiser rows spent.
-
-    Raises:
-        InputError: a set is too small, or a score is not finite.
-    """
-    n = n_photos
-    scores = average_logits(results)
-    aucs = [auc(r.logits[:n].numpy(), r.logits[n:].numpy()) for r in results]
-    low, high = _seed_interval(aucs)
-    return AttackEvidence(
-        negatives_from,
-        pretrained,
-        images,
-        spec.cfgs,
-        compare(scores[:n], scores[n:], verdict),
-        tuple(aucs),
-        low,
-        high,
-        sum(r.heldout_accuracy for r in results) / len(results),
-        float((scores[:n] > 0).mean()),
-        float((scores[n:] > 0).mean()),
-        forwards,
-    )
-
-
-def _seed_interval(aucs: Sequence[float]) -> tuple[float, float]:
-    if len(aucs) < 2:
-        return 0.0, 1.0
-    interval = mean_seed_interval(aucs)
-    return max(0.0, interval.low), min(1.0, interval.high)

@@ -6,7 +6,6 @@ from lora_forensics.core import attack
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.specs import AttackSpec
 from safetensors.torch import save_file
-from torchvision.models import ResNet18_Weights, resnet18
 
 SPEC = AttackSpec(images=24, epochs=3, minibatch=8, learning_rate=1e-3, side=32)
 
@@ -66,23 +65,6 @@ def test_training_is_recorded():
     assert sorted(tuned + negative) == sorted(result.heldout_logits.tolist())
 
 
-def test_network_is_torchvisions_resnet18_with_two_outputs(tmp_path):
-    reference = resnet18(weights=None)
-    save_file(reference.state_dict(), tmp_path / "r18.safetensors")
-    model = attack.build_classifier(tmp_path / "r18.safetensors").eval()
-    reference.fc, head = torch.nn.Identity(), model.fc
-    model.fc = torch.nn.Identity()
-    x = torch.randn(2, 3, 64, 64)
-    assert torch.equal(model(x), reference.eval()(x))
-    assert (head.in_features, head.out_features) == (512, 2)
-
-
-def test_normalisation_equals_torchvisions_preset():
-    x = torch.rand(2, 3, 224, 224)
-    preset = ResNet18_Weights.IMAGENET1K_V1.transforms(resize_size=224)
-    assert torch.allclose(attack.prepare(x, 224), preset(x), atol=1e-6)
-
-
 def test_wrong_weights_and_too_few_images_are_named(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="WRONG_WEIGHTS"):
@@ -91,9 +73,76 @@ def test_wrong_weights_and_too_few_images_are_named(tmp_path):
         attack.train_and_score(tinted(2, 0, 1), tinted(9, 0, 2), tinted(2, 0, 3), SPEC, 0)
 
 
-def test_augmentation_moves_pixels_but_invents_none():
-    x = tinted(6, 0.1, 1)
-    out = attack.augment(x, torch.Generator().manual_seed(0))
-    assert out.shape == x.shape
-    for before, after in zip(x, out, strict=True):
-        assert torch.isin(after, before).all()
+@pytest.mark.parametrize(
+    ("curve", "place"),
+    [
+        ([(0.5, 1.0), (0.4, 1.0), (0.4, 1.0)], 1),  # ties go to the earliest
+        ([(0.5, 1.0), (float("nan"), 0.5), (0.6, 1.0)], 0),
+        ([(float("nan"), 0.5), (0.6, 1.0)], 1),
+    ],
+)
+def test_the_first_lowest_loss_is_chosen(curve, place):
+    assert attack._first_lowest(curve) == place
+
+
+def test_the_best_epoch_on_held_out_images_is_kept(monkeypatch):
+    arms, kept = (tinted(8, 0.3, 1), tinted(8, 0.0, 2)), []
+    told = iter([0.5, 0.3, 0.3, 0.4])
+
+    def apart(model, data):
+        kept.append({k: v.clone() for k, v in model.state_dict().items()})
+        return next(told), 1.0
+
+    monkeypatch.setattr(attack, "_apart", apart)
+    best = attack.train_classifier(*arms, replace(SPEC, epochs=4), 0)
+    assert (best.epoch, [loss for loss, _ in best.curve]) == (2, [0.5, 0.3, 0.3, 0.4])
+    assert all(torch.equal(v, kept[1][k]) for k, v in best.module.state_dict().items())
+    told = iter([0.5, 0.3, 0.3, 0.4])
+    last = attack.train_classifier(*arms, replace(SPEC, epochs=4, selection="last"), 0)
+    assert last.epoch == 4
+    assert all(torch.equal(v, kept[-1][k]) for k, v in last.module.state_dict().items())
+
+
+def test_selection_sees_generated_images_alone():
+    arms, watched = (tinted(8, 0.3, 1), tinted(8, 0.0, 2)), (tinted(3, 0, 3), torch.ones(3))
+    alone = attack.train_classifier(*arms, SPEC, 0)
+    seen = attack.train_classifier(*arms, SPEC, 0, watched=watched)
+    assert seen.curve == alone.curve
+    with pytest.raises(InputError, match=r"BAD_SETTING.*holdout"):
+        replace(SPEC, holdout=0.0)
+
+
+def test_without_held_out_images_the_watched_ones_draw_a_curve_and_change_nothing():
+    spec = replace(SPEC, holdout=0.0, selection="last", epochs=2)
+    arms, watched = (tinted(8, 0.3, 1), tinted(8, 0.0, 2)), tinted(6, 0.3, 3)
+    plain = attack.train_classifier(*arms, spec, 0)
+    seen = attack.train_classifier(*arms, spec, 0, watched=(watched, torch.ones(6)))
+    assert torch.isnan(torch.tensor(plain.heldout_accuracy))
+    assert (plain.curve, len(plain.heldout_labels)) == ((), 0)
+    assert torch.equal(attack.score_images(seen, watched), attack.score_images(plain, watched))
+    logits = attack.score_images(seen, watched)
+    loss = torch.nn.functional.softplus(-logits).mean()
+    assert seen.curve[-1] == pytest.approx((float(loss), float((logits > 0).double().mean())))
+
+
+def test_a_last_image_alone_is_trained_on_where_batch_norm_can():
+    arms = (tinted(5, 0.3, 1), tinted(4, 0.0, 2))
+    plain = {"holdout": 0.0, "selection": "last", "augment": "none", "epochs": 1}
+    for side, changed in ((32, False), (64, True)):
+        spec = replace(SPEC, side=side, minibatch=8, **plain)
+        steps = []
+        original = attack._step
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(attack, "_step", lambda *a, o=original, s=steps: s.append(1) or o(*a))
+            attack.train_classifier(*arms, spec, 0)
+        assert (len(steps) == 2) is changed
+
+
+def test_half_precision_learns_the_same_and_is_kept_in_float32():
+    queries = torch.cat([tinted(8, 0.3, 3), tinted(8, 0.0, 4)])
+    arms = (tinted(24, 0.3, 1), tinted(24, 0.0, 2))
+    half = attack.train_classifier(*arms, replace(SPEC, precision="bfloat16"), 0)
+    logits = attack.score_images(half, queries)
+    assert logits[:8].min() > logits[8:].max()
+    assert {v.dtype for v in half.module.parameters()} == {torch.float32}
+    assert half.module.conv1.weight.is_contiguous()
