@@ -35,11 +35,22 @@ def tool_facts() -> dict[str, str]:
     return facts
 
 
-def item_records(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[ItemRecord, ...]:
+def item_records(
+    photos: Photos, kind: str, pictures: dict[int, str], heat: dict[int, str] | None = None
+) -> tuple[ItemRecord, ...]:
     """Photos as the report lists them: by number and hash, never by name."""
+    exhibits = heat or {}
     return tuple(
         ItemRecord(
-            i, f"{kind} {i}", f.sha256, s.sha256, f.width, f.height, f.format, pictures.get(i, "")
+            i,
+            f"{kind} {i}",
+            f.sha256,
+            s.sha256,
+            f.width,
+            f.height,
+            f.format,
+            pictures.get(i, ""),
+            exhibits.get(i, ""),
         )
         for i, (f, s) in enumerate(zip(photos.facts, photos.images.sources, strict=True))
     )
@@ -48,6 +59,11 @@ def item_records(photos: Photos, kind: str, pictures: dict[int, str]) -> tuple[I
 def picture_unit(number: int) -> str:
     """Path of a photo's small picture below the case folder, without its suffix."""
     return f"pictures/photo-{number:04d}"
+
+
+def heat_unit(number: int) -> str:
+    """Path of a photo's heat map below the case folder, without its suffix."""
+    return f"pictures/heat-{number:04d}"
 
 
 def small_picture(pixels: torch.Tensor) -> torch.Tensor:

@@ -14,11 +14,12 @@ import torch
 from . import __version__
 from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
-from .casebook import item_records, picture_unit, small_picture, tool_facts, write_report
+from .casebook import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report
 from .counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from .encoders import load_encoder
 from .errors import InputError
 from .evidence import Case
+from .heat import overlay
 from .images import Photos, check_disjoint, drop_duplicates, image_files, load_photos, png_bytes
 from .intake import (
     check_counts,
@@ -147,6 +148,7 @@ def run_case(
             request, pair, question, inspection, findings,
             case_id=digest_of(facts)[:12],
             pictures=keep_pictures(folder, photos) if request.pictures else {},
+            heat=keep_heat(folder, photos, findings.heat) if request.pictures else {},
             dropped=(*dropped, *dropped_controls), planned=planned,
             seconds=time.monotonic() - started,
         )  # fmt: skip
@@ -307,6 +309,19 @@ def keep_pictures(folder: CaseFolder, photos: Photos) -> dict[int, str]:
     return kept
 
 
+def keep_heat(folder: CaseFolder, photos: Photos, heat: torch.Tensor | None) -> dict[int, str]:
+    """Heat maps over small pictures of the photos; path by photo number."""
+    kept = {}
+    for number, (pixels, map_) in enumerate(
+        zip(photos.images.pixels, () if heat is None else heat, strict=False)
+    ):
+        unit = heat_unit(number)
+        if not folder.has(unit):
+            folder.put(unit, ".png", png_bytes(overlay(small_picture(pixels), map_)))
+        kept[number] = f"{unit}.png"
+    return kept
+
+
 def assemble(
     request: Request,
     pair: DiffusersPair,
@@ -316,6 +331,7 @@ def assemble(
     *,
     case_id: str,
     pictures: dict[int, str],
+    heat: dict[int, str],
     dropped: Sequence[str],
     planned: int,
     seconds: float,
@@ -332,7 +348,7 @@ def assemble(
         prompts=question.prompts,
         prompts_from="the user" if request.prompts else "the file's metadata",
         exchangeable=question.exchangeable,
-        photos=item_records(question.photos, "photo", pictures),
+        photos=item_records(question.photos, "photo", pictures, heat),
         controls=item_records(question.controls, "control", {}),
         duplicates_dropped=tuple(dropped),
         inspection={} if inspection is None else asdict(inspection),

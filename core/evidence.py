@@ -102,6 +102,52 @@ class NullRank:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalFinding:
+    """What one signal beside the primary one says; it never raises a verdict by itself.
+
+    Attributes:
+        name: key of the signal.
+        title: for people.
+        source: paper and section.
+        published: a published attack on the tuned model alone, for comparison.
+        forwards: denoiser rows a photo when it is measured alone.
+        photo_scores: one a photo, higher meaning member.
+        control_scores: one a control.
+        auc: photos against controls.
+        tpr: share of photos above the control threshold for 5% false alarms.
+        p: one-sided permutation p of the mean rank.
+        holm_p: the same after Holm's correction over all these signals.
+    """
+
+    name: str
+    title: str
+    source: str
+    published: bool
+    forwards: int
+    photo_scores: tuple[float, ...]
+    control_scores: tuple[float, ...]
+    auc: AucEstimate
+    tpr: TprAtFpr
+    p: float
+    holm_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionControls:
+    """The conditional gap under paired captions and under three prompt controls.
+
+    Attributes:
+        aucs: photos against controls: ``paired``, ``trigger``, ``shuffled``, ``generic``.
+        p: one-sided permutation p of each.
+        dependent: the gap lives only with the paired captions: it speaks of the caption.
+    """
+
+    aucs: dict[str, float]
+    p: dict[str, float]
+    dependent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MembershipEvidence:
     """White-box membership: log ratio of base to tuned loss with shared noise.
 
@@ -121,6 +167,9 @@ class MembershipEvidence:
         too_weak: the adapter changes the loss less than the noise of the measurement.
         null_ranks: rank among null models, one a kind that was run.
         forwards: denoiser rows spent.
+        signals: what the other signals say.
+        left_out: signals that could not be measured here, with the reason.
+        captions: prompt controls of the conditional gap, when it was controlled.
     """
 
     signal: str
@@ -138,6 +187,9 @@ class MembershipEvidence:
     too_weak: bool
     null_ranks: tuple[NullRank, ...]
     forwards: int
+    signals: tuple[SignalFinding, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    captions: CaptionControls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +349,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """One photo, control or file of the case."""
+    """One photo, control or file of the case; `picture` and `heat` are paths below its folder."""
 
     number: int
     name: str
@@ -307,6 +359,7 @@ class ItemRecord:
     height: int = 0
     format: str = ""
     picture: str = ""
+    heat: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, NotEnoughDataError
-from .evidence import Comparison, LossCurve, MembershipEvidence, NullRank
+from .evidence import (
+    CaptionControls,
+    Comparison,
+    LossCurve,
+    MembershipEvidence,
+    NullRank,
+    SignalFinding,
+)
 from .intervals import resample_counts, units
 from .metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
 from .permutation import benjamini_hochberg, conformal_p, permutation_test
@@ -145,6 +152,10 @@ def membership_evidence(
     verdict: VerdictSpec,
     *,
     null_ranks: tuple[NullRank, ...] = (),
+    signals: tuple[SignalFinding, ...] = (),
+    left_out: tuple[tuple[str, str], ...] = (),
+    captions: CaptionControls | None = None,
+    forwards: int = 0,
 ) -> MembershipEvidence:
     """Judge white-box losses of photos and controls.
 
@@ -155,6 +166,10 @@ def membership_evidence(
         spec: timesteps, draws, permutations.
         verdict: levels.
         null_ranks: rank among null models, one a kind; empty when none were run.
+        signals: what the other signals say.
+        left_out: signals that could not be measured, with the reason.
+        captions: prompt controls of the conditional gap.
+        forwards: denoiser rows spent without the null models; 0 counts the two losses.
 
     Raises:
         InputError: a loss is not finite (NON_FINITE).
@@ -187,8 +202,11 @@ def membership_evidence(
         shift,
         shift < noise_floor and comparison.permutation.p > verdict.alpha,
         null_ranks,
-        (len(photos) + len(controls)) * len(spec.timesteps) * spec.noises * 2
+        (forwards or 2 * (photos.base.numel() + controls.base.numel()))
         + sum(null_forwards(rank, spec) for rank in null_ranks),
+        signals,
+        left_out,
+        captions,
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from .blackbox import attack
@@ -21,19 +20,18 @@ from .evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Ve
 from .extraction import extract, judge
 from .extraction import planned_forwards as extraction_forwards
 from .images import Photos, probe_features
-from .membership import membership_evidence, null_draws
-from .null_ranks import NullGroup, noise_group, rank_nulls
+from .null_ranks import NullGroup
 from .probe import BlindProbe, blind_probe
 from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
-from .signals.paired import Losses, paired_losses
-from .specs import MembershipSpec, ScreenSpec
+from .specs import ScreenSpec
 from .storage import CaseFolder
 from .types import Embeddings
 from .verdict import decide, unjudged
+from .whitebox import planned_forwards as membership_forwards
+from .whitebox import screen_membership
 
 LINES = ("membership", "extraction", "attack")
 PROBE_ALPHA = 0.10
-CHUNK = 8  # images in one resumable unit of white-box work
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,33 +63,28 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the lines found; None where a line did not run."""
+    """What the lines found, None where a line did not run; `heat` as in `whitebox.WhiteBox`."""
 
     probe: BlindProbe | None
     membership: MembershipEvidence | None
     extraction: ExtractionEvidence | None
     attack: AttackEvidence | None
     verdict: Verdict
+    heat: Tensor | None = None
 
 
 def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] = LINES) -> int:
     """Denoiser rows that a screening will spend at most."""
     cost = {
-        "membership": membership_forwards(question, spec.membership),
+        "membership": membership_forwards(
+            len(question.photos), len(question.controls), spec, question.nulls
+        ),
         "extraction": extraction_forwards(question.prompts, spec.extract),
         "attack": attack_forwards(
             question.prompts, spec.attack, 2 if question.negatives is None else 1
         ),
     }
     return sum(cost[line] for line in lines)
-
-
-def membership_forwards(question: Question, spec: MembershipSpec) -> int:
-    """Denoiser rows of the white-box line; counterfactuals leave half of the controls out."""
-    n, m = len(question.photos), len(question.controls)
-    full = spec.nulls + sum(len(g.models) for g in question.nulls if g.controls is None)
-    images = full * (n + m) + spec.counterfactuals * (n + m - m // 2)
-    return 2 * spec.noises * len(spec.timesteps) * (n + m) + images * null_draws(spec)
 
 
 def screen(
@@ -118,9 +111,13 @@ def screen(
     progress = progress or NoProgress()
     photos, controls = (embed(p.images, encoder) for p in (question.photos, question.controls))
     probe = probe_sets(question, photos, controls, spec)
-    membership = extraction = black_box = None
+    membership = heat = extraction = black_box = None
     if "membership" in lines:
-        membership = screen_membership(pair, question, spec, case=case, progress=progress)
+        white_box = screen_membership(
+            pair, question.photos, question.controls, question.prompts, spec,
+            nulls=question.nulls, embed=encoder, case=case, progress=progress,
+        )  # fmt: skip
+        membership, heat = white_box.evidence, white_box.heat
     if "extraction" in lines:
         n0 = spec.extract.clusters or question.n0 or len(question.photos)
         drawn = extract(
@@ -153,7 +150,7 @@ def screen(
             attack=black_box,
         )
     )
-    return Findings(probe, membership, extraction, black_box, verdict)
+    return Findings(probe, membership, extraction, black_box, verdict, heat)
 
 
 def probe_sets(
@@ -179,58 +176,3 @@ def probe_sets(
     p = min(1.0, 2 * worst.p)
     fails = worst.auc > limit and p <= PROBE_ALPHA
     return replace(worst, p=p, fails=fails, inconclusive=worst.auc > limit and not fails)
-
-
-def screen_membership(
-    pair: ModelPair,
-    question: Question,
-    spec: ScreenSpec,
-    *,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
-) -> MembershipEvidence:
-    """White-box membership of photos against controls, with null models if any are asked for."""
-    progress = progress or NoProgress()
-    prompt = question.prompts[0]
-    pixels = torch.cat([question.photos.images.pixels, question.controls.images.pixels])
-    latents = pair.encode(pixels)
-    n, settings = len(question.photos), spec.membership
-    losses = keep_losses(pair, latents, prompt, settings, case=case, progress=progress)
-    photos = Losses(losses.base[:n], losses.tuned[:n])
-    controls = Losses(losses.base[n:], losses.tuned[n:])
-    ranks = [
-        rank_nulls(group, losses, latents, n, prompt, settings, case=case, progress=progress)
-        for group in (noise_group(pair, settings), *question.nulls)
-        if group.models
-    ]
-    found = tuple(rank for rank in ranks if rank is not None)
-    return membership_evidence(photos, controls, prompt, settings, spec.verdict, null_ranks=found)
-
-
-def keep_losses(
-    pair: ModelPair,
-    latents: Tensor,
-    prompt: str,
-    spec: MembershipSpec,
-    *,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
-) -> Losses:
-    """`paired_losses` in small units that the case folder keeps."""
-    progress = progress or NoProgress()
-    chunks = latents.split(CHUNK)
-    units = [f"membership/suspect-{i:04d}" for i in range(len(chunks))]
-    done = sum(CHUNK for u in units if case is not None and case.has(u))
-    progress.start("white-box membership", len(latents), min(done, len(latents)))
-    parts = []
-    for unit, chunk in zip(units, chunks, strict=True):
-        if case is not None and case.has(unit):
-            kept = case.read_tensors(unit)
-            parts.append(Losses(kept["base"], kept["tuned"]))
-            continue
-        part = paired_losses(pair, chunk, prompt, spec)
-        if case is not None:
-            case.put_tensors(unit, {"base": part.base, "tuned": part.tuned})
-        parts.append(part)
-        progress.step(len(chunk))
-    return Losses.cat(parts)

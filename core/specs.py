@@ -66,6 +66,9 @@ class MembershipSpec(Spec):
         (50, 150, 250, 350, 450, 550, 650, 750), "training timesteps probed", low=0, high=999
     )
     noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
+    signals: str = setting(
+        "standard", "signals beside the primary one", choices=("grid", "standard", "deep")
+    )
     nulls: int = setting(0, "norm-matched noise adapters as null models", low=0, high=999)
     counterfactuals: int = setting(
         0, "adapters trained on controls with the file's recipe, as null models", low=0, high=999
@@ -256,6 +259,7 @@ class ScreenSpec:
     """All settings of a screening."""
 
     membership: MembershipSpec = field(default_factory=MembershipSpec)
+    signals: SignalSpec = field(default_factory=SignalSpec)
     extract: ExtractSpec = field(default_factory=ExtractSpec)
     attack: AttackSpec = field(default_factory=AttackSpec)
     verdict: VerdictSpec = field(default_factory=VerdictSpec)
@@ -264,13 +268,13 @@ class ScreenSpec:
 _STANDARD = ScreenSpec(membership=MembershipSpec(nulls=19))
 PRESETS: dict[str, ScreenSpec] = {
     "quick": ScreenSpec(
-        membership=MembershipSpec(noises=2),
+        membership=MembershipSpec(noises=2, signals="grid"),
         extract=ExtractSpec(images=60, pilot=(1.5, 2.0, 3.0), pilot_images=16),
         attack=AttackSpec(images=64, epochs=4),
     ),
     "standard": _STANDARD,
     "deep": ScreenSpec(
-        membership=replace(_STANDARD.membership, noises=16, nulls=99),
+        membership=replace(_STANDARD.membership, noises=16, nulls=99, signals="deep"),
         extract=ExtractSpec(images=500, steps=50, pilot_images=50),
         attack=AttackSpec(images=2500, steps=50, epochs=20),
     ),

@@ -73,6 +73,7 @@ def decide(
     reasons = (
         Reason("decisive", why[0].upper() + why[1:] + "."),
         _set_reason(main),
+        *_signals_reason(membership, spec),
         *secondary,
         _probe_reason(probe),
         *_null_reasons(membership),
@@ -192,6 +193,20 @@ def _set_reason(c: Comparison) -> Reason:
     )
 
 
+def _signals_reason(membership: MembershipEvidence, spec: VerdictSpec) -> list[Reason]:
+    """One sentence on the other white-box signals, which never raise the letter."""
+    signals = membership.signals
+    if not signals:
+        return []
+    found = [s for s in signals if s.holm_p <= spec.alpha_strong]
+    best = max(signals, key=lambda s: s.auc.auc)
+    text = (
+        f"Other white-box signals: {len(found)} of {len(signals)} find a difference (Holm-adjusted "
+        f"p <= {spec.alpha_strong:g}); the highest AUC is {best.title}'s, {best.auc.auc:.3f}."
+    )
+    return [Reason("found" if found else "not_found", text)]
+
+
 def _secondary(
     extraction: ExtractionEvidence | None, attack: AttackEvidence | None, spec: VerdictSpec
 ) -> tuple[list[Reason], bool]:
@@ -265,6 +280,11 @@ def _caveats(
         extra.append(
             f"The base model alone separates the sets (AUC {membership.base_only_auc:.2f}): "
             "part of any difference may be the sets' own."
+        )
+    if membership.captions is not None and membership.captions.dependent:
+        extra.append(
+            "The conditional gap lives only with the paired captions: it speaks of captions, not "
+            "of photos."
         )
     if attack is not None:
         extra.append("The black-box attack tells sources apart, not photos (published: AUC 0.53).")

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
-from ..core.screening import Question, screen_membership
 from ..core.specs import MembershipSpec, ScreenSpec
+from ..core.whitebox import screen_membership
 from . import _sockets as sockets
 from ._evidence import Evidence, question_of
 from ._host import HostProgress, drawn, work_folder
@@ -60,12 +60,12 @@ class WhiteBox(io.ComfyNode):
         with suspect.pair(vae, resolution, chosen) as pair:
             mine, others, _ = compared_sets(photos, controls, pair.resolution)
             question, models = question_of(suspect, mine, others), pair.describe()
-            asked, all_settings = Question(mine, others, chosen), ScreenSpec(membership=spec)
+            all_settings = ScreenSpec(membership=spec)
             facts = {"kind": "membership", "question": question, "prompt": chosen[0]}
             with work_folder({**facts, "settings": asdict(spec), "models": models}) as case:
                 found = screen_membership(
-                    pair, asked, all_settings, case=case, progress=HostProgress()
-                )
+                    pair, mine, others, chosen, all_settings, case=case, progress=HostProgress()
+                ).evidence
         named = [s.name for s in mine.images.sources]
         evidence = Evidence(
             "membership", found, question,

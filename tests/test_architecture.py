@@ -14,11 +14,12 @@ LAYERS = [
     {"errors"},
     {"types", "specs", "error_rates"},
     {"protocols"},
-    {"lora", "images", "storage", "roc", "metrics", "intervals", "permutation", "guidance"}
-    | {"usage", "likelihood", "uniformity"},
+    {"lora", "images", "storage", "roc", "heat", "metrics", "intervals", "permutation", "guidance"}
+    | {"usage", "likelihood", "uniformity", "fingerprints"},
+    {"watermark", "captions"},
     {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "centroid", "change"}
     | {"attack_images", "arms"},
-    {"backends", "embeddings", "signals", "attack", "membership", "null_ranks"},
+    {"backends", "embeddings", "signals", "attack", "membership", "null_ranks", "signal_lines", "whitebox"},
     {"views", "optimiser", "trainee", "trained"},
     {"generation", "verdict", "attack_files", "attack_scores", "finetune"},
     {"extraction", "blackbox"},

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..specs import PRESETS, AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec
+from ..specs import PRESETS, AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec, SignalSpec
 from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
 
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from ..casework import Request
     from ..evidence import Case
 
-SECTIONS = {"membership": MembershipSpec, "extract": ExtractSpec, "attack": AttackSpec}
+WHITE_BOX = {"membership": MembershipSpec, "signals": SignalSpec}
+SECTIONS = {**WHITE_BOX, "extract": ExtractSpec, "attack": AttackSpec}
+SHARED = {"signals": ("timesteps", "noises", "batch", "seed")}  # the primary signal's grid
 ONE_LINE = {"score": "membership", "extract": "extraction", "attack": "attack"}
 
 
 def add(commands: Any) -> None:
     """The commands that make a case."""
     _case_command(commands, "screen", "four lines of evidence and a worded verdict", SECTIONS)
-    _case_command(commands, "score", "white-box membership alone", {"membership": MembershipSpec})
+    _case_command(commands, "score", "white-box membership alone", WHITE_BOX)
     _case_command(commands, "extract", "extraction alone", {"extract": ExtractSpec})
     _case_command(commands, "attack", "black-box attack alone", {"attack": AttackSpec})
 
@@ -54,16 +56,23 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
     model_flags(p)
     for section, spec in sections.items():
-        spec_flags(p, spec, f"{section}-" if len(sections) > 1 else "")
+        prefix = _prefix(section, sections)
+        spec_flags(p, spec, prefix, SHARED.get(section, ()))
     p.set_defaults(run=_run_case, lines=(ONE_LINE[name],) if name in ONE_LINE else None)
     p.set_defaults(sections=sections)
+
+
+def _prefix(section: str, sections: dict[str, type]) -> str:
+    """Of a section's flags; none for that which a command of one line is about."""
+    alone = len(sections) < len(SECTIONS) and section == next(iter(sections))
+    return "" if alone else f"{section}-"
 
 
 def settings_of(args: argparse.Namespace) -> ScreenSpec:
     """The preset with the flags that were given."""
     spec = PRESETS[args.preset]
     for section in args.sections:
-        prefix = f"{section}-" if len(args.sections) > 1 else ""
+        prefix = _prefix(section, args.sections)
         spec = replace(spec, **{section: override(getattr(spec, section), args, prefix)})
     return spec
 

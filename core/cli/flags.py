@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import Field, fields, replace
 from typing import Any
 
@@ -15,9 +16,13 @@ def model_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--dtype", default="auto", help="auto, float32, float16, bfloat16")
 
 
-def spec_flags(parser: argparse.ArgumentParser, spec: type, prefix: str) -> None:
+def spec_flags(
+    parser: argparse.ArgumentParser, spec: type, prefix: str, without: Sequence[str] = ()
+) -> None:
     """One flag a setting; unset flags leave the preset's value."""
     for f in fields(spec):
+        if f.name in without:
+            continue
         default = default_of(f)
         many = isinstance(default, tuple)
         kind = type(default[0] if many else default)

@@ -1,0 +1,142 @@
+"""The white-box line: every signal on photos and controls, null models, and the evidence.
+
+All images are measured together, so that photos and controls are treated alike in everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .evidence import CaptionControls, MembershipEvidence
+from .images import Photos
+from .membership import membership_evidence, null_draws
+from .null_ranks import NullGroup, noise_group, rank_nulls
+from .protocols import ModelPair, NoProgress, Progress
+from .signal_lines import image_rows, possible, signal_findings, signal_spec
+from .signals import Subjects, caption_dependent, gap_controls, measure
+from .signals.paired import Losses
+from .signals.queries import Embed
+from .specs import MembershipSpec, ScreenSpec
+from .storage import CaseFolder
+
+CAPTIONS = "membership/captions"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhiteBox:
+    """The line's evidence and its exhibit.
+
+    Attributes:
+        evidence: what the verdict rests on.
+        heat: ``[n, h, w]`` of each photo, mean base error minus tuned error: where the adapter
+            helps most.
+    """
+
+    evidence: MembershipEvidence
+    heat: Tensor
+
+
+def planned_forwards(
+    photos: int, controls: int, spec: ScreenSpec, nulls: Sequence[NullGroup] = ()
+) -> int:
+    """Denoiser rows of the line at most; counterfactuals leave half of the controls out."""
+    images, m = photos + controls, spec.membership
+    whole = m.nulls + sum(len(g.models) for g in nulls if g.controls is None)
+    asked = whole * images + m.counterfactuals * (images - controls // 2)
+    captions = _caption_rows(m) * images if m.signals == "deep" else 0
+    return image_rows(spec) * images + captions + asked * null_draws(m)
+
+
+def _caption_rows(spec: MembershipSpec) -> int:
+    return 5 * len(spec.timesteps) * spec.noises
+
+
+def screen_membership(
+    pair: ModelPair,
+    photos: Photos,
+    controls: Photos,
+    prompts: Sequence[str],
+    spec: ScreenSpec,
+    *,
+    nulls: Sequence[NullGroup] = (),
+    embed: Embed | None = None,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> WhiteBox:
+    """White-box membership of photos against controls, with null models if any are asked for.
+
+    Args:
+        pair: base and tuned model.
+        photos: the photos in question.
+        controls: photos that were not used.
+        prompts: the first conditions every image.
+        spec: settings of the line and of the verdict.
+        nulls: trained null models; noise adapters come from the pair itself.
+        embed: pixels to unit vectors, for the deep signals.
+        case: keeps finished work.
+        progress: long work.
+
+    Raises:
+        InputError: NON_FINITE.
+    """
+    progress = progress or NoProgress()
+    n, settings, prompt = len(photos), spec.membership, prompts[0]
+    pixels = torch.cat([photos.images.pixels, controls.images.pixels])
+    subjects = Subjects(pixels, pair.encode(pixels), (prompt,) * len(pixels))
+    names, left_out = possible(pair, subjects, settings, embed)
+    measured = measure(
+        pair, subjects, signal_spec(spec), names,
+        case=case, unit="membership", progress=progress, embed=embed,
+    )  # fmt: skip
+    losses, heat = measured.losses, measured.heat
+    assert losses is not None
+    assert heat is not None
+    ranks = [
+        rank_nulls(group, losses, subjects.latents, n, prompt, settings, case=case,
+                   progress=progress)
+        for group in (noise_group(pair, settings), *nulls)
+        if group.models
+    ]  # fmt: skip
+    captions = None
+    if settings.signals == "deep" and "conditional_gap" in names:
+        captions = _caption_controls(pair, subjects, n, spec, prompt, case)
+    evidence = membership_evidence(
+        Losses(losses.base[:n], losses.tuned[:n]),
+        Losses(losses.base[n:], losses.tuned[n:]),
+        prompt,
+        settings,
+        spec.verdict,
+        null_ranks=tuple(rank for rank in ranks if rank is not None),
+        signals=signal_findings(measured.scores, n, spec),
+        left_out=tuple(left_out.items()),
+        captions=captions,
+        forwards=measured.forwards + (_caption_rows(settings) * len(subjects) if captions else 0),
+    )
+    return WhiteBox(evidence, heat[:n])
+
+
+def _caption_controls(
+    pair: ModelPair,
+    subjects: Subjects,
+    photos: int,
+    spec: ScreenSpec,
+    trigger: str,
+    case: CaseFolder | None,
+) -> CaptionControls:
+    if case is not None and case.has(CAPTIONS):
+        gaps = {name: v.numpy() for name, v in case.read_tensors(CAPTIONS).items()}
+    else:
+        gaps = gap_controls(pair, subjects, signal_spec(spec), trigger, spec.membership.seed)
+        if case is not None:
+            case.put_tensors(CAPTIONS, {k: torch.from_numpy(v) for k, v in gaps.items()})
+    check = caption_dependent(
+        {k: v[:photos] for k, v in gaps.items()},
+        {k: v[photos:] for k, v in gaps.items()},
+        alpha=spec.verdict.alpha,
+        permutations=spec.membership.permutations,
+    )
+    return CaptionControls(check.aucs, check.p, check.dependent)
