@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from .errors import InputError, NotEnoughDataError
-from .types import ImageBatch, Source
+from .fingerprints import same_pictures
+from .types import Embeddings, ImageBatch, Source
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # phones' MPO comes through the JPEG plugin
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".jfif"}
 MAX_PIXELS, MAX_BYTES, MIN_SIDE, MAX_ASPECT = 40_000_000, 64 * 2**20, 16, 8.0
 NEAR_DUPLICATE_RMS = 3.0 / 255
+SESSION_SECONDS = 120.0
+_EXIF_DETAILS, _TAKEN, _MODEL = 0x8769, 0x9003, 0x0110
 _IJG_LUMINANCE_MEAN = 57.625  # of the standard table, which is quality 50
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a file says beside its picture, for the blind probe and the item list."""
+    """What a file says beside its picture, for the blind probe and the item list.
+
+    Attributes:
+        session: sub-folder that the file lay in; empty where it lay in the folder itself.
+        taken: when, by its EXIF (``YYYY:MM:DD HH:MM:SS``). Private: only sessions are made of it.
+        camera: model, by its EXIF. Private as well.
+    """
 
     name: str
     sha256: str
@@ -36,6 +49,9 @@ class FileFacts:
     format: str
     size: int
     jpeg_quality: float
+    session: str = ""
+    taken: str = ""
+    camera: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +70,9 @@ class Photos:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files of a folder (not its sub-folders) or one image file, sorted by name.
+    """Image files of a folder and of its direct sub-folders, or one image file, sorted by path.
+
+    Each sub-folder is a session: photos taken together, of which the first says most.
 
     Raises:
         InputError: the folder does not exist (MISSING_FOLDER).
@@ -64,11 +82,18 @@ def image_files(folder: Path) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise InputError("MISSING_FOLDER", f"{folder} does not exist; give a folder of images")
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    files = [
+        p
+        for place in (folder, *below)
+        for p in sorted(place.iterdir())
+        if p.suffix.lower() in SUFFIXES and p.is_file()
+    ]
     if not files:
         raise NotEnoughDataError(
             "EMPTY_FOLDER",
-            f"{folder} holds no PNG, JPEG or WebP file; put the photos directly in that folder",
+            f"{folder} holds no PNG, JPEG or WebP file; put the photos in that folder, or one "
+            "sub-folder for each session",
         )
     return files
 
@@ -78,19 +103,31 @@ def load_photos(
     kind: Literal["photo", "control"],
     side: int,
     on_file: Callable[[], None] = lambda: None,
+    *,
+    root: Path | None = None,
 ) -> Photos:
     """Decode files canonically and bring them to ``side x side`` pixels.
+
+    Args:
+        files: as `image_files` lists them.
+        kind: what they are to the case.
+        side: in pixels.
+        on_file: called after each.
+        root: folder whose sub-folders are sessions; None takes the one that all files share.
 
     Raises:
         InputError: a file is corrupt, too large, too small or of another format; it is named.
     """
     pixels, facts, sources = [], [], []
+    root = root or Path(os.path.commonpath([file.parent for file in files]))
     for file in files:
         picture, fact = decode_file(file)
         square = fit_square(picture, side)
         pixels.append(to_tensor(square))
-        facts.append(fact)
-        sources.append(Source(kind, pixels_sha256(square), file.name, fact.sha256))
+        session = "" if file.parent == root else file.parent.name
+        name = f"{session}/{file.name}" if session else file.name
+        facts.append(replace(fact, name=name, session=session))
+        sources.append(Source(kind, pixels_sha256(square), name, fact.sha256))
         on_file()
     return Photos(ImageBatch(torch.stack(pixels), tuple(sources)), tuple(facts))
 
@@ -110,7 +147,7 @@ def decode_file(file: Path) -> tuple[Image.Image, FileFacts]:
         data = file.read_bytes()
     except OSError as error:
         raise InputError("UNREADABLE_IMAGE", f"{file} cannot be read: {error}") from error
-    picture, fmt, quality = _decode(data, file)
+    picture, fmt, quality, (taken, camera) = _decode(data, file)
     facts = FileFacts(
         file.name,
         hashlib.sha256(data).hexdigest(),
@@ -119,11 +156,13 @@ def decode_file(file: Path) -> tuple[Image.Image, FileFacts]:
         fmt,
         len(data),
         quality,
+        taken=taken,
+        camera=camera,
     )
     return picture, facts
 
 
-def _decode(data: bytes, file: Path) -> tuple[Image.Image, str, float]:
+def _decode(data: bytes, file: Path) -> tuple[Image.Image, str, float, tuple[str, str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -132,7 +171,8 @@ def _decode(data: bytes, file: Path) -> tuple[Image.Image, str, float]:
             fmt, quality = image.format or "", _jpeg_quality(image)
             if fmt not in ("MPO", "JPEG") and getattr(image, "n_frames", 1) > 1:
                 raise InputError("ANIMATED_IMAGE", f"{file} has several frames; give still photos")
-            return _to_rgb(ImageOps.exif_transpose(image)), fmt, quality
+            moment = _moment(image)
+            return _to_rgb(ImageOps.exif_transpose(image)), fmt, quality, moment
     except UnidentifiedImageError as error:
         raise InputError(
             "NOT_AN_IMAGE", f"{file} is no PNG, JPEG or WebP; convert it or take it away"
@@ -159,6 +199,42 @@ def _check_size(image: Image.Image, file: Path) -> None:
             f"{file} is {w} x {h}; sides of {MIN_SIDE} pixels or more and an aspect of at most "
             f"{MAX_ASPECT:g} are needed",
         )
+
+
+def _moment(image: Image.Image) -> tuple[str, str]:
+    """When a photo was taken and by which camera; empty where its EXIF does not say."""
+    with contextlib.suppress(Exception):  # strangers' EXIF breaks in many ways, none matters here
+        exif = image.getexif()
+        taken = exif.get_ifd(_EXIF_DETAILS).get(_TAKEN, "")
+        return str(taken).strip("\0 "), str(exif.get(_MODEL, "")).strip("\0 ")
+    return "", ""
+
+
+def sessions(photos: Photos) -> tuple[str, ...]:
+    """Which session each photo belongs to: evidence counts sessions, not photos.
+
+    Photos of one sub-folder are one session, and so are photos of one camera taken within 120
+    seconds of each other (chains of them, too). All others stand for themselves.
+
+    Returns:
+        One id a photo, the same for the same session; ids of photos and of controls differ.
+    """
+    folder = np.array([f.session for f in photos.facts])
+    camera = np.array([f.camera for f in photos.facts])
+    when = np.array([_seconds(f.taken) for f in photos.facts])
+    together = (folder[:, None] == folder) & (folder != "")
+    near = np.abs(when[:, None] - when) <= SESSION_SECONDS  # an unknown time is near nothing
+    together |= near & (camera[:, None] == camera) & (camera != "")
+    _, number = connected_components(together, directed=False)
+    return tuple(f"{s.kind} {n}" for s, n in zip(photos.images.sources, number, strict=True))
+
+
+def _seconds(taken: str) -> float:
+    try:
+        moment = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S")
+        return moment.replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float("nan")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -217,21 +293,39 @@ def png_bytes(pixels: Tensor) -> bytes:
 
 
 def near_duplicates(a: Tensor, b: Tensor) -> list[tuple[int, int]]:
-    """Pairs of images that are the same picture but for size and compression.
+    """Pairs of images that are the same picture but for size, compression, crop or mirroring.
 
     Args:
         a: ``[N, 3, H, W]`` in 0..1.
         b: ``[M, 3, H, W]`` in 0..1.
 
     Returns:
-        Index pairs whose 32 x 32 thumbnails differ by less than 3/255 (root mean square).
+        Index pairs whose 32 x 32 thumbnails differ by less than 3/255 (root mean square), or whose
+        perceptual hashes and aligned thumbnails agree (`fingerprints.same_pictures`).
     """
     small_a, small_b = (
         torch.nn.functional.interpolate(x, (32, 32), mode="bilinear", antialias=True).flatten(1)
         for x in (a, b)
     )
     rms = torch.cdist(small_a.double(), small_b.double()) / small_a.shape[1] ** 0.5
-    return [(int(i), int(j)) for i, j in (rms < NEAR_DUPLICATE_RMS).nonzero()]
+    close = {(int(i), int(j)) for i, j in (rms < NEAR_DUPLICATE_RMS).nonzero()}
+    return sorted(close | set(same_pictures(a, b)))
+
+
+def look_alikes(a: Embeddings, b: Embeddings) -> list[tuple[int, int]]:
+    """Pairs that a copy descriptor takes for copies, for a person to look at.
+
+    Nothing is dropped for it: among photos of one institution the descriptor also finds different
+    photos of similar people.
+
+    Returns:
+        Index pairs above the encoder's `copy_threshold`.
+
+    Raises:
+        ProvenanceError: the two were made by different encoders.
+    """
+    alike = a.similarity(b) > a.encoder.copy_threshold
+    return [(int(i), int(j)) for i, j in alike.nonzero()]
 
 
 def drop_duplicates(photos: Photos) -> tuple[Photos, tuple[str, ...]]:

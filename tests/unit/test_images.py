@@ -1,10 +1,15 @@
 import io
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from lora_forensics.core import images
-from lora_forensics.core.errors import InputError, NotEnoughDataError
+from lora_forensics.core import fingerprints, images
+from lora_forensics.core.demo.assets import asset_path
+from lora_forensics.core.embeddings import embed
+from lora_forensics.core.encoders import load_encoder
+from lora_forensics.core.errors import InputError, NotEnoughDataError, ProvenanceError
 from PIL import Image
 
 
@@ -126,3 +131,135 @@ def test_png_bytes_round_trip():
     pixels = torch.rand(3, 20, 24)
     again = images.to_tensor(Image.open(io.BytesIO(images.png_bytes(pixels)), formats=("PNG",)))
     assert (again - pixels).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def demo(folder, kind="photo"):
+    return images.load_photos(images.image_files(asset_path(f"photos/{folder}")), kind, 64)
+
+
+def through_file(image, **options):
+    out = io.BytesIO()
+    image.save(out, **options)
+    return Image.open(out, formats=("PNG", "JPEG"))
+
+
+def cropped(image, left=0.5, top=0.5, share=0.05):
+    w, lost = image.width, image.width * share
+    x, y = left * lost, top * lost
+    return image.resize(
+        image.size, Image.Resampling.LANCZOS, box=(x, y, x + w - lost, y + w - lost)
+    )
+
+
+COPIES = {
+    "jpeg q50": lambda i: through_file(i, format="JPEG", quality=50),
+    "crop, middle": cropped,
+    "crop, corner": lambda i: cropped(i, 0.0, 1.0),
+    "mirrored": lambda i: i.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "resized": lambda i: i.resize((40, 40), Image.Resampling.LANCZOS),
+    "all": lambda i: through_file(
+        cropped(i.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), format="JPEG", quality=60
+    ),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copies_of_every_demo_photo_are_caught(how):
+    photos = demo("guilty_strong")
+    pictures = [images.to_picture(p) for p in photos.images.pixels]
+    copies = torch.stack(
+        [images.to_tensor(images.fit_square(COPIES[how](p).convert("RGB"), 64)) for p in pictures]
+    )
+    assert images.near_duplicates(photos.images.pixels, copies) == [(i, i) for i in range(16)]
+    assert images.near_duplicates(copies, photos.images.pixels) == [(i, i) for i in range(16)]
+
+
+def test_different_photos_of_one_institution_are_not_copies():
+    photos, controls = demo("guilty_strong"), demo("controls_north", "control")
+    images.check_disjoint(photos, controls)
+    assert images.drop_duplicates(controls)[1] == ()
+    leak = images.Photos(
+        type(photos.images)(photos.images.pixels[[3]].flip(-1), photos.images.sources[3:4]),
+        photos.facts[3:4],
+    )
+    assert code_of(lambda: images.check_disjoint(leak, photos)) == "DUPLICATE_PHOTOS"
+
+
+def test_blank_pictures_are_one_picture_and_nothing_is_none():
+    blank = torch.ones(2, 3, 64, 64)
+    assert (0, 1) in images.near_duplicates(blank, blank)
+    assert images.near_duplicates(blank[:0], blank) == []
+    assert images.near_duplicates(blank * 0.1, blank) == []
+
+
+def test_hash_is_that_of_the_imagehash_package():
+    imagehash = pytest.importorskip("imagehash")
+    for pixels in demo("guilty_strong").images.pixels[:6]:
+        picture = images.to_picture(pixels)
+        grey = np.asarray(picture.convert("L").resize((32, 32), Image.Resampling.LANCZOS))
+        assert np.array_equal(fingerprints.phash(grey), imagehash.phash(picture).hash.ravel())
+
+
+def test_look_alikes_need_one_encoder():
+    photos, encoder = demo("guilty_strong"), load_encoder("tiny")
+    own = embed(photos.images, encoder)
+    assert {(i, i) for i in range(16)} <= set(images.look_alikes(own, own))
+    stranger = type(own)(own.vectors, replace(own.encoder, name="other"), own.sources)
+    with pytest.raises(ProvenanceError):
+        images.look_alikes(own, stranger)
+
+
+def with_exif(tmp_path, name, taken, camera, seed):
+    image = noise_picture(32, 32, seed)
+    exif = image.getexif()
+    exif[0x0110] = camera
+    exif.get_ifd(0x8769)[0x9003] = taken
+    return saved(tmp_path, name, image, exif=exif)
+
+
+def test_sub_folders_are_sessions(tmp_path):
+    for folder in ("day 2", "day 1", ".hidden"):
+        (tmp_path / folder).mkdir()
+        for k in range(2):
+            saved(tmp_path / folder, f"{k}.png", noise_picture(seed=10 * len(folder) + k))
+    saved(tmp_path, "alone.png", noise_picture(seed=5))
+    files = images.image_files(tmp_path)
+    assert [str(f.relative_to(tmp_path)) for f in files] == [
+        "alone.png", "day 1/0.png", "day 1/1.png", "day 2/0.png", "day 2/1.png",
+    ]  # fmt: skip
+    photos = images.load_photos(files, "photo", 32)
+    assert [f.session for f in photos.facts] == ["", "day 1", "day 1", "day 2", "day 2"]
+    assert photos.images.sources[1].name == photos.facts[1].name == "day 1/0.png"
+    ids = images.sessions(photos)
+    assert [a == b for a, b in pairwise(ids)] == [False, True, False, True]
+    controls = images.load_photos(files, "control", 32)
+    assert not set(ids) & set(images.sessions(controls))
+
+
+def test_the_one_sub_folder_is_a_session_when_its_root_is_named(tmp_path):
+    (tmp_path / "day").mkdir()
+    for k in range(3):
+        saved(tmp_path / "day", f"{k}.png", noise_picture(seed=k))
+    files = images.image_files(tmp_path)
+    assert len(set(images.sessions(images.load_photos(files, "photo", 32)))) == 3
+    assert len(set(images.sessions(images.load_photos(files, "photo", 32, root=tmp_path)))) == 1
+
+
+def test_photos_of_one_camera_taken_seconds_apart_are_one_session(tmp_path):
+    shots = [
+        ("2024:05:01 10:00:00", "X"), ("2024:05:01 10:01:59", "X"), ("2024:05:01 10:03:58", "X"),
+        ("2024:05:01 10:06:00", "X"), ("2024:05:01 10:00:05", "Y"), ("unknown", "X"), ("", "X"),
+    ]  # fmt: skip
+    files = [with_exif(tmp_path, f"{i}.jpg", *shot, i) for i, shot in enumerate(shots)]
+    photos = images.load_photos(files, "photo", 32)
+    assert [f.taken for f in photos.facts[:2]] == [s[0] for s in shots[:2]]
+    assert photos.facts[0].camera == "X"
+    ids = images.sessions(photos)
+    assert len({*ids[:3]}) == 1
+    assert len({*ids[2:]}) == 5
+
+
+def test_broken_exif_is_no_session(tmp_path):
+    broken = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\xff\xff\xff\x7f"
+    _, facts = images.decode_file(saved(tmp_path, "a.jpg", noise_picture(32, 32), exif=broken))
+    assert (facts.taken, facts.camera) == ("", "")
