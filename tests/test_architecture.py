@@ -26,7 +26,7 @@ LAYERS = [
     {"placebos", "counterfactual"},
     {"screening", "report", "intake"},
     {"casebook"},
-    {"casework", "samplework"},
+    {"casework", "samplework", "trainwork"},
     {"demo"},
     {"calibration", "reproduction"},
     {"cli"},

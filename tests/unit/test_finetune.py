@@ -301,15 +301,16 @@ def test_an_open_pair_on_the_same_base_does_not_disturb(sd1, tmp_path):
     assert all(torch.equal(beside.weights[k], v) for k, v in alone.weights.items())
 
 
-def test_half_precision_trains_float32_weights():
-    networks = tiny_models.networks().to(torch.device("cpu"), torch.bfloat16)
+@pytest.mark.parametrize(("dtype", "name"), [(torch.bfloat16, "bf16"), (torch.float16, "fp16")])
+def test_half_precision_trains_float32_weights(dtype, name):
+    networks = tiny_models.networks().to(torch.device("cpu"), dtype)
     for spec in (QUICK, FULL):
         trained = finetune(networks, images(), CAPTIONS, spec)
         assert {v.dtype for v in trained.weights.values()} == {torch.float32}
-        assert trained.precision == "bf16"
+        assert trained.precision == name
         whole = finetune(tiny_models.networks(), images(), CAPTIONS, spec)
         assert trained.losses == pytest.approx(whole.losses, rel=0.05)
-    assert next(networks.unet.parameters()).dtype == torch.bfloat16
+    assert next(networks.unet.parameters()).dtype == dtype
 
 
 def test_half_optimiser_state_keeps_the_loss_scale():
