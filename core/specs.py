@@ -244,6 +244,24 @@ FINETUNE_PRESETS: dict[str, FinetuneSpec] = {
 
 
 @dataclass(frozen=True)
+class CanonicalSpec(Spec):
+    """What photos and controls pass through alike before they are compared."""
+
+    codec: str = setting("off", "encode and decode by the model's codec", choices=("on", "off"))
+    jpeg: int = setting(0, "quality of one JPEG pass; 0 = none", low=0, high=100)
+
+
+@dataclass(frozen=True)
+class DecoySpec(Spec):
+    """Exchangeable variants of a photo set, of which one is published."""
+
+    kind: str = setting("mark", "what differs", choices=("mark", "subset", "token"))
+    decoys: int = setting(99, "variants kept secret; 99 allow p = .01", low=1, high=9999)
+    amplitude: int = setting(3, "largest change of a mark, in 8-bit steps", low=1, high=32)
+    cell: int = setting(8, "side of a mark's cells in pixels", low=1, high=256)
+
+
+@dataclass(frozen=True)
 class VerdictSpec(Spec):
     """What a verdict needs; fixed before any result."""
 
