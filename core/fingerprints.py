@@ -55,15 +55,14 @@ def views(pixels: Tensor) -> Tensor:
         pixels: ``[N, 3, H, W]`` in 0..1. View 0 is the picture itself.
     """
     work = interpolate(pixels.float(), (WORK, WORK), mode="bilinear", antialias=True)
-    made = []
-    for picture in (work, work.flip(-1)):
-        made.append(picture)
-        for lost in (round(WORK * c) for c in CROPS):
-            size = WORK - lost
-            for top, left in product((0, lost // 2, lost), repeat=2):
-                made.append(picture[..., top : top + size, left : left + size])
+    made = [work]
+    for lost in (round(WORK * c) for c in CROPS):
+        size = WORK - lost
+        for top, left in product((0, lost // 2, lost), repeat=2):
+            made.append(work[..., top : top + size, left : left + size])
     small = (interpolate(v, (SIDE, SIDE), mode="bilinear", antialias=True) for v in made)
-    return torch.stack([v.clamp(0, 1).mul(255).round().to(torch.uint8) for v in small])
+    plain = torch.stack([v.clamp(0, 1).mul(255).round().to(torch.uint8) for v in small])
+    return torch.cat([plain, plain.flip(-1)])  # the crops lie symmetrically
 
 
 def same_pictures(a: Tensor, b: Tensor) -> list[tuple[int, int]]:

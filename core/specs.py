@@ -258,7 +258,7 @@ class DecoySpec(Spec):
     kind: str = setting("mark", "what differs", choices=("mark", "subset", "token"))
     decoys: int = setting(99, "variants kept secret; 99 allow p = .01", low=1, high=9999)
     amplitude: int = setting(3, "largest change of a mark, in 8-bit steps", low=1, high=32)
-    cell: int = setting(8, "side of a mark's cells in pixels", low=1, high=256)
+    grid: int = setting(16, "cells on each side of a mark", low=2, high=256)
 
 
 @dataclass(frozen=True)
