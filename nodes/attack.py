@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..core.attack_files import AttackModel, attack_facts, load_attack, save_attack
 from ..core.blackbox import score_attack, train_classifiers
-from ..core.centroid import centroid_scores
+from ..core.baselines.centroid import centroid_scores
 from ..core.errors import InputError
 from ..core.lora.header import sha256_file
 from ..core.membership import compare

@@ -17,12 +17,12 @@ LAYERS = [
     {"lora", "images", "storage", "roc", "heat", "metrics", "intervals", "permutation", "guidance"}
     | {"usage", "likelihood", "uniformity", "fingerprints"},
     {"watermark", "captions"},
-    {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "centroid", "change"}
+    {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "change"}
     | {"attack_images", "arms"},
     {"backends", "embeddings", "signals", "attack", "membership", "null_ranks", "signal_lines", "whitebox"},
     {"views", "optimiser", "trainee", "trained"},
     {"generation", "verdict", "attack_files", "attack_scores", "finetune"},
-    {"extraction", "blackbox"},
+    {"extraction", "blackbox", "baselines"},
     {"placebos", "counterfactual"},
     {"screening", "report", "intake"},
     {"casebook"},

@@ -1,4 +1,4 @@
-"""Copy descriptors: one encoder a file; `load_encoder` finds one by name."""
+"""Descriptors: one encoder a file; `load_encoder` finds one by name."""
 
 from __future__ import annotations
 
@@ -21,24 +21,36 @@ def _sscd(models: Path | None) -> ImageEncoder:
     return SscdEncoder.find(models)
 
 
-ENCODERS: dict[str, Callable[[Path | None], ImageEncoder]] = {"tiny": _tiny, "sscd": _sscd}
+def _clip(models: Path | None) -> ImageEncoder:
+    from .clip import ClipEncoder
+
+    return ClipEncoder.find(models)
+
+
+Load = Callable[[Path | None], ImageEncoder]
+ENCODERS: dict[str, Load] = {"tiny": _tiny, "sscd": _sscd}
+"""Copy descriptors; nodes offer these."""
+HEADLESS_ENCODERS: dict[str, Load] = {"clip": _clip}
+"""Those that need a package of the ``headless`` extra; a graph has the host's own."""
 
 
 def load_encoder(name: str, models: Path | None = None) -> ImageEncoder:
     """An encoder by name; ``auto`` takes SSCD where its weights are found, else the embedded one.
 
     Args:
-        name: ``auto`` or a key of `ENCODERS`.
+        name: ``auto``, or a key of `ENCODERS` or `HEADLESS_ENCODERS`.
         models: folder with the weights that users bring.
 
     Raises:
         InputError: the name is unknown.
         MissingWeightsError: its weights are not there.
+        MissingDependencyError: its package is not installed.
     """
     if name == "auto":
         from .sscd import SscdEncoder
 
         name = "sscd" if SscdEncoder.available(models) else "tiny"
-    if name not in ENCODERS:
-        raise InputError("BAD_SETTING", f"no encoder {name!r}; choose auto, {', '.join(ENCODERS)}")
-    return ENCODERS[name](models)
+    known = {**ENCODERS, **HEADLESS_ENCODERS}
+    if name not in known:
+        raise InputError("BAD_SETTING", f"no encoder {name!r}; choose auto, {', '.join(known)}")
+    return known[name](models)

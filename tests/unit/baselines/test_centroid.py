@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from lora_forensics.core.centroid import centroid_scores
+from lora_forensics.core.baselines.centroid import centroid_scores
 from lora_forensics.core.errors import InputError
 from sklearn.metrics.pairwise import cosine_similarity
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .errors import InputError
+from .vectors import check_vectors, directions
 
 
 @torch.no_grad()
@@ -39,23 +39,6 @@ def centroid_scores(generated: Tensor, queries: Tensor) -> Tensor:
         >>> centroid_scores(torch.eye(2), torch.tensor([[3.0, 3.0], [0.0, -1.0]]))
         tensor([ 1.0000, -0.7071], dtype=torch.float64)
     """
-    if generated.ndim != 2 or queries.ndim != 2 or generated.shape[1] != queries.shape[1]:
-        raise InputError(
-            "BAD_SHAPE",
-            f"generated: {list(generated.shape)}, queries: {list(queries.shape)}; expected [P, D] "
-            "and [N, D]: embed both with one encoder",
-        )
-    if not len(generated):
-        raise InputError("BAD_SHAPE", "no generated image was given; give at least one")
-    centroid = _directions(generated.double().mean(0), "the centroid")
-    return (_directions(queries, "a query") @ centroid).clamp(-1, 1)
-
-
-def _directions(vectors: Tensor, name: str) -> Tensor:
-    vectors = vectors.double()
-    lengths = vectors.norm(dim=-1, keepdim=True)
-    if not lengths.isfinite().all():
-        raise InputError("NON_FINITE", f"{name} is not finite; embed the images again")
-    if not (lengths > 0).all():
-        raise InputError("OUT_OF_RANGE", f"{name} is a zero vector, which points nowhere")
-    return vectors / lengths
+    check_vectors(generated, queries)
+    centroid = directions(generated.double().mean(0), "the centroid")
+    return (directions(queries, "a query") @ centroid).clamp(-1, 1)
