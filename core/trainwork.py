@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from . import __version__
+from .backends.diffusers import DiffusersPair
 from .backends.loading import load_base
 from .backends.networks import Networks
 from .captions import FILE_NAME, caption, captions_of, load_captions, save_captions
@@ -83,7 +84,7 @@ def train_files(
     full = request.spec.method == "full" and request.dtype == "auto"
     dtype = "float32" if full else request.dtype
     networks = load_base(request.base, device=request.device, dtype=dtype)
-    images = load_short(files, native_side(networks))
+    images = load_short(files, DiffusersPair(networks, tuned_sha256="").resolution)
     announce(
         f"{len(files)} photos, {len(set(texts))} captions, {request.spec.steps:,} steps of "
         f"{request.spec.batch * request.spec.accumulation}; method {request.spec.method}"
@@ -113,15 +114,6 @@ def _texts(request: TrainRequest, files: Sequence[Path]) -> list[str]:
     if request.captions is None:
         return [request.caption] * len(files)
     return captions_of((f.name for f in files), load_captions(request.captions))
-
-
-def native_side(networks: Networks) -> int:
-    """Native image side of a base, in pixels."""
-    unet: Any = networks.unet
-    vae: Any = networks.vae
-    size = unet.config.sample_size
-    side = size if isinstance(size, int) else size[0]
-    return int(side) * 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def load_short(files: Sequence[Path], side: int) -> list[Tensor]:
