@@ -260,24 +260,24 @@ def state_of(networks):
 
 @pytest.mark.parametrize("spec", [QUICK, FULL], ids=["lora", "full"])
 @pytest.mark.parametrize("ends", ["well", "interrupted", "diverged"])
-def test_the_base_stays_as_it_was(base, spec, ends, monkeypatch):
-    before, modules = state_of(base)
+def test_the_base_stays_as_it_was(sd1, spec, ends, monkeypatch):
+    before, modules = state_of(sd1)
     if ends == "well":
-        finetune(base, images(), CAPTIONS, spec)
+        finetune(sd1, images(), CAPTIONS, spec)
     elif ends == "interrupted":
         with pytest.raises(KeyboardInterrupt):
-            finetune(base, images(), CAPTIONS, spec, progress=Interrupt(1))
+            finetune(sd1, images(), CAPTIONS, spec, progress=Interrupt(1))
     else:
-        error = diverged(base, spec, monkeypatch)
+        error = diverged(sd1, spec, monkeypatch)
         assert error.code == "DIVERGED"
-    after, modules_after = state_of(base)
+    after, modules_after = state_of(sd1)
     assert modules == modules_after
     for key, (place, grad, gradient, value) in before.items():
         assert after[key][:3] == (place, grad, gradient)
         assert torch.equal(after[key][3], value)
 
 
-def diverged(base, spec, monkeypatch):
+def diverged(sd1, spec, monkeypatch):
     """The error of a training whose second step overflows."""
     real = finetune_module.noised_target
 
@@ -288,7 +288,7 @@ def diverged(base, spec, monkeypatch):
     calls = [True, False]
     monkeypatch.setattr(finetune_module, "noised_target", overflowing)
     with pytest.raises(RunError) as error:
-        finetune(base, images(), CAPTIONS, spec)
+        finetune(sd1, images(), CAPTIONS, spec)
     assert not calls
     return error.value
 
@@ -301,15 +301,17 @@ def test_an_open_pair_on_the_same_base_does_not_disturb(sd1, tmp_path):
     assert all(torch.equal(beside.weights[k], v) for k, v in alone.weights.items())
 
 
-@pytest.mark.parametrize(("dtype", "name"), [(torch.bfloat16, "bf16"), (torch.float16, "fp16")])
-def test_half_precision_trains_float32_weights(dtype, name):
+HALVES = [(torch.bfloat16, "bf16", FULL), (torch.float16, "fp16", QUICK)]
+
+
+@pytest.mark.parametrize(("dtype", "name", "spec"), HALVES, ids=["bf16-full", "fp16-lora"])
+def test_half_precision_trains_float32_weights(sd1, dtype, name, spec):
     networks = tiny_models.networks().to(torch.device("cpu"), dtype)
-    for spec in (QUICK, FULL):
-        trained = finetune(networks, images(), CAPTIONS, spec)
-        assert {v.dtype for v in trained.weights.values()} == {torch.float32}
-        assert trained.precision == name
-        whole = finetune(tiny_models.networks(), images(), CAPTIONS, spec)
-        assert trained.losses == pytest.approx(whole.losses, rel=0.05)
+    trained = finetune(networks, images(), CAPTIONS, spec)
+    assert {v.dtype for v in trained.weights.values()} == {torch.float32}
+    assert trained.precision == name
+    whole = finetune(sd1, images(), CAPTIONS, spec)
+    assert trained.losses == pytest.approx(whole.losses, rel=0.05)
     assert next(networks.unet.parameters()).dtype == dtype
 
 
