@@ -1,0 +1,235 @@
+"""Decoys: publish one of k + 1 exchangeable variants of a photo set, and rank it later.
+
+Only the owner knows which variant went out. A model that was not trained on it treats all
+variants alike, so the rank of the real one among the decoys is an exact p-value that needs no
+controls, no null model and no assumption. The strongest evidence there is, if prepared in time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError, NotEnoughDataError
+from .permutation import null_rank_p
+from .protocols import NoProgress, Progress
+from .specs import DecoySpec
+from .storage import digest_of
+
+Pixels = npt.NDArray[np.uint8]
+
+CAPTION = "a photo of {token}"
+_SOUNDS = ("bcdfghjklmnprstvz", "aeiou")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What the owner keeps: with it every variant can be made again.
+
+    Attributes:
+        kind: ``mark``, ``subset`` or ``token``.
+        seeds: 128 random bits in hex for each variant.
+        index: which variant was published.
+        names: file names of the photos, sorted.
+        sha256: of the photos' files, in the same order.
+        amplitude: largest change of a mark, in 8-bit steps.
+        grid: cells on each side of a mark.
+        commitment: SHA-256 of all of the above. Publish it, or leave it with a notary, together
+            with the photos: it proves later that the secret was fixed before.
+    """
+
+    kind: str
+    seeds: tuple[str, ...]
+    index: int
+    names: tuple[str, ...]
+    sha256: tuple[str, ...]
+    amplitude: int
+    grid: int
+    commitment: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variant:
+    """One variant of the set.
+
+    Attributes:
+        photos: index and pixels ``[H, W, 3]`` of each photo that belongs to it.
+        caption: text published with every photo; empty but for tokens.
+    """
+
+    photos: tuple[tuple[int, Pixels], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoyRank:
+    """Rank of the published variant among its decoys.
+
+    Attributes:
+        p: (1 + decoys at or above) / (k + 1); exact under "the model was not trained on it".
+        floor: smallest p that k decoys can give.
+        k: decoys.
+        kind: what the variants differ in.
+        commitment: of the secret, to be compared with the published one.
+        statistic: score of the published variant.
+        decoys: scores of the decoys.
+        contrast_only: a single decoy gives a contrast, not a test.
+    """
+
+    p: float
+    floor: float
+    k: int
+    kind: str
+    commitment: str
+    statistic: float
+    decoys: tuple[float, ...]
+    contrast_only: bool
+
+
+def draw_secret(names: Sequence[str], sha256: Sequence[str], spec: DecoySpec) -> Secret:
+    """Draw seeds and the variant to publish from the system's randomness.
+
+    Args:
+        names: file names of the photos.
+        sha256: of their files.
+        spec: kind and number of decoys.
+
+    Raises:
+        NotEnoughDataError: FEW_PHOTOS, fewer halves of the set than variants.
+    """
+    halves = math.comb(len(names), len(names) // 2)
+    if spec.kind == "subset" and halves < 2 * (spec.decoys + 1):
+        raise NotEnoughDataError(
+            "FEW_PHOTOS",
+            f"{len(names)} photos have {halves} halves, too few for {spec.decoys} decoys; give "
+            "more photos, fewer decoys, or another --kind",
+        )
+    drawn = Secret(
+        spec.kind,
+        tuple(secrets.token_hex(16) for _ in range(spec.decoys + 1)),
+        secrets.randbelow(spec.decoys + 1),
+        tuple(names),
+        tuple(sha256),
+        spec.amplitude,
+        spec.grid,
+    )
+    return replace(drawn, commitment=commitment_of(drawn))
+
+
+def commitment_of(secret: Secret) -> str:
+    """SHA-256 of everything in a secret but the commitment itself."""
+    return digest_of({k: v for k, v in asdict(secret).items() if k != "commitment"})
+
+
+def secret_json(secret: Secret) -> bytes:
+    """The secret as a file; `read_secret` reads it."""
+    return json.dumps(asdict(secret), indent=1).encode()
+
+
+def read_secret(data: bytes) -> Secret:
+    """Read a secret and hold it to its commitment.
+
+    Raises:
+        InputError: it is no secret (BAD_SECRET), or was changed (SECRET_CHANGED).
+    """
+    try:
+        read: dict[str, Any] = json.loads(data)
+        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in read.items()}
+        secret = Secret(**facts)
+        whole = 0 <= secret.index < len(secret.seeds) and len(secret.names) == len(secret.sha256)
+        own = commitment_of(secret)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError("BAD_SECRET", f"no secret of `decoys make` ({error})") from error
+    if own != secret.commitment or not whole:
+        raise InputError(
+            "SECRET_CHANGED",
+            "the secret does not match its commitment; a rank from a changed secret proves "
+            "nothing. Use the file that `decoys make` wrote",
+        )
+    return secret
+
+
+def make_variant(secret: Secret, photos: Sequence[Pixels], number: int) -> Variant:
+    """Variant `number` of the photos; the same secret gives the same variant.
+
+    Args:
+        secret: from `draw_secret`.
+        photos: pixels ``[H, W, 3]`` of all photos, in the secret's order, of any size.
+        number: 0 to k.
+
+    Raises:
+        InputError: another number of photos than the secret names (PAIR_MISMATCH).
+    """
+    if len(photos) != len(secret.names):
+        message = f"the secret names {len(secret.names)} photos, {len(photos)} were given"
+        raise InputError("PAIR_MISMATCH", message)
+    rng = np.random.default_rng(int(secret.seeds[number], 16))
+    everything = tuple(enumerate(photos))
+    if secret.kind == "subset":
+        chosen = np.sort(rng.permutation(len(photos))[: len(photos) // 2])
+        return Variant(tuple(everything[i] for i in chosen))
+    if secret.kind == "token":
+        return Variant(everything, CAPTION.format(token=_token(rng)))
+    pattern = rng.choice((-1.0, 1.0), size=(secret.grid, secret.grid, 3)) * secret.amplitude
+    return Variant(tuple((i, marked(p, pattern)) for i, p in everything))
+
+
+def marked(photo: Pixels, pattern: npt.NDArray[np.float64]) -> Pixels:
+    """A photo ``[H, W, 3]`` plus a pattern ``[G, G, 3]`` of 8-bit steps stretched over it.
+
+    Example:
+        >>> marked(np.full((2, 2, 3), 255, np.uint8), np.full((1, 1, 3), -3.0))[0, 0].tolist()
+        [252, 252, 252]
+    """
+    height, width = photo.shape[:2]
+    rows = np.arange(height) * len(pattern) // height
+    columns = np.arange(width) * pattern.shape[1] // width
+    return np.clip(photo + pattern[rows][:, columns], 0, 255).astype(np.uint8)
+
+
+def _token(rng: np.random.Generator) -> str:
+    consonants, vowels = _SOUNDS
+    return "".join(rng.choice(list(s)) for s in (consonants, vowels) * 4)
+
+
+def rank_variants(
+    secret: Secret,
+    photos: Sequence[Pixels],
+    score: Callable[[Variant], float],
+    *,
+    progress: Progress | None = None,
+) -> DecoyRank:
+    """Score every variant with the suspect and rank the published one.
+
+    Args:
+        secret: from `draw_secret`.
+        photos: pixels of the original photos.
+        score: number of a variant, higher means that the model was trained on it. It must not
+            know which variant was published.
+        progress: long work.
+
+    Raises:
+        InputError: a score is not finite (NON_FINITE).
+
+    Source:
+        Specification mia.md, section 11, decoy rank; rank of one draw among exchangeable ones.
+    """
+    progress = progress or NoProgress()
+    progress.start("decoys", len(secret.seeds))
+    scores = []
+    for number in range(len(secret.seeds)):
+        scores.append(float(score(make_variant(secret, photos, number))))
+        progress.step()
+    real = scores.pop(secret.index)
+    rank = null_rank_p(real, scores)
+    return DecoyRank(
+        rank.p, rank.floor, rank.n_nulls, secret.kind, secret.commitment, real, tuple(scores),
+        rank.contrast_only,
+    )  # fmt: skip

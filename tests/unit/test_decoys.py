@@ -1,0 +1,208 @@
+import io
+import json
+import stat
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gaussian_pair import GaussianPair
+from lora_forensics.core import decoys, decoywork
+from lora_forensics.core.cli import main
+from lora_forensics.core.decoys import draw_secret, make_variant, rank_variants, read_secret
+from lora_forensics.core.demo.assets import asset_path
+from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
+from lora_forensics.core.specs import DecoySpec, MembershipSpec
+from lora_forensics.core.storage import open_case
+from lora_forensics.core.uniformity import uniformity
+from PIL import Image
+
+SPEC = MembershipSpec(timesteps=(200, 600), noises=2)
+
+
+def photos(n=16, side=16, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(20, 235, (side, side + 4, 3), dtype=np.uint8) for _ in range(n)]
+
+
+def secret_of(kind, k=99, n=16):
+    names = [f"{i}.png" for i in range(n)]
+    return draw_secret(names, ["0" * 64] * n, DecoySpec(kind=kind, decoys=k))
+
+
+def folder_of(path, pictures):
+    path.mkdir()
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(path / f"{i:02d}.png")
+    return path
+
+
+def test_marks_are_faint_seeded_and_differ():
+    secret, given = secret_of("mark"), photos(3 + 13)
+    made = [make_variant(secret, given, i) for i in (0, 0, 1)]
+    changes = [np.stack([p.astype(int) - given[i] for i, p in variant.photos]) for variant in made]
+    assert np.array_equal(changes[0], changes[1])
+    assert not np.array_equal(changes[0], changes[2])
+    assert np.abs(changes[0]).max() == 3
+    assert (changes[0] == changes[0][0]).all()  # one mark for the whole set
+    bright = make_variant(secret, [np.full((8, 8, 3), 254, np.uint8)] * 16, 0)
+    assert bright.photos[0][1].max() == 255
+
+
+def test_subsets_are_halves_and_tokens_can_be_said():
+    secret, given = secret_of("subset"), photos()
+    parts = [[i for i, _ in make_variant(secret, given, v).photos] for v in range(100)]
+    assert all(len(part) == 8 for part in parts)
+    share = np.bincount(np.concatenate(parts), minlength=16) / 100
+    assert np.abs(share - 0.5).max() < 0.2
+    tokens = [make_variant(secret_of("token"), given, v).caption for v in range(5)]
+    assert len(set(tokens)) == 5
+    assert all(t.startswith("a photo of ") and t.split()[-1].isalpha() for t in tokens)
+
+
+@pytest.mark.parametrize("kind", ["mark", "subset", "token"])
+def test_rank_is_exact_for_a_model_that_saw_nothing(kind):
+    """Any score at all, as long as it does not know the index: p is uniform on its grid."""
+    given = photos(8, side=4)
+    rng = np.random.default_rng(1)
+    taste = rng.normal(size=(8, 4, 8, 3))
+
+    def score(variant):
+        text = sum(map(ord, variant.caption)) % 97
+        return text + sum(float((taste[i] * p).mean()) for i, p in variant.photos)
+
+    p = [rank_variants(secret_of(kind, 9, 8), given, score).p for _ in range(300)]
+    verdict = uniformity(p, 10).verdict
+    assert verdict == "uniform" if kind != "token" else verdict != "anti-conservative"
+
+
+def test_a_score_that_knows_the_mark_reaches_the_floor_and_rank_says_so():
+    secret, given = secret_of("mark"), photos()
+    known = make_variant(secret, given, secret.index)
+
+    def score(variant):
+        pairs = zip(variant.photos, known.photos, strict=True)
+        return -float(sum(np.abs(a[1].astype(int) - b[1]).sum() for a, b in pairs))
+
+    rank = rank_variants(secret, given, score)
+    assert rank.p == rank.floor == 0.01
+    assert (rank.k, rank.kind, rank.commitment) == (99, "mark", secret.commitment)
+    assert len(rank.decoys) == 99
+    assert not rank.contrast_only
+    assert rank_variants(secret_of("mark", 1), given, score).contrast_only
+
+
+def test_ties_count_against_the_claim():
+    assert rank_variants(secret_of("subset", 19), photos(), lambda _: 1.0).p == 1.0
+
+
+def test_index_comes_from_the_system_and_is_uniform():
+    draws = [secret_of("mark", 9).index for _ in range(600)]
+    assert np.bincount(draws, minlength=10).min() > 30
+    assert len({s for _ in range(5) for s in secret_of("mark", 9).seeds}) == 50
+
+
+def test_a_changed_secret_is_refused():
+    secret = secret_of("mark", 9)
+    again = read_secret(decoys.secret_json(secret))
+    assert again == secret
+    other = replace(secret, index=(secret.index + 1) % 10)
+    for bad, code in (
+        (decoys.secret_json(other), "SECRET_CHANGED"),
+        (decoys.secret_json(replace(secret, names=secret.names[:-1])), "SECRET_CHANGED"),
+        (b"{}", "BAD_SECRET"),
+        (b"[]", "BAD_SECRET"),
+        (b"\xff", "BAD_SECRET"),
+    ):
+        with pytest.raises(InputError, match=code):
+            read_secret(bad)
+
+
+def test_impossible_requests_are_named():
+    with pytest.raises(NotEnoughDataError, match="FEW_PHOTOS"):
+        secret_of("subset", 99, 6)
+    with pytest.raises(InputError, match="PAIR_MISMATCH"):
+        make_variant(secret_of("mark"), photos(3), 0)
+    with pytest.raises(InputError, match="NON_FINITE"):
+        rank_variants(secret_of("mark", 3), photos(), lambda _: float("nan"))
+
+
+@pytest.mark.parametrize("kind", ["mark", "subset", "token"])
+def test_only_the_chosen_variant_is_published(tmp_path, kind):
+    given = photos(12)
+    source = folder_of(tmp_path / "in", given)
+    secret = decoywork.make_files(source, tmp_path / "out", DecoySpec(kind=kind, decoys=19))
+    file = tmp_path / "out" / "secret.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert read_secret(file.read_bytes()) == secret
+    want = make_variant(secret, given, secret.index)
+    published = sorted((tmp_path / "out" / "publish").glob("*.png"))
+    assert len(published) == len(want.photos)
+    for path, (_, pixels) in zip(published, want.photos, strict=True):
+        assert np.array_equal(np.asarray(Image.open(path, formats=("PNG",))), pixels)
+    texts = {p.read_text() for p in (tmp_path / "out" / "publish").glob("*.txt")}
+    assert texts == ({want.caption} if kind == "token" else set())
+    with pytest.raises(RunError, match="NOT_EMPTY"):
+        decoywork.make_files(source, tmp_path / "out", DecoySpec(decoys=19))
+
+
+def test_base_ratio_scores_each_photo_once_and_resumes(tmp_path):
+    pair, given = GaussianPair(side=8), photos(8)
+    secret = secret_of("subset", 19, 8)
+    plain = rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC))
+    rows = pair.rows
+    case = open_case(tmp_path / "case", {})
+    pair.rows = 0
+    kept = rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC, case))
+    assert kept == plain
+    assert pair.rows == 8 * 2 * 2 * 2 < rows / 5
+    case.close()
+    again = open_case(tmp_path / "case", {})
+    pair.rows = 0
+    assert rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC, again)) == plain
+    assert pair.rows == 0
+
+
+def test_a_model_of_the_published_half_is_found():
+    """Base and tuned are Gaussians; half of the photos are what the tuned one makes."""
+    given = [np.full((8, 8, 3), 128, np.uint8) for _ in range(16)]
+    secret = secret_of("subset")
+    for i, _ in make_variant(secret, given, secret.index).photos:
+        given[i] = np.full((8, 8, 3), 191, np.uint8)  # latent 0.5
+    pair = GaussianPair(mean=0.5, spread=0.2, side=8)
+    assert rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC)).p == 0.01
+
+
+def test_command_line_from_photos_to_rank(tmp_path, capsys):
+    source = asset_path("photos/guilty_strong")
+    out, case = tmp_path / "made", tmp_path / "case"
+    arguments = ["decoys", "make", "--photos", str(source), "--out", str(out)]
+    assert main([*arguments, "--kind", "subset", "--decoys", "19"]) == 0
+    commitment = json.loads((out / "secret.json").read_text())["commitment"]
+    assert commitment in capsys.readouterr().out
+    rank = [
+        "decoys", "rank", "--secret", str(out / "secret.json"), "--photos", str(source),
+        "--base", str(asset_path("base")), "--out", str(case),
+        "--lora", str(asset_path("suspects/guilty_strong.safetensors")),
+        "--timesteps", "300", "--noises", "1",
+    ]  # fmt: skip
+    assert main(rank) == 0
+    first = (case / "rank.json").read_bytes()
+    told = json.loads(first)
+    assert told["commitment"] == commitment
+    assert told["k"] == len(told["decoys"]) == 19
+    assert told["p"] >= told["floor"] == 0.05
+    assert f"p = {told['p']:.3g}" in capsys.readouterr().out
+    assert main(rank) == 0
+    assert (case / "rank.json").read_bytes() == first
+    other = [str(asset_path("photos/innocent")) if a == str(source) else a for a in rank]
+    assert main(other) == 2
+    assert "PHOTOS_CHANGED" in capsys.readouterr().err
+    assert main([*rank[:-4], "--minor-suspected"]) == 3
+
+
+def test_pixels_survive_the_way_through_tensors():
+    pixels = photos(1)[0]
+    data = io.BytesIO(decoywork.png_bytes(decoywork._pixels(pixels)))
+    assert np.array_equal(np.asarray(Image.open(data, formats=("PNG",))), pixels)
+    assert decoywork._pixels(pixels).dtype == torch.float32
