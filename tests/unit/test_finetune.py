@@ -90,7 +90,7 @@ def plain_loop(networks, photos, captions, spec):
 
 
 def test_full_training_is_the_plain_loop(base):
-    spec = replace(FULL, flip=0.0, warmup=1, decay="cosine")
+    spec = replace(FULL, flip=0.0, warmup=1, decay="cosine", weight_decay=0.5, clip=0.2)
     expected, losses = plain_loop(base, images(), CAPTIONS, spec)
     trained = finetune(base, images(), CAPTIONS, spec)
     assert trained.losses == pytest.approx(losses, rel=1e-5)
@@ -100,8 +100,8 @@ def test_full_training_is_the_plain_loop(base):
     apart = torch.cat([(expected[k] - trained.weights[k]).flatten() for k in expected])
     assert float(moved.abs().median()) > 1e-4
     # AdamW gives biases before a norm, whose gradients are rounding noise, full steps of noise.
-    assert float(apart.norm() / moved.norm()) < 5e-3
-    assert float((apart.abs() > 1e-5).double().mean()) < 0.01
+    assert float(apart.norm() / moved.norm()) < 2e-3
+    assert float((apart.abs() > 1e-5).double().mean()) < 2e-3
 
 
 @pytest.mark.parametrize("decay", ["constant", "linear", "cosine"])
