@@ -1,9 +1,9 @@
 """A trained attack as one file: exact float32 weights of every seed, and the facts behind them.
 
 The file is safetensors. ``seed-K.<tensor>`` is the ResNet-18 of seed K; ``seed-K.heldout_logits``
-and ``seed-K.heldout_labels`` are its held-out generated images, as tensors because a long run has
-more of them than a header may hold. The metadata are ``format``, ``schema_version`` and two JSON
-texts: ``classifiers`` (seed, side, losses, accuracy) and ``facts``.
+and ``seed-K.heldout_labels`` are its held-out generated images, if any, as tensors because a long
+run has more of them than a header may hold. The metadata are ``format``, ``schema_version`` and two
+JSON texts: ``classifiers`` (seed, side, losses, accuracy, curve, epoch) and ``facts``.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def save_attack(model: AttackModel, path: str | Path) -> None:
     _check_classifiers(told)
     tensors: dict[str, Tensor] = {}
     for c in model.classifiers:
-        own = {**c.module.state_dict(), _LOGITS: c.heldout_logits, _LABELS: c.heldout_labels}
+        own = dict(c.module.state_dict())
+        if len(c.heldout_labels):  # an empty tensor is no sound part of a safetensors file
+            own |= {_LOGITS: c.heldout_logits, _LABELS: c.heldout_labels}
         tensors |= {f"seed-{c.seed}.{k}": t.detach().cpu().contiguous() for k, t in own.items()}
     _check_finite(tensors)
     metadata = {
@@ -169,7 +171,8 @@ def _told(c: TrainedClassifier) -> dict[str, Any]:
 def _classifier(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainedClassifier:
     start = f"seed-{told['seed']}."
     own = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
-    logits, labels = own.pop(_LOGITS), own.pop(_LABELS)
+    logits = own.pop(_LOGITS, torch.empty(0, dtype=torch.float64))
+    labels = own.pop(_LABELS, torch.empty(0, dtype=torch.int64))
     if not ((labels == 0) | (labels == 1)).all():
         _wrong(f"labels other than 0 and 1 in {start}{_LABELS}")
     with torch.device("meta"):  # no random numbers are drawn for weights that are replaced
@@ -253,7 +256,8 @@ def _check_tensors(header: SafetensorsHeader, seeds: Sequence[int]) -> None:
         f"seed-{s}.{k}": (_DTYPES[t.dtype], tuple(t.shape)) for s in seeds for k, t in state.items()
     }
     given = {name: (t.dtype, t.shape) for name, t in header.tensors.items()}
-    for s in seeds:
+    held = [s for s in seeds if any(f"seed-{s}.{k}" in given for k in (_LOGITS, _LABELS))]
+    for s in held:
         length = given.get(f"seed-{s}.{_LABELS}", ("", ()))[1][:1]
         wanted[f"seed-{s}.{_LOGITS}"] = ("F64", length)
         wanted[f"seed-{s}.{_LABELS}"] = ("I64", length)

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from lora_forensics.core.attack import TrainedClassifier, build_classifier, scor
 from lora_forensics.core.attack_files import AttackModel, attack_facts, load_attack, save_attack
 from lora_forensics.core.blackbox import train_classifiers
 from lora_forensics.core.errors import InputError, RunError
-from lora_forensics.core.specs import AttackSpec
+from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec
 from lora_forensics.core.types import ModelHashes
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -61,10 +62,43 @@ def test_round_trip_gives_the_same_scores_and_facts(model, saved):
         assert torch.equal(score_images(new, QUERIES), score_images(old, QUERIES))
         assert torch.equal(new.heldout_logits, old.heldout_logits)
         assert torch.equal(new.heldout_labels, old.heldout_labels)
-        for name in ("side", "seed", "losses", "heldout_accuracy"):
+        for name in ("side", "seed", "losses", "heldout_accuracy", "curve", "epoch"):
             assert getattr(new, name) == getattr(old, name)
         assert not new.module.training
         assert not any(p.requires_grad for p in new.module.parameters())
+
+
+def test_files_of_before_say_how_they_were_trained(saved, model):
+    with safe_open(saved, "pt") as file:
+        metadata = file.metadata()
+    facts, told = (json.loads(metadata[k]) for k in ("facts", "classifiers"))
+    new = {"augment", "holdout", "selection", "scores", "test_holdout", "codec", "precision"}
+    facts["spec"] = {k: v for k, v in facts["spec"].items() if k not in new}
+    told = [{k: v for k, v in c.items() if k not in ("curve", "epoch")} for c in told]
+    old = saved.with_name("old.safetensors")
+    texts = {"facts": json.dumps(facts), "classifiers": json.dumps(told)}
+    save_file(load_file(saved), old, {**metadata, **texts})
+    loaded = load_attack(old)
+    old.unlink()
+    assert (loaded.spec.augment, loaded.spec.selection, loaded.spec.holdout) == (
+        "shift", "last", 0.15,
+    )  # fmt: skip
+    assert (loaded.classifiers[0].curve, loaded.classifiers[0].epoch) == ((), 0)
+    assert torch.equal(
+        score_images(loaded.classifiers[0], QUERIES), score_images(model.classifiers[0], QUERIES)
+    )
+
+
+def test_the_papers_protocol_holds_nothing_out_and_is_kept_all_the_same(tmp_path):
+    nothing = {"heldout_logits": torch.empty(0).double(), "heldout_labels": torch.empty(0).long()}
+    given = untrained(heldout_accuracy=float("nan"), curve=((0.5, 1.0),), epoch=1, **nothing)
+    spec = replace(ATTACK_PRESETS["paper"], side=32)
+    save_attack(AttackModel((given,), facts_of(spec)), tmp_path / "x.safetensors")
+    loaded = load_attack(tmp_path / "x.safetensors")
+    (kept,) = loaded.classifiers
+    assert math.isnan(kept.heldout_accuracy)
+    assert (kept.curve, kept.epoch, kept.heldout_scores()) == (((0.5, 1.0),), 1, ([], []))
+    assert loaded.spec == spec
 
 
 def test_a_host_may_load_and_score_in_inference_mode(model, saved):
@@ -129,6 +163,12 @@ def told_text(**changes):
         ({"classifiers": told_text(side=10**6)}, "WRONG_WEIGHTS"),
         ({"classifiers": told_text(seed="../x")}, "WRONG_WEIGHTS"),
         ({"classifiers": told_text(losses=[None])}, "WRONG_WEIGHTS"),
+        ({"classifiers": told_text(curve=[[1.0]])}, "WRONG_WEIGHTS"),
+        ({"classifiers": told_text(curve={})}, "WRONG_WEIGHTS"),
+        ({"classifiers": told_text(curve=[["a", 1]])}, "WRONG_WEIGHTS"),
+        ({"classifiers": told_text(epoch=2)}, "WRONG_WEIGHTS"),
+        ({"classifiers": told_text(epoch=True)}, "WRONG_WEIGHTS"),
+        ({"classifiers": told_text(heldout_accuracy="x")}, "WRONG_WEIGHTS"),
         ({"classifiers": told_text().replace("[0.7]", "[NaN]")}, "MALFORMED_HEADER"),
         ({"classifiers": told_text().replace("[0.7]", "[1e999]")}, "NON_FINITE"),
         ({"classifiers": json.dumps(json.loads(told_text()) * 2)}, "WRONG_WEIGHTS"),
