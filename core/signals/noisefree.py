@@ -80,6 +80,9 @@ def pia(raw: Raw, spec: SignalSpec) -> Tensor:
     """Minus the tuned model's ``R_t^4`` at the last PIA timestep.
 
     The released code (kong13661/PIA) sums fourth powers and takes no root; the order is the same.
+    Its Stable Diffusion script also maps latents by ``2 x - 1`` before the attack, takes betas
+    linear from 0.00085 to 0.012 (in Stable Diffusion their square roots are), and queries at
+    guidance 7.5; none of this is done here.
     """
     return -raw["pia"][:, -1, -1]
 
@@ -114,7 +117,8 @@ def secmi_targets(spec: SignalSpec) -> list[int]:
     """Timesteps of the deterministic inversion.
 
     The released code (jinhaoduan/SecMI) takes ``range(0, t_sec, stride)[1:]``, so with t_sec 100
-    and stride 10 the states compared are those of timestep 90, not 100.
+    and stride 10 the states compared are those of timestep 90, not 100. The latent-diffusion
+    code (jinhaoduan/SecMI-LDM) compares those of timestep 140, stride 10; t_sec 150 gives that.
     """
     return list(range(0, spec.secmi_timestep, spec.secmi_stride))[1:] or [spec.secmi_stride]
 
