@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from . import text
@@ -53,8 +53,8 @@ def _style() -> str:
 
 @cache
 def _template() -> Template:
-    source = (_HERE / "template.html").read_text(encoding="utf-8")
     environment = Environment(
+        loader=FileSystemLoader(_HERE),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=text.finalize,
@@ -63,4 +63,4 @@ def _template() -> Template:
     )
     environment.filters.update(text.FILTERS)
     environment.globals.update(text.GLOBALS)
-    return environment.from_string(source)
+    return environment.get_template("template.html")

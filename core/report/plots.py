@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from . import text
 from .figures import (
     CONTROL,
     FAINT,
@@ -126,31 +127,53 @@ def dots(values: Numbers, *, axis: str, mark: tuple[float, str], zero: bool = Tr
     return svg(5.2, 1.6, draw)
 
 
-def forest(rows: Sequence[tuple[str, float | None, float | None, float | None]]) -> str | None:
-    """AUC and interval of each line of evidence on one axis; (name, auc, low, high) a row."""
+def forest(
+    rows: Sequence[tuple[str, float | None, float | None, float | None]],
+    faint: Sequence[bool] = (),
+) -> str | None:
+    """AUC and interval of each line of evidence on one axis.
+
+    Args:
+        rows: (name, auc, low, high) of each; a name from a file goes through `plain_words` first.
+        faint: rows shown for comparison only; none when empty.
+    """
     if not any(auc is not None for _, auc, _, _ in rows):
         return None
+    pale = list(faint) or [False] * len(rows)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for i, (_, auc, low, high) in enumerate(rows):
-            if auc is None:
-                axes.text(0.51, i, "not run", va="center", color=FAINT)
-                continue
-            if low is not None and high is not None:
-                axes.plot([low, high], [i, i], color=PHOTO, lw=2.2, solid_capstyle="butt")
-            axes.plot(auc, i, "o", color=PHOTO, ms=7)
-            axes.text(1.012, i, f"{auc:.2f}", va="center", fontsize=9)
+        for i, (row, grey) in enumerate(zip(rows, pale, strict=True)):
+            _whisker(axes, i, row[1:], FAINT if grey else PHOTO)
         axes.axvline(0.5, color=FAINT, lw=1, ls=(0, (4, 3)))
         lowest = min([0.4] + [low for _, _, low, _ in rows if low is not None])
         axes.set(xlim=(max(0.0, lowest - 0.03), 1.0), ylim=(len(rows) - 0.5, -0.5))
-        axes.set_yticks(range(len(rows)), [r[0] for r in rows], fontsize=9)
+        axes.set_yticks(range(len(rows)), [r[0] for r in rows], fontsize=9, parse_math=False)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("AUC with 95% interval (0.5, dashed: photos and controls look alike)")
         axes.grid(axis="x", color=LINE, lw=0.6)
 
-    return svg(11.4, 0.8 + 0.4 * len(rows), draw)
+    return svg(11.4, 0.8 + (0.4 if len(rows) < 6 else 0.3) * len(rows), draw)
+
+
+def _whisker(axes: Axes, at: int, values: Sequence[float | None], colour: str) -> None:
+    auc, low, high = values
+    if auc is None:
+        axes.text(0.51, at, "not run", va="center", color=FAINT)
+        return
+    if low is not None and high is not None:
+        axes.plot([low, high], [at, at], color=colour, lw=2.2, solid_capstyle="butt")
+    axes.plot(
+        auc, at, "o", color=colour, ms=7, mfc="white" if colour == FAINT else colour, clip_on=False
+    )
+    axes.text(1.012, at, f"{auc:.2f}", va="center", fontsize=9)
+
+
+def plain_words(name: str, most: int = 40) -> str:
+    """A name that any font can draw: visible Latin-1 characters on one line, cut to length."""
+    shown = " ".join(text.clean(str(name), most).split())
+    return shown.encode("latin-1", "replace").decode("latin-1")
 
 
 def spectra(curves: Sequence[Numbers], note: str = "") -> str | None:

@@ -62,6 +62,22 @@ def _nothing(value: Any) -> str:
     return ""
 
 
+def _shipped(value: Any) -> Any:
+    """The name of a study that comes with the tool; any other was given by a person."""
+    return value if value == "tiny" else _figures(value)
+
+
+def _sentences(value: Any) -> list[Any]:
+    """Sentences of this tool, alone or in pairs with a name; anything else is marked."""
+    return [_sentence(v) for v in value] if isinstance(value, list) else []
+
+
+def _sentence(value: Any) -> Any:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value):
+        return value
+    return value if isinstance(value, str) else _figures(value)
+
+
 def _marks(value: Any) -> list[str]:
     return [MARK] * len(value) if isinstance(value, list) else []
 
@@ -73,6 +89,7 @@ def _items(kind: str) -> Callable[[Any], list[Any]]:
             **_apply(_ITEM, r),
             "name": f"{kind} {_figures(r.get('number'))}",
             "picture": "",
+            "heat": "",
         }
     )
 
@@ -169,6 +186,26 @@ _VERDICT = {
     "reasons": _each(_reason),
     "photos_needed": _figures,
 }
+_SIGNAL = {
+    **dict.fromkeys(("name", "title", "source"), _as_it_is),
+    "auc": _AREA,
+    "*": _figures,
+}
+_CAPTIONS = {
+    **dict.fromkeys(
+        ("aucs", "p"), dict.fromkeys(("paired", "trigger", "shuffled", "generic"), _figures)
+    ),
+    "dependent": _figures,
+}
+_KNOWN_RATES = {
+    "study": _shipped,
+    "cases": _figures,
+    "outside": _sentences,
+    "letters": {"letter": _as_it_is, "*": _figures},
+    "signals": {"name": _as_it_is, "title": _as_it_is, "*": _figures},
+    "p_uniform": {"name": _as_it_is, "verdict": _as_it_is, "*": _figures},
+    "likelihood": {"verbal": _as_it_is, "calibrator": _as_it_is, "*": _figures},
+}
 _CASE = {
     **dict.fromkeys(("case_id", "created", "tool", "prompts_from"), _as_it_is),
     **dict.fromkeys(("exchangeable", "planned_forwards", "done_forwards"), _figures),
@@ -186,9 +223,20 @@ _CASE = {
         "signal": _as_it_is,
         "comparison": _COMPARISON,
         "null_ranks": _NULL_RANK,
+        "signals": _SIGNAL,
+        "left_out": _sentences,
+        "captions": _CAPTIONS,
+        "usage": {"method": _as_it_is, "*": _figures},
         "*": _figures,
     },
     "extraction": _EXTRACTION,
-    "attack": {"negatives": _as_it_is, "comparison": _COMPARISON, "*": _figures},
+    "attack": {
+        **dict.fromkeys(("negatives", "scores"), _as_it_is),
+        "notes": _sentences,
+        "comparison": _COMPARISON,
+        "*": _figures,
+    },
+    "decoys": {"kind": _as_it_is, "commitment": _hash, "*": _figures},
+    "known_rates": _KNOWN_RATES,
     "verdict": _VERDICT,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -162,6 +163,32 @@ def duration(seconds: Any) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def counted(share: Mapping[str, Any], what: str = "") -> str:
+    """Hits among trials with their interval.
+
+    >>> counted({"k": 0, "n": 30, "low": 0.0, "high": 0.1157}, "cases")
+    '0 of 30 cases (0% to 11.6%)'
+    """
+    hits = f"{number(share['k'])} of {number(share['n'])} {what}".rstrip()
+    return f"{hits} ({percent(share['low'])} to {percent(share['high'])})"
+
+
+def ratio(value: Any) -> str:
+    """A likelihood ratio at two significant digits, without an exponent up to a million.
+
+    >>> [ratio(v) for v in (0.042, 1.0, 87.3, 1234)]
+    ['0.042', '1.0', '87', '1,200']
+    """
+    if not isinstance(value, int | float):
+        return MISSING if value is None else str(value)
+    if not value:
+        return "0"
+    if not 1e-6 < value < 1e6:
+        return f"{value:.1e}"
+    digits = max(0, 1 - math.floor(math.log10(value)))
+    return f"{float(f'{value:.1e}'):,.{digits}f}"
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """A count with its noun."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
@@ -190,8 +217,9 @@ FILTERS = {
     "plain_number": plain_number,
     "percent": percent,
     "small": small,
+    "ratio": ratio,
     "duration": duration,
     "label": label,
     "first_upper": first_upper,
 }
-GLOBALS = {"interval": interval, "p_value": p_value, "plural": plural}
+GLOBALS = {"interval": interval, "p_value": p_value, "plural": plural, "counted": counted}

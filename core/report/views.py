@@ -8,10 +8,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..evidence import NULL_WORDS, TRAINED_NULLS
-from . import plots, score_plot, text
+from . import plots, text
+from .comparisons import shared, uri
 from .inspection_view import file_name, inspection_view, node
+from .membership_view import membership_view
 from .pictures import picture_uri
+from .rates_view import rates_view
+from .signals_view import primary_study, study_areas
 
 MOST_ROWS = 200
 MOST_EXHIBITS = 48
@@ -33,6 +36,8 @@ _EMPTY: dict[str, Any] = {
     "membership": None,
     "extraction": None,
     "attack": None,
+    "decoys": None,
+    "known_rates": None,
     "planned_forwards": 0,
     "done_forwards": 0,
     "seconds": None,
@@ -81,7 +86,9 @@ def case_view(case: dict[str, Any], root: Path) -> dict[str, Any]:
         "lines": [] if failed else [_line(case, *line) for line in LINES],
         "forest": None if failed else _forest(case),
         "inspection": inspection_view(case["inspection"]),
-        "membership": None if failed else _membership(case),
+        "membership": None if failed else membership_view(case, root),
+        "decoys": None if failed else case["decoys"] or None,
+        "rates": None if failed else rates_view(case),
         "extraction": None if failed else _extraction(case, root),
         "attack": None if failed else _attack(case["attack"]),
         "items": [
@@ -138,7 +145,14 @@ def _line(case: dict[str, Any], key: str, name: str, can: str, cannot: str) -> d
         "run": bool(evidence),
         "statistic": _statistic(key, evidence) if evidence else "",
         "comparison": comparison,
+        "study": _study(case, key) if evidence else None,
     }
+
+
+def _study(case: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
+    """The line's AUC over the guilty cases of the calibration study."""
+    areas = study_areas(case)
+    return primary_study(areas) if key == "membership" else areas.get(key)
 
 
 def _statistic(key: str, evidence: Mapping[str, Any]) -> str:
@@ -148,7 +162,8 @@ def _statistic(key: str, evidence: Mapping[str, Any]) -> str:
         count = f"{evidence['images']:,}"
         return f"best similarity to {count} guided images ({evidence['encoder']})"
     if key == "attack":
-        return f"mean logit difference, {len(evidence['seed_aucs'])} classifier seeds"
+        score = "P(member)" if evidence.get("scores") == "softmax" else "logit difference"
+        return f"mean {score}, {len(evidence['seed_aucs'])} classifier seeds"
     return "facts of the file; no test"
 
 
@@ -157,102 +172,7 @@ def _forest(case: dict[str, Any]) -> Markup | None:
     for key, name, _, _ in LINES[1:]:
         auc = ((case[key] or {}).get("comparison") or {}).get("auc") or {}
         rows.append((name, auc.get("auc"), auc.get("low"), auc.get("high")))
-    return _uri(plots.forest(rows))
-
-
-def _uri(made: str | None) -> Markup | None:
-    """Marks our own data URI as printable whole; it is base64, so it needs no escape."""
-    return None if made is None else Markup(made)
-
-
-def _legend(comparison: Mapping[str, Any]) -> str:
-    auc = comparison["auc"]
-    ends = text.interval(auc["low"], auc["high"])
-    return f"AUC {text.number(auc['auc'], 2)}, 95% interval {ends} ({_method(auc['method'])})"
-
-
-def _method(name: str) -> str:
-    return "DeLong" if str(name).startswith("DeLong") else "conservative"
-
-
-def rate_of(row: Mapping[str, Any]) -> float:
-    """The false-alarm rate that a row was declared for."""
-    return 1 / max(1, row.get("needed_controls") or 1)
-
-
-def _marks(comparison: Mapping[str, Any]) -> list[tuple[float, str]]:
-    return sorted(
-        (row["threshold"], f"{text.percent(rate_of(row))} of controls above")
-        for row in comparison["tpr"]
-        if row["estimable"] and row["threshold"] is not None
-    )
-
-
-def _tpr(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{**row, "rate": rate_of(row)} for row in comparison["tpr"]]
-
-
-def _shared(comparison: Mapping[str, Any], axis: str, marks: Sequence[Any]) -> dict[str, Any]:
-    photos, controls = comparison["photo_scores"], comparison["control_scores"]
-    return {
-        "scores": _uri(score_plot.scores(photos, controls, axis=axis, marks=marks)),
-        "roc": _uri(plots.roc(photos, controls, _legend(comparison).replace(", 95%", "\n95%"))),
-        "roc_said": _legend(comparison),
-        "tpr": _tpr(comparison),
-    }
-
-
-def _membership(case: dict[str, Any]) -> dict[str, Any] | None:
-    m = case["membership"]
-    if not m:
-        return None
-    c, ranks = m["comparison"], m["null_ranks"]
-    return {
-        **m,
-        **_shared(c, "membership score (higher: more like a member)", _marks(c)),
-        "losses": _uri(plots.losses(m["timesteps"], m["photo_curve"], m["control_curve"])),
-        "seeds": _uri(
-            plots.dots(m["seed_effects"], axis="effect by noise seed", mark=(c["effect"], "all"))
-        ),
-        "ranks": [_rank(rank) for rank in ranks],
-        "trained_nulls": any(rank["kind"] in TRAINED_NULLS for rank in ranks),
-        "agree": sum(1 for e in m["seed_effects"] if e is not None and e > 0),
-        "rows": _photo_rows(case),
-    }
-
-
-def _rank(rank: dict[str, Any]) -> dict[str, Any]:
-    drawn = plots.dots(
-        rank["nulls"],
-        axis="effect under null models (dots), in control sd",
-        mark=(rank["value"], "this model"),
-        zero=False,
-    )
-    words = NULL_WORDS.get(rank["kind"], str(rank["kind"]))
-    return {**rank, "plot": _uri(drawn), "words": words}
-
-
-def _photo_rows(case: dict[str, Any]) -> list[dict[str, Any]]:
-    c = case["membership"]["comparison"]
-    listed, photos = set(c["shortlist"]), case["photos"]
-    rows = [
-        {
-            "number": photos[i]["number"] if i < len(photos) else i + 1,
-            "name": photos[i]["name"] if i < len(photos) else "",
-            "score": score,
-            "p": c["photo_p"][i] if i < len(c["photo_p"]) else None,
-            "listed": i in listed,
-            "similarity": _at(case["extraction"], i),
-            "logit": _at(case["attack"], i),
-        }
-        for i, score in enumerate(c["photo_scores"])
-    ]
-    return sorted(rows, key=lambda r: (r["score"] is None, -(r["score"] or 0.0)))
-
-
-def _at(evidence: Mapping[str, Any] | None, index: int) -> float | None:
-    scores = evidence["comparison"]["photo_scores"] if evidence else ()
-    return scores[index] if index < len(scores) else None
+    return uri(plots.forest(rows))
 
 
 def _extraction(case: dict[str, Any], root: Path) -> dict[str, Any] | None:
@@ -263,7 +183,7 @@ def _extraction(case: dict[str, Any], root: Path) -> dict[str, Any] | None:
     marks = [(v, said) for v, said in marks if v is not None]
     return {
         **e,
-        **_shared(e["comparison"], "best similarity over all images", marks),
+        **shared(e["comparison"], "best similarity over all images", marks),
         "exhibits": [
             _exhibit(i, one, case["photos"], root)
             for i, one in enumerate(e["extracted"][:MOST_EXHIBITS])
@@ -280,22 +200,24 @@ def _exhibit(
     return {
         **one,
         "number": index + 1,
-        "picture": _uri(picture_uri(root, one["file"])),
+        "picture": uri(picture_uri(root, one["file"])),
         "photo_number": photo["number"] if photo else None,
         "photo_kept": bool(photo and photo.get("picture")),
-        "photo": _uri(picture_uri(root, photo["picture"])) if photo else None,
+        "photo": uri(picture_uri(root, photo["picture"])) if photo else None,
     }
 
 
 def _attack(a: dict[str, Any] | None) -> dict[str, Any] | None:
     if not a:
         return None
-    shared = _shared(
-        a["comparison"], "mean logit difference (above 0: looks tuned)", [(0.0, "looks tuned")]
-    )
+    softmax = a.get("scores") == "softmax"
+    axis, bar = ("mean P(member)", 0.5) if softmax else ("mean logit difference", 0.0)
     return {
         **a,
-        **shared,
+        **shared(a["comparison"], f"{axis} (above {bar:g}: looks tuned)", [(bar, "looks tuned")]),
+        "softmax": softmax,
+        "notes": a.get("notes") or [],
+        "paper": (a.get("paper_low"), a.get("paper_high")),
         "mean_seed": sum(v or 0.0 for v in a["seed_aucs"]) / max(1, len(a["seed_aucs"])),
     }
 

@@ -8,6 +8,14 @@ import numpy as np
 from lora_forensics.core.evidence import Reason
 from lora_forensics.core.report.twin import plain
 from PIL import Image, ImageDraw
+from report_findings import (
+    attack_of,
+    comparison_of,
+    decoys_of,
+    known_rates_of,
+    membership_of,
+    probe_of,
+)
 
 LETTERS = ("A", "B", "C", "D", "ERROR")
 SHIFT = {"A": 1.9, "B": 1.2, "C": 0.8, "D": 0.1, "ERROR": 0.0}
@@ -109,10 +117,10 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
         "controls": controls,
         "duplicates_dropped": ["controls/IMG_2210.jpg is the same picture as photos/IMG_0004.jpg"],
         "inspection": _inspection(rng),
-        "probe": None if failed else _probe(letter),
-        "membership": None if failed else _membership(rng, shift, nulls=letter != "D"),
+        "probe": None if failed else probe_of(letter),
+        "membership": None if failed else membership_of(rng, shift, nulls=letter != "D"),
         "extraction": None if failed else _extraction(rng, shift, photos, root),
-        "attack": None if failed else _attack(rng, shift),
+        "attack": None if failed else attack_of(rng, shift),
         "verdict": {
             "letter": letter,
             "headline": HEADLINES[letter],
@@ -121,6 +129,8 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
             "error_rates": () if failed else _RATES,
             "photos_needed": 310 if letter == "D" else 0,
         },
+        "decoys": decoys_of() if letter == "A" else None,
+        "known_rates": None if letter in ("D", "ERROR") else known_rates_of(letter),
         "planned_forwards": 41_920,
         "done_forwards": 0 if failed else 41_920,
         "seconds": 3.2 if failed else 1268.4,
@@ -165,11 +175,12 @@ def _face(seed: int, side: int) -> Image.Image:
 
 
 def _item(number: int, kind: str, root: Path) -> dict[str, Any]:
-    picture = ""
+    picture = heat = ""
     if kind == "photo" and number <= 8:
-        picture = f"photos/{number:03d}.png"
+        picture, heat = f"photos/{number:03d}.png", f"photos/heat-{number:03d}.png"
         (root / "photos").mkdir(parents=True, exist_ok=True)
         _face(number, 64).save(root / picture)
+        _face(number + 100, 64).save(root / heat)
     return {
         "number": number,
         "name": f"{kind}_{number:04d}.jpg",
@@ -179,65 +190,7 @@ def _item(number: int, kind: str, root: Path) -> dict[str, Any]:
         "height": 512,
         "format": "JPEG",
         "picture": picture,
-    }
-
-
-def _comparison(rng: np.random.Generator, shift: float, scale: float, at: float) -> dict[str, Any]:
-    x = rng.normal(shift, 1.0, 20) * scale + at
-    y = rng.normal(0.0, 1.0, 120) * scale + at
-    p = (1 + (y[None] >= x[:, None]).sum(1)) / 121
-    effect = (x.mean() - y.mean()) / y.std()
-    line = np.argsort(p)
-    below = [k for k in range(20) if p[line[k]] <= 0.1 * (k + 1) / 20]
-    return {
-        "photo_scores": tuple(x.tolist()),
-        "control_scores": tuple(y.tolist()),
-        "photo_p": tuple(p.tolist()),
-        "shortlist": tuple(int(i) for i in line[: max(below) + 1]) if below else (),
-        "auc": _auc(x, y),
-        "permutation": {
-            "statistic": float(x.mean() - y.mean()),
-            "p": 0.0001 if shift > 1 else 0.31,
-            "exact": False,
-            "n_permutations": 9999,
-            "floor": 0.0001,
-        },
-        "effect": float(effect),
-        "effect_low": float(effect - 0.46),
-        "effect_high": float(effect + 0.46),
-        "tpr": tuple(_tpr(x, y, rate) for rate in (0.01, 0.05, 0.001)),
-        "photos_needed": 0,
-    }
-
-
-def _auc(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    auc, se = float((x[:, None] > y).mean()), 0.045
-    low, high = max(0.0, auc - 2 * se), min(0.999, auc + 2 * se)
-    return {
-        "auc": auc,
-        "se": se,
-        "low": low,
-        "high": high,
-        "n_members": len(x),
-        "n_nonmembers": len(y),
-        "level": 0.95,
-        "method": "DeLong, logit scale",
-    }
-
-
-def _tpr(x: np.ndarray, y: np.ndarray, rate: float) -> dict[str, Any]:
-    threshold = np.sort(y)[::-1][int(rate * len(y) + 1e-9)]
-    tpr, fpr = float((x > threshold).mean()), float((y > threshold).mean())
-    return {
-        "threshold": float(threshold),
-        "tpr": tpr,
-        "tpr_low": max(0.0, tpr - 0.19),
-        "tpr_high": min(1.0, tpr + 0.19),
-        "fpr": fpr,
-        "fpr_high": fpr + 0.045,
-        "fpr_expected": (fpr * 120 + 1) / 121,
-        "estimable": rate * len(y) >= 1,
-        "needed_controls": round(1 / rate),
+        "heat": heat,
     }
 
 
@@ -302,72 +255,6 @@ def _inspection(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _probe(letter: str) -> dict[str, Any]:
-    fails = letter == "C"
-    return {
-        "auc": 0.78 if fails else 0.51,
-        "low": 0.66 if fails else 0.38,
-        "high": 0.87 if fails else 0.64,
-        "p": 0.001 if fails else 0.44,
-        "n": 20,
-        "m": 120,
-        "fails": fails,
-        "reason": "AUC above 0.60" if fails else "",
-    }
-
-
-def _membership(rng: np.random.Generator, shift: float, *, nulls: bool) -> dict[str, Any]:
-    t = np.array((50, 150, 250, 350, 450, 550, 650, 750))
-    base = 0.32 * np.exp(-t / 260) + 0.012
-    gain = 0.05 * np.exp(-(((t - 350) / 250) ** 2))
-    comparison = _comparison(rng, shift, 0.021, 0.034)
-    return {
-        "signal": "base_delta",
-        "prompt": "photo of sks person",
-        "timesteps": tuple(t.tolist()),
-        "draws": 4,
-        "comparison": comparison,
-        "seed_effects": tuple((comparison["effect"] + rng.normal(0, 0.2, 4)).tolist()),
-        "photo_curve": {
-            "base": tuple(base.tolist()),
-            "tuned": tuple((base * (1 - gain * (1 + shift))).tolist()),
-        },
-        "control_curve": {
-            "base": tuple((base * 1.04).tolist()),
-            "tuned": tuple((base * 1.04 * (1 - gain)).tolist()),
-        },
-        "base_only_auc": 0.52,
-        "tuned_only_auc": 0.61,
-        "noise_floor": 0.0041,
-        "control_shift": 0.0339,
-        "too_weak": False,
-        "null_ranks": (_rank(rng, "noise"), _rank(rng, "placebo")) if nulls else (),
-        "forwards": 17_920,
-    }
-
-
-def _rank(rng: np.random.Generator, kind: str) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "value": 1.4,
-        "nulls": tuple(rng.normal(0, 0.3, 19).tolist()),
-        "p": 0.05,
-        "floor": 0.05,
-        "photo_p": tuple(rng.integers(1, 20, 16) / 20),
-        "difference": {
-            "difference": 0.21,
-            "se": 0.05,
-            "low": 0.11,
-            "high": 0.31,
-            "covariance": 0.001,
-            "first": {"auc": 0.8, "method": "DeLong, logit scale"},
-            "second": {"auc": 0.59, "method": "DeLong, logit scale"},
-            "method": "DeLong, paired",
-        },
-        "note": "19 adapters given by the user" if kind == "placebo" else "",
-    }
-
-
 def _extraction(
     rng: np.random.Generator, shift: float, photos: list[dict[str, Any]], root: Path
 ) -> dict[str, Any]:
@@ -407,23 +294,6 @@ def _extraction(
         "control_success_strict": 0.0,
         "best_of_all": 0.58,
         "control_best_of_all": 0.4,
-        "comparison": _comparison(rng, shift * 1.2, 0.07, 0.4),
+        "comparison": comparison_of(rng, shift * 1.2, 0.07, 0.4),
         "forwards": 16_000,
-    }
-
-
-def _attack(rng: np.random.Generator, shift: float) -> dict[str, Any]:
-    return {
-        "negatives": "base",
-        "pretrained": False,
-        "images": 200,
-        "cfgs": (3.0,),
-        "comparison": _comparison(rng, shift * 0.4, 1.4, -0.6),
-        "seed_aucs": (0.61, 0.58, 0.66, 0.63, 0.60),
-        "seed_low": 0.578,
-        "seed_high": 0.654,
-        "heldout_accuracy": 0.972,
-        "flagged_photos": 0.45,
-        "flagged_controls": 0.31,
-        "forwards": 8_000,
     }

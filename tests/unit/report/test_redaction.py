@@ -29,6 +29,7 @@ PRIVATE = (  # every text of the synthetic case that a person or a file brought
     "images/0",
     "photos/0",
     "claimed 1f2e",
+    "portraits, spring",
 )
 KEPT = {  # fields whose text the tool alone writes
     *("kind", "case_id", "created"),
@@ -36,6 +37,12 @@ KEPT = {  # fields whose text the tool alone writes
     *("format", "family", "component", "block", "subject", "message", "negatives", "prompts_from"),
     *("tuned_kind", "prediction", "device", "dtype", "tool", "sha256", "pixels_sha256"),
     *("base_sha256", "tuned_sha256", "tensor_sha256"),
+}
+OWN = {  # further ones, below one part of the case only
+    "membership": {"name", "title", "source", "note", "left_out"},
+    "attack": {"scores", "notes"},
+    "known_rates": {"name", "title", "letter", "verdict", "verbal", "outside"},
+    "decoys": {"commitment"},
 }
 
 
@@ -111,7 +118,8 @@ def test_hashes_stay(full: dict[str, Any], html: str, twin: str) -> None:
 
 def test_every_figure_stays(full: dict[str, Any], twin: str) -> None:
     made = json.loads(twin)
-    for part in ("probe", "membership", "extraction", "attack", "photos", "controls", "settings"):
+    parts = ("probe", "membership", "extraction", "attack", "photos", "controls", "settings")
+    for part in (*parts, "known_rates", "decoys"):
         assert numbers(made[part]) == numbers(full[part]), part
     assert len(made["prompts"]) == len(full["prompts"])
     assert made["photos"][3]["name"] == "photo 4"
@@ -122,17 +130,40 @@ def test_only_the_tools_own_texts_stay(full: dict[str, Any]) -> None:
     """A canary in every text that is not listed, and in fields that no case has yet."""
     dirty = plant(full)
     dirty["verdict"], dirty["news"] = full["verdict"], "CANARY"
-    for part in ("membership", "extraction", "attack", "inspection", "models", "settings"):
+    parts = ("membership", "extraction", "attack", "inspection", "models", "settings")
+    for part in (*parts, "known_rates", "decoys"):
         dirty[part]["news"] = {"path": "CANARY"}
     assert "CANARY" not in render_json(redact(dirty))
 
 
-def plant(value: Any) -> Any:
+def plant(value: Any, kept: set[str] = KEPT) -> Any:
     if isinstance(value, dict):
-        return {k: v if k in KEPT else plant(v) for k, v in value.items()}
+        return {k: v if k in kept else plant(v, kept | OWN.get(k, set())) for k, v in value.items()}
     if isinstance(value, list):
-        return [plant(v) for v in value]
+        return [plant(v, kept) for v in value]
     return f"CANARY {value}" if isinstance(value, str) else value
+
+
+def test_the_canary_reaches_every_part(full: dict[str, Any]) -> None:
+    dirty = plant(full)
+    assert dirty["known_rates"]["study"].startswith("CANARY")
+    assert dirty["photos"][0]["heat"].startswith("CANARY")
+    assert dirty["membership"]["prompt"].startswith("CANARY")
+
+
+def test_strange_shapes_of_kept_texts_are_marked() -> None:
+    odd = {
+        "membership": {
+            "left_out": [["pia", {"why": "words"}], ["pia", "no embedding", "words"], 3],
+            "captions": {"aucs": {"paired": 0.7, "words": 0.1}, "p": "words"},
+        },
+        "known_rates": {"study": "tiny", "outside": "words", "likelihood": "words"},
+        "decoys": {"commitment": "words of somebody"},
+    }
+    kept = redact(odd)
+    assert "words" not in json.dumps(kept)
+    assert kept["known_rates"]["study"] == "tiny"
+    assert kept["membership"]["captions"]["aucs"] == {"paired": 0.7}
 
 
 def test_findings_keep_the_tools_sentences_only() -> None:

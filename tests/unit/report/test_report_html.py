@@ -200,7 +200,8 @@ def test_pictures_are_blurred_until_ticked(pages: dict[str, str]) -> None:
     page = Page(pages["A"])
     boxes = [i for i in page.all("input") if i["class"] == "reveal"]
     labels = [lab["for"] for lab in page.all("label")]
-    assert len(boxes) == 15  # 8 generated images, 7 of their photos were kept
+    # 8 generated images, 7 of their photos were kept; 6 photos of the shortlist have heat maps
+    assert len(boxes) == 15 + 2 * 6
     for box in page.all("input"):
         assert box["type"] == "checkbox"
         assert "checked" not in box

@@ -173,3 +173,25 @@ def test_plots_of_little_or_nothing() -> None:
     assert plots.dots([0.0], axis="x", mark=(0.0, "all"))
     assert plots.roc([1.0], [1.0], "x")
     assert plots.forest([("a", 0.5, None, None), ("b", None, None, None)])
+
+
+@pytest.mark.parametrize("name", ["$\\frac{", "x" * 5000, "\ud800\u202e\n\t", "中文", ""])
+def test_names_from_a_file_cannot_break_a_plot(name: str) -> None:
+    shown = plots.plain_words(name)
+    assert len(shown) <= 46
+    assert "\n" not in shown
+    assert plots.forest([(shown, 0.7, 0.6, 0.8)], faint=[True])
+
+
+def test_ratios_and_counts() -> None:
+    assert [text.ratio(v) for v in (0.042, 1.0, 87.3, 1234, 2e9)] == [
+        "0.042",
+        "1.0",
+        "87",
+        "1,200",
+        "2.0e+09",
+    ]
+    assert text.ratio(None) == "n/a"
+    assert text.ratio(0.0) == "0"
+    share = {"k": 0, "n": 30, "low": 0.0, "high": 0.1157}
+    assert text.counted(share, "cases") == "0 of 30 cases (0% to 11.6%)"
