@@ -1,0 +1,95 @@
+"""Share of photos used and likelihood ratios, each case judged by the others only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..error_rates import LikelihoodCheck, Reference, UsageCheck
+from ..errors import MissingDependencyError, NotEnoughDataError
+from ..known_rates import set_statistic
+from ..likelihood import calibration_quality
+from ..usage import Rate, UsageShare, best_threshold, share_used
+from .examine import PRIMARY, Examined
+from .rates import Floats, Results, estimate, share, standardised
+
+
+def case_usage(e: Examined, others: Results) -> UsageShare | None:
+    """DUCI: which share of a case's photos was used, calibrated on other cases of equal steps.
+
+    The threshold comes from one half of those cases, its two error rates from the other half.
+
+    Args:
+        e: the case.
+        others: all cases; the case itself and other training lengths are left out.
+
+    Returns:
+        None where members and non-members are called too alike for any share.
+    """
+    like = [
+        [o for o in part if o.case.number != e.case.number and o.case.steps == e.case.steps]
+        for part in (others.guilty, others.innocent)
+    ]
+    if min(len(part) for part in like) < 2:
+        return None
+    members, nonmembers = (_photos(part[::2]) for part in like)
+    threshold = best_threshold(members, nonmembers)
+    hit, false = (
+        Rate(int((s >= threshold).sum()), len(s)) for s in (_photos(p[1::2]) for p in like)
+    )
+    calls = (standardised(e.scores[PRIMARY])[0] >= threshold).astype(float)
+    try:
+        return share_used(calls, hit, false, seed=e.case.seed)
+    except NotEnoughDataError:
+        return None
+
+
+def _photos(cases: Sequence[Examined]) -> Floats:
+    return np.concatenate([standardised(e.scores[PRIMARY])[0] for e in cases])
+
+
+def usage_checks(results: Results) -> tuple[UsageCheck, ...]:
+    """Estimated share of photos used against the truth, one row a truth."""
+    rows = []
+    for part in (results.innocent, results.partial, results.guilty):
+        found = [case_usage(e, results) for e in part]
+        kept = [(e, u) for e, u in zip(part, found, strict=True) if u is not None]
+        if kept:
+            covered = sum(u.low <= e.case.used <= u.high for e, u in kept)
+            rows.append(
+                UsageCheck(
+                    part[0].case.used,
+                    estimate([u.share for _, u in kept]),
+                    share(covered, len(kept)),
+                    len(part) - len(kept),
+                )
+            )
+    return tuple(rows)
+
+
+def reference(results: Results) -> Reference:
+    """Set statistics of all cases of full truth."""
+    guilty, innocent = (
+        tuple(set_statistic(e.scores[PRIMARY].photos, e.scores[PRIMARY].controls) for e in part)
+        for part in (results.guilty, results.innocent)
+    )
+    return Reference(guilty, innocent)
+
+
+def likelihood_check(results: Results) -> LikelihoodCheck | None:
+    """How good likelihood ratios of whole cases are; None without `lir` or enough cases."""
+    known = reference(results)
+    try:
+        quality = calibration_quality(known.guilty, known.innocent)
+    except (MissingDependencyError, NotEnoughDataError):
+        return None
+    guilty, innocent = np.array(quality.members), np.array(quality.nonmembers)
+    return LikelihoodCheck(
+        f"{quality.calibrator} calibration of the set statistic, five folds",
+        float(quality.cllr),
+        float(quality.cllr_min),
+        share(int((innocent > 0).sum()), len(innocent)),
+        share(int((guilty < 0).sum()), len(guilty)),
+        float(10 ** innocent.max()),
+    )

@@ -1,0 +1,73 @@
+"""Known error rates as a report prints them for one case, with the ways it lies outside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .error_rates import CaseFacts, KnownRates, Share, validated
+from .membership import standardised
+
+
+def set_statistic(photos: npt.ArrayLike, controls: npt.ArrayLike) -> float:
+    """Mean standardised photo score over its standard error: comparable between set sizes.
+
+    Args:
+        photos: ``[n]`` primary scores.
+        controls: ``[m]`` primary scores, m >= 2.
+
+    Example:
+        >>> round(set_statistic([1.0, 3.0], [-1.0, 0.0, 1.0]), 3)
+        2.191
+    """
+    x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
+    own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
+    return float(own.mean() / np.sqrt(1 / len(x) + 1 / len(y)))
+
+
+def case_rates(
+    rates: KnownRates,
+    facts: CaseFacts,
+    likelihood: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the report's section on known error rates shows.
+
+    Args:
+        rates: of the study.
+        facts: of the case, for the validated range.
+        likelihood: from `weight.case_weight`, if the primary scores were weighed.
+    """
+    return {
+        "study": f"{rates.source}; version {rates.tool}, seed {rates.seed}",
+        "cases": {"guilty": rates.guilty, "innocent": rates.innocent},
+        "outside": list(validated(rates, facts)),
+        "letters": [
+            {
+                "letter": r.letter,
+                "false_accusations": _share(r.innocent),
+                "power": _share(r.guilty),
+            }
+            for r in rates.letters
+        ],
+        "signals": [
+            {
+                "name": s.name,
+                "title": s.title,
+                "auc": s.auc.value,
+                "low": s.auc.low,
+                "high": s.auc.high,
+            }
+            for s in rates.signals
+        ],
+        "p_uniform": [
+            {"name": p.name, "p": p.uniform_p, "verdict": p.verdict} for p in rates.p_values
+        ],
+        "likelihood": None if likelihood is None else dict(likelihood),
+    }
+
+
+def _share(s: Share) -> dict[str, Any]:
+    return {"k": s.hits, "n": s.trials, "share": s.hits / s.trials, "low": s.low, "high": s.high}

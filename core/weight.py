@@ -1,0 +1,42 @@
+"""The likelihood ratio of one case by the cases of a calibration study; needs `lir`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .error_rates import CaseFacts, KnownRates, validated
+from .errors import MissingDependencyError, NotEnoughDataError
+from .known_rates import set_statistic
+from .likelihood import calibration_quality, likelihood_ratio
+
+
+def case_weight(
+    rates: KnownRates,
+    facts: CaseFacts,
+    photo_scores: Sequence[float],
+    control_scores: Sequence[float],
+) -> dict[str, Any] | None:
+    """How much more probable the case's scores are if its photos were used.
+
+    Args:
+        rates: of the study.
+        facts: of the case.
+        photo_scores: primary scores.
+        control_scores: of the controls.
+
+    Returns:
+        The fields of `likelihood.LikelihoodRatio` and ``cllr``; None without `lir`, with too few
+        cases in the study, or for a case outside the validated range, which such a ratio would
+        mislead.
+    """
+    if validated(rates, facts):
+        return None
+    statistic, known = set_statistic(photo_scores, control_scores), rates.reference
+    try:
+        ratio = likelihood_ratio(statistic, known.guilty, known.innocent)
+        quality = calibration_quality(known.guilty, known.innocent)
+    except (MissingDependencyError, NotEnoughDataError):
+        return None
+    return {**asdict(ratio), "cllr": float(quality.cllr)}

@@ -1,0 +1,96 @@
+"""The command line of the study, and the user's own base and photos."""
+
+from pathlib import Path
+
+import pytest
+from calibration_studies import PLAN, many
+from lora_forensics.core.calibration.run import own_study, plan_text
+from lora_forensics.core.calibration.settings import CalibrationSpec
+from lora_forensics.core.calibration.summary import known_rates
+from lora_forensics.core.cli import main
+from lora_forensics.core.cli.calibration import _command, parse_shard
+from lora_forensics.core.demo.assets import asset_path
+from lora_forensics.core.error_rates import CaseFacts
+from lora_forensics.core.errors import InputError, NotEnoughDataError
+from lora_forensics.core.known_rates import case_rates, set_statistic
+from lora_forensics.core.weight import case_weight
+
+INSIDE = CaseFacts("ab" * 32, "sd1", 8, 40, 4.0, 100.0, 100.0, 5e-4)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", ""])
+def test_shards_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="BAD_SETTING"):
+        parse_shard(text)
+
+
+def test_the_plan_is_printed_and_nothing_is_written(tmp_path, capsys):
+    out = tmp_path / "study"
+    assert main(["calibrate", "--out", str(out), "--plan-only"]) == 0
+    said = capsys.readouterr().err
+    assert "81 adapters: 36 guilty, 36 innocent, 9 in part" in said
+    assert not out.exists()
+
+
+def test_own_scale_needs_base_and_photos(tmp_path, capsys):
+    assert main(["calibrate", "--scale", "own", "--out", str(tmp_path / "x")]) == 2
+    assert "BAD_SETTING" in capsys.readouterr().err
+
+
+def test_summarise_needs_a_study(tmp_path, capsys):
+    assert main(["calibrate", "--summarise", "--out", str(tmp_path)]) == 2
+    assert "NOT_A_STUDY" in capsys.readouterr().err
+
+
+def test_the_recorded_command_leaves_out_what_changes_no_result():
+    class Args:
+        command_line = "lora-forensics calibrate --out /a/b --shard 1/2 --threads 1 --steps 1 2 3"
+
+    assert _command(Args()) == "lora-forensics calibrate --steps 1 2 3 --out FOLDER"  # type: ignore[arg-type]
+
+
+def test_an_own_base_and_pool_make_a_study():
+    spec = CalibrationSpec(sizes=(4,), partial_size=0, controls=12)
+    photos = asset_path("photos/controls_north")
+    study = own_study(spec, asset_path("base"), photos, "a headshot", encoder="tiny")
+    assert study.scale.startswith("own base")
+    assert len(study.cases) == 18
+    facts = study.plan()["source"]
+    assert facts["caption"] == "a headshot"
+    assert not any(str(Path(photos)) in str(v) for v in facts.values())
+    assert "18 adapters" in plan_text(study)
+
+
+def test_a_pool_too_small_for_the_design_is_refused_before_any_work():
+    photos = asset_path("photos/controls_north")
+    with pytest.raises(NotEnoughDataError, match="SMALL_POOL"):
+        own_study(CalibrationSpec(controls=60), asset_path("base"), photos, "x", encoder="tiny")
+
+
+def test_a_report_gets_rates_range_and_weight():
+    rates = known_rates(many(), PLAN)
+    e = many()[1].scores["primary"]
+    found = case_rates(rates, INSIDE, case_weight(rates, INSIDE, e.photos, e.controls))
+    assert found["outside"] == []
+    assert found["cases"] == {"guilty": 36, "innocent": 36}
+    both = next(r for r in found["letters"] if r["letter"] == "A or B")
+    assert both["false_accusations"]["share"] == pytest.approx(1 / 36)
+    pytest.importorskip("lir")
+    assert found["likelihood"]["lr"] > 1
+    assert found["likelihood"]["lr"] <= 36
+
+
+def test_a_case_outside_the_range_is_not_weighed():
+    rates = known_rates(many(), PLAN)
+    outside = CaseFacts("cd" * 32, "sdxl", 8, 40)
+    assert case_weight(rates, outside, [1.0, 2.0], [0.0, 1.0, 2.0]) is None
+    assert len(case_rates(rates, outside)["outside"]) > 2
+
+
+def test_set_statistic_is_a_z_value_without_effect():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    z = [set_statistic(rng.normal(size=8), rng.normal(size=60)) for _ in range(400)]
+    assert abs(np.mean(z)) < 0.15
+    assert 0.9 < np.std(z) < 1.15
