@@ -154,7 +154,8 @@ def forest(
         axes.set_xlabel("AUC with 95% interval (0.5, dashed: photos and controls look alike)")
         axes.grid(axis="x", color=LINE, lw=0.6)
 
-    return svg(11.4, 0.8 + (0.4 if len(rows) < 6 else 0.3) * len(rows), draw)
+    wide, high = (11.4, 0.4) if len(rows) < 6 else (9.4, 0.27)
+    return svg(wide, 0.8 + high * len(rows), draw)
 
 
 def _whisker(axes: Axes, at: int, values: Sequence[float | None], colour: str) -> None:

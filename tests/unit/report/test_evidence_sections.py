@@ -204,7 +204,7 @@ def test_a_ratio_is_printed_with_cap_and_words(case: dict[str, Any], root: Path)
     assert "Hd The adapter was trained on other photos" in said
     assert "Moderate support for Hp (used)" in said
     assert "about 36 times as probable if Hp is true as if Hd is true" in said
-    assert "the ratio was cut here" in said
+    assert "Cap 0.028 to 36 the ratio was cut to it" in said
     assert "It is not the probability that the photos were used" in said
 
 
@@ -212,14 +212,14 @@ def test_a_ratio_below_one_supports_hd(case: dict[str, Any], root: Path) -> None
     said = weighed(case, root, 0.05)
     assert "support for Hd: the result is about 20 times as probable if Hd is true" in said
     assert "support for Hp:" not in said
-    assert "the ratio was cut here" not in said
+    assert "the ratio was cut to it" not in said
     assert "support for neither" in weighed(case, root, 1.0)
 
 
 def test_a_study_without_floor_or_ratio(case: dict[str, Any], root: Path) -> None:
     case["known_rates"]["likelihood"] = likelihood_of(8.0)
     del case["known_rates"]["likelihood"]["floor"]
-    assert "too small to support a larger one" in words(case, root)
+    assert "Cap at most 36 the study is too small to support a larger one" in words(case, root)
     assert "Weight of the evidence" not in weighed(case, root, 8.0, lr=None)
 
 
