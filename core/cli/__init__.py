@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ForensicsError
-from . import cases, decoys, files, training
+from . import calibration, cases, decoys, files, training
 
 EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 2, 3, 130
-FAMILIES = (cases, files, training, decoys)
+FAMILIES = (cases, files, training, calibration, decoys)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
