@@ -1,0 +1,73 @@
+"""``reproduce``: published experiments run again, one sub-command a paper."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .bars import Bars, say
+from .flags import model_flags
+
+
+def add(commands: Any) -> None:
+    """``reproduce mia``; later papers are sub-commands of their own."""
+    p = commands.add_parser("reproduce", help="a paper's experiments, published values beside ours")
+    papers = p.add_subparsers(required=True, metavar="PAPER")
+    _mia(papers)
+
+
+def _mia(papers: Any) -> None:
+    p = papers.add_parser(
+        "mia",
+        help="the thirteen experiments of arXiv 2502.11619 (black-box membership inference)",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("--out", type=Path, required=True, help="folder, new or to resume")
+    p.add_argument(
+        "--scale",
+        choices=("tiny", "sd15"),
+        default="tiny",
+        help="tiny: drawn faces, under an hour on two cores; sd15: your base and photos",
+    )
+    p.add_argument(
+        "--rows", nargs="+", default=[], metavar="ROW", help="such as 2 4/400 8 base; default all"
+    )
+    p.add_argument("--plan", action="store_true", help="print what it costs and stop")
+    p.add_argument("--base", type=Path, help="sd15: Stable Diffusion 1.5, folder or .safetensors")
+    for name, who in (("dtu", "claimed"), ("aau", "other"), ("lfw", "public")):
+        text = f"sd15: {who} photos, folders seen (with metadata.jsonl) and unseen"
+        p.add_argument(f"--{name}", type=Path, help=text)
+    p.add_argument("--logo", type=Path, help="picture of the watermark; else the built-in one")
+    p.add_argument("--resnet", type=Path, help="sd15: ImageNet ResNet-18 as safetensors")
+    p.add_argument("--models", type=Path, help="sd15: folder with the CLIP weights")
+    p.add_argument("--images", type=int, default=0, help="images an arm; 0 = the scale's")
+    p.add_argument("--steps", type=int, default=0, help="solver steps an image; 0 = the scale's")
+    p.add_argument(
+        "--training-steps", type=int, default=0, help="of the 400-epoch target; 0 = the scale's"
+    )
+    model_flags(p)
+    p.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ..reproduction.budget import describe, stages_of
+    from ..reproduction.experiments import TABLE, Reproduction, reproduce, scale_of
+    from ..reproduction.folders import Folders
+    from ..reproduction.rows import select_rows
+
+    scale = scale_of(
+        args.scale, images=args.images, sampling=args.steps, training=args.training_steps
+    )
+    if args.plan:
+        print(describe(stages_of(select_rows(args.rows), scale, args.out), scale))
+        return 0
+    files = {name: getattr(args, name) for name in Folders.__dataclass_fields__}
+    asked = Reproduction(args.out, scale, tuple(args.rows), Folders(**files), args.command_line)
+    bars = Bars()
+    try:
+        reproduce(asked, progress=bars, announce=say)
+    finally:
+        bars.close()
+    print((args.out / TABLE).read_text(encoding="utf-8"))
+    return 0
