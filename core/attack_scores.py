@@ -49,6 +49,7 @@ def attack_evidence(
     pretrained: bool,
     images: int,
     forwards: int,
+    clusters: tuple[str, ...] | None = None,
 ) -> AttackEvidence:
     """Judge what the classifiers said.
 
@@ -61,6 +62,7 @@ def attack_evidence(
         pretrained: whether the backbone started from ImageNet weights.
         images: images an arm.
         forwards: denoiser rows spent.
+        clusters: session of each photo, then of each control.
 
     Raises:
         InputError: a set is too small, or a score is not finite.
@@ -77,7 +79,7 @@ def attack_evidence(
         pretrained,
         images,
         spec.cfgs,
-        compare(scores[:n], scores[n:], verdict),
+        compare(scores[:n], scores[n:], verdict, clusters=clusters),
         tuple(aucs),
         low,
         high,

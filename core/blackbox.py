@@ -215,6 +215,7 @@ def attack(
     negatives_from: str = "base",
     weights: Path | None = None,
     device: str = "cpu",
+    clusters: tuple[str, ...] | None = None,
     case: CaseFolder | None = None,
     progress: Progress | None = None,
 ) -> AttackEvidence:
@@ -234,6 +235,7 @@ def attack(
         negatives_from: ``base``, ``folder`` or ``shadow``, for the report.
         weights: ImageNet ResNet-18; None starts at random.
         device: where the classifiers are trained.
+        clusters: session of each photo, then of each control.
         case: keeps finished work.
         progress: long work.
     """
@@ -258,4 +260,5 @@ def attack(
         pretrained=weights is not None,
         images=len(positives),
         forwards=planned_forwards(prompts, spec, arms),
+        clusters=clusters,
     )

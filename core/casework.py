@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import torch
 from . import __version__
 from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
+from .canonical import canonical
 from .casebook import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report
-from .counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from .encoders import load_encoder
 from .errors import InputError
 from .evidence import Case
@@ -24,69 +24,17 @@ from .images import Photos, check_disjoint, drop_duplicates, image_files, load_p
 from .intake import (
     check_counts,
     check_output,
-    recovered_prompts,
     stop_if_minor,
 )
 from .lora.formats import read_lora
 from .lora.inspection import Inspection, inspect_lora
 from .lora.safeguard import stop_words
-from .null_ranks import NullGroup
-from .placebos import group_digest, placebo_files, placebo_group
+from .placebos import group_digest
 from .protocols import ImageEncoder, NoProgress, Progress
-from .screening import LINES, Findings, Question, planned_forwards, screen
-from .specs import PRESETS, ScreenSpec
+from .questions import build_question, inspect_pair, recipe_for, with_counterfactuals
+from .request import Request
+from .screening import Findings, Question, planned_forwards, screen
 from .storage import CaseFolder, digest_of, open_case, sha256_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the person asked for, as paths and settings.
-
-    Attributes:
-        base: diffusers folder or single-file checkpoint.
-        tuned: suspect LoRA, or a full tuned checkpoint.
-        photos: folder of the photos in question.
-        controls: folder of photos that were certainly not used.
-        out: case folder.
-        prompts: given by the person; empty takes them from the file's metadata.
-        exchangeable: see `screening.Question`.
-        spec: all settings.
-        lines: lines of evidence to run.
-        encoder: copy descriptor's name.
-        models: folder with weights that the person brings.
-        device: ``auto``, ``cpu``, ``cuda``.
-        dtype: ``auto``, ``float32``, ``float16``, ``bfloat16``.
-        strength: adapter strength.
-        negatives: folder of label-0 images for the attack.
-        shadow: LoRA whose images are label 0 for the attack.
-        placebos: folder of adapters that were certainly not trained on the photos.
-        resnet: ImageNet weights of the attack model.
-        pictures: keep small pictures of the photos for the report.
-        minor_suspected: the person says that the material may show a minor.
-        command: the command line, for the report.
-    """
-
-    base: Path
-    tuned: Path
-    photos: Path
-    controls: Path
-    out: Path
-    prompts: tuple[str, ...] = ()
-    exchangeable: bool = False
-    spec: ScreenSpec = field(default_factory=lambda: PRESETS["standard"])
-    lines: tuple[str, ...] = LINES
-    encoder: str = "auto"
-    models: Path | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    strength: float = 1.0
-    negatives: Path | None = None
-    shadow: Path | None = None
-    placebos: Path | None = None
-    resnet: Path | None = None
-    pictures: bool = True
-    minor_suspected: bool = False
-    command: str = ""
 
 
 def run_case(
@@ -122,12 +70,13 @@ def run_case(
     )
     inspection = inspect_pair(pair)
     safeguard(request, inspection)
-    photos = load_photos(photo_files, "photo", pair.resolution)
-    controls = load_photos(control_files, "control", pair.resolution)
+    photos = load_photos(photo_files, "photo", pair.resolution, root=_root(request.photos))
+    controls = load_photos(control_files, "control", pair.resolution, root=_root(request.controls))
     check_disjoint(photos, controls)
     photos, dropped = drop_duplicates(photos)
     controls, dropped_controls = drop_duplicates(controls)
     check_counts(len(photos), len(controls))
+    photos, controls, log = _canonical(request, pair, photos, controls, progress)
     question = build_question(request, pair, inspection, photos, controls)
     encoder = load_encoder(request.encoder, request.models)
     planned = planned_forwards(question, request.spec, request.lines)
@@ -135,11 +84,11 @@ def run_case(
         f"{len(photos)} photos, {len(controls)} controls; lines: {', '.join(request.lines)}; "
         f"planned: {planned:,} denoiser forwards at {pair.resolution} px"
     )
-    recipe = _recipe(request, inspection, len(controls))
+    recipe = recipe_for(request, inspection, len(controls))
     facts = manifest(request, pair, question, encoder)
     folder = open_case(request.out, facts)
     try:
-        question = _with_counterfactuals(request, pair, question, recipe, folder, progress)
+        question = with_counterfactuals(request, pair, question, recipe, folder, progress)
         findings = screen(
             pair, encoder, question, request.spec, lines=request.lines, case=folder,
             progress=progress,
@@ -149,7 +98,7 @@ def run_case(
             case_id=digest_of(facts)[:12],
             pictures=keep_pictures(folder, photos) if request.pictures else {},
             heat=keep_heat(folder, photos, findings.heat) if request.pictures else {},
-            dropped=(*dropped, *dropped_controls), planned=planned,
+            dropped=(*dropped, *dropped_controls), steps=log, planned=planned,
             seconds=time.monotonic() - started,
         )  # fmt: skip
         write_report(folder.root, case)
@@ -157,6 +106,21 @@ def run_case(
         folder.close()
         pair.close()
     return case
+
+
+def _root(given: Path) -> Path:
+    """The folder whose sub-folders are sessions."""
+    return given if given.is_dir() else given.parent
+
+
+def _canonical(
+    request: Request, pair: DiffusersPair, photos: Photos, controls: Photos, progress: Progress
+) -> tuple[Photos, Photos, tuple[str, ...]]:
+    """Photos and controls through the same steps, and the steps in words."""
+    spec = request.spec.canonical
+    mine, log = canonical(pair, photos, spec, progress=progress)
+    others, _ = canonical(pair, controls, spec, progress=progress)
+    return mine, others, log
 
 
 def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
@@ -177,11 +141,6 @@ def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
         pair.close()
 
 
-def inspect_pair(pair: DiffusersPair) -> Inspection | None:
-    """Inspection of the suspect's file; None for a full checkpoint."""
-    return None if pair.lora is None else inspect_lora(pair.lora, pair.binding)
-
-
 def safeguard(request: Request, inspection: Inspection | None) -> None:
     """Stop before any sampling when anything points to a minor.
 
@@ -191,84 +150,6 @@ def safeguard(request: Request, inspection: Inspection | None) -> None:
     found = () if inspection is None else inspection.stop_words
     texts = [request.tuned.name, *request.prompts]
     stop_if_minor([*stop_words(texts), *found], flagged=request.minor_suspected)
-
-
-def build_question(
-    request: Request,
-    pair: DiffusersPair,
-    inspection: Inspection | None,
-    photos: Photos,
-    controls: Photos,
-) -> Question:
-    """Photos, controls and prompts as the screening wants them."""
-    recovered = recovered_prompts(inspection)
-    negatives, negatives_from = None, "base"
-    if request.negatives is not None and "attack" in request.lines:
-        files = image_files(request.negatives)
-        negatives = load_photos(files, "control", pair.resolution).images.pixels
-        negatives_from = "folder"
-    elif request.shadow is not None and "attack" in request.lines:
-        negatives, negatives_from = _shadow_images(request, recovered), "shadow"
-    return Question(
-        photos,
-        controls,
-        request.prompts or recovered or ("",),
-        request.exchangeable,
-        0 if inspection is None else inspection.claims.images or 0,
-        negatives,
-        negatives_from,
-        request.resnet,
-        _placebos(request, pair),
-    )
-
-
-def _placebos(request: Request, pair: DiffusersPair) -> tuple[NullGroup, ...]:
-    if request.placebos is None or "membership" not in request.lines:
-        return ()
-    return (placebo_group(pair, placebo_files(request.placebos)),)
-
-
-def _recipe(request: Request, inspection: Inspection | None, controls: int) -> Recipe | None:
-    """The recipe that counterfactuals repeat, if any are wanted; errors before any work."""
-    if not request.spec.membership.counterfactuals or "membership" not in request.lines:
-        return None
-    if inspection is None:
-        raise InputError(
-            "NO_RECIPE", "a full checkpoint states no recipe; give placebo checkpoints instead"
-        )
-    split_controls(controls, request.spec.membership.seed)
-    return recipe_of(inspection)
-
-
-def _with_counterfactuals(
-    request: Request,
-    pair: DiffusersPair,
-    question: Question,
-    recipe: Recipe | None,
-    folder: CaseFolder,
-    progress: Progress,
-) -> Question:
-    if recipe is None:
-        return question
-    settings = request.spec.membership
-    group = counterfactual_group(
-        pair, question.controls.images.pixels, question.prompts[0], recipe,
-        settings.counterfactuals, seed=settings.seed, case=folder, progress=progress,
-    )  # fmt: skip
-    return replace(question, nulls=(*question.nulls, group))
-
-
-def _shadow_images(request: Request, recovered: tuple[str, ...]) -> torch.Tensor:
-    from .blackbox import draw_arm
-    from .types import TUNED
-
-    assert request.shadow is not None
-    shadow = open_pair(request.base, request.shadow, device=request.device, dtype=request.dtype)
-    try:
-        prompts = recovered_prompts(inspect_pair(shadow)) or request.prompts or recovered or ("",)
-        return draw_arm(shadow, prompts, TUNED, request.spec.attack).pixels
-    finally:
-        shadow.close()
 
 
 def manifest(
@@ -289,6 +170,7 @@ def manifest(
         "lines": list(request.lines),
         "settings": asdict(request.spec),
         "placebos": [group_digest(group) for group in question.nulls],
+        "decoys": None if question.decoys is None else question.decoys.commitment,
         "negatives": question.negatives_from + _tensor_digest(question.negatives),
         "resnet": "" if request.resnet is None else sha256_bytes(request.resnet.read_bytes()),
     }
@@ -333,6 +215,7 @@ def assemble(
     pictures: dict[int, str],
     heat: dict[int, str],
     dropped: Sequence[str],
+    steps: Sequence[str],
     planned: int,
     seconds: float,
 ) -> Case:
@@ -351,6 +234,8 @@ def assemble(
         photos=item_records(question.photos, "photo", pictures, heat),
         controls=item_records(question.controls, "control", {}),
         duplicates_dropped=tuple(dropped),
+        canonical=tuple(steps),
+        decoys=question.decoys,
         inspection={} if inspection is None else asdict(inspection),
         probe=findings.probe,
         membership=findings.membership,

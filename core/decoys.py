@@ -17,16 +17,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError, NotEnoughDataError
+from .errors import ForensicsError, InputError, NotEnoughDataError
 from .permutation import null_rank_p
 from .protocols import NoProgress, Progress
 from .specs import DecoySpec
 from .storage import digest_of
+from .types import ModelHashes
 
 Pixels = npt.NDArray[np.uint8]
 
 CAPTION = "a photo of {token}"
 _SOUNDS = ("bcdfghjklmnprstvz", "aeiou")
+
+
+RANK_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +237,38 @@ def rank_variants(
         rank.p, rank.floor, rank.n_nulls, secret.kind, secret.commitment, real, tuple(scores),
         rank.contrast_only,
     )  # fmt: skip
+
+
+def rank_json(rank: DecoyRank, models: ModelHashes) -> bytes:
+    """A rank as a file, with the models that it is about."""
+    facts = {"schema_version": RANK_SCHEMA, "models": asdict(models), "rank": asdict(rank)}
+    return json.dumps(facts, indent=1).encode()
+
+
+def read_rank(data: bytes, models: ModelHashes) -> DecoyRank:
+    """Read a rank and hold it to the suspect and to its own scores.
+
+    Raises:
+        InputError: BAD_RANK: it is no such file, or its p is not that of its scores.
+            OTHER_SUSPECT: it ranks variants in other models.
+    """
+    try:
+        facts = json.loads(data)
+        told: dict[str, Any] = facts["rank"]
+        told["decoys"] = tuple(told["decoys"])
+        rank = DecoyRank(**told)
+        again = null_rank_p(rank.statistic, rank.decoys)
+        known = facts["schema_version"] == RANK_SCHEMA
+        same = facts["models"] == asdict(models)
+    except (ValueError, TypeError, KeyError, ForensicsError) as error:
+        raise InputError("BAD_RANK", f"no rank of `decoys rank` ({error})") from error
+    if not known or (again.p, again.floor, again.n_nulls) != (rank.p, rank.floor, rank.k):
+        raise InputError(
+            "BAD_RANK", "the rank's p does not follow from its scores; run `decoys rank` again"
+        )
+    if not same:
+        raise InputError(
+            "OTHER_SUSPECT",
+            "the rank is about another base or suspect; rank the decoys in it",
+        )
+    return rank

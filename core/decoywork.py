@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 
 from . import __version__
 from .backends.loading import open_pair
-from .casework import inspect_pair
 from .decoys import (
     DecoyRank,
     Pixels,
@@ -20,6 +18,7 @@ from .decoys import (
     Variant,
     draw_secret,
     make_variant,
+    rank_json,
     rank_variants,
     read_secret,
     secret_json,
@@ -37,6 +36,7 @@ from .images import (
 from .intake import check_output, stop_if_minor
 from .lora.safeguard import stop_words
 from .protocols import ModelPair, Progress
+from .questions import inspect_pair
 from .signals.paired import base_ratio, paired_losses
 from .specs import DecoySpec, MembershipSpec
 from .storage import CaseFolder, digest_of, open_case, sha256_bytes, write_atomic
@@ -126,7 +126,7 @@ def rank_files(
         try:
             score = base_ratio_score(pair, request.prompt, request.spec, case)
             rank = rank_variants(secret, photos, score, progress=progress)
-            write_atomic(request.out / RANK, json.dumps(asdict(rank), indent=1).encode())
+            write_atomic(request.out / RANK, rank_json(rank, pair.hashes))
         finally:
             case.close()
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .decoys import DecoyRank
 from .metrics import AucEstimate, TprAtFpr
 from .permutation import PermutationTest
 from .probe import BlindProbe
@@ -387,4 +388,6 @@ class Case:
     planned_forwards: int
     done_forwards: int
     seconds: float | None  # None where nobody timed it, as in a graph
+    decoys: DecoyRank | None = None
+    canonical: tuple[str, ...] = ()  # what photos and controls went through alike
     schema_version: int = field(default=SCHEMA_VERSION)

@@ -172,8 +172,17 @@ def judge(
     photos: Embeddings,
     controls: Embeddings,
     spec: VerdictSpec,
+    *,
+    clusters: tuple[str, ...] | None = None,
 ) -> ExtractionEvidence:
     """Compare what was extracted with photos and controls.
+
+    Args:
+        extraction: what was drawn.
+        photos: descriptors of the photos.
+        controls: descriptors of the controls.
+        spec: levels.
+        clusters: session of each photo, then of each control.
 
     Raises:
         ProvenanceError: descriptors of different encoders.
@@ -200,7 +209,7 @@ def judge(
         extraction_success_rate(to_controls.numpy(), encoder.copy_threshold),
         float(best_photo.mean()),
         float(best_control.mean()),
-        compare(best_photo.numpy(), best_control.numpy(), spec),
+        compare(best_photo.numpy(), best_control.numpy(), spec, clusters=clusters),
         extraction.forwards,
     )
 

@@ -156,6 +156,7 @@ def membership_evidence(
     left_out: tuple[tuple[str, str], ...] = (),
     captions: CaptionControls | None = None,
     forwards: int = 0,
+    clusters: tuple[str, ...] | None = None,
 ) -> MembershipEvidence:
     """Judge white-box losses of photos and controls.
 
@@ -170,6 +171,7 @@ def membership_evidence(
         left_out: signals that could not be measured, with the reason.
         captions: prompt controls of the conditional gap.
         forwards: denoiser rows spent without the null models; 0 counts the two losses.
+        clusters: session of each photo, then of each control.
 
     Raises:
         InputError: a loss is not finite (NON_FINITE).
@@ -180,7 +182,9 @@ def membership_evidence(
                 "NON_FINITE", "the model gave losses that are not finite; try --dtype float32"
             )
     x, y = base_ratio(photos), base_ratio(controls)
-    comparison = compare(x, y, verdict, permutations=spec.permutations, seed=spec.seed)
+    comparison = compare(
+        x, y, verdict, permutations=spec.permutations, seed=spec.seed, clusters=clusters
+    )
     even, odd = timestep_halves(Losses.cat([photos, controls]))
     noise_floor = float(np.median(np.abs(even - odd)) / 2)
     shift = float(np.median(np.abs(np.concatenate([x, y]))))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from . import __version__
 from .backends.loading import open_pair
-from .casework import inspect_pair
 from .generation import generate
 from .guidance import Guidance
 from .intake import check_output, stop_if_minor
 from .lora.safeguard import stop_words
 from .protocols import Progress
+from .questions import inspect_pair
 from .sampling import forwards, plan
 from .specs import SampleSpec
 from .storage import open_case, write_atomic

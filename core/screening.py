@@ -14,12 +14,13 @@ from torch import Tensor
 
 from .blackbox import attack
 from .blackbox import planned_forwards as attack_forwards
+from .decoys import DecoyRank
 from .embeddings import embed
 from .errors import NotEnoughDataError
 from .evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Verdict
 from .extraction import extract, judge
 from .extraction import planned_forwards as extraction_forwards
-from .images import Photos, probe_features
+from .images import Photos, probe_features, sessions
 from .null_ranks import NullGroup
 from .probe import BlindProbe, blind_probe
 from .protocols import ImageEncoder, ModelPair, NoProgress, Progress
@@ -48,6 +49,7 @@ class Question:
         negatives_from: ``base``, ``folder`` or ``shadow``.
         resnet: ImageNet weights for the attack.
         nulls: trained null models; noise adapters come from the pair itself.
+        decoys: rank of the published variant of these photos among its decoys.
     """
 
     photos: Photos
@@ -59,6 +61,12 @@ class Question:
     negatives_from: str = "base"
     resnet: Path | None = None
     nulls: tuple[NullGroup, ...] = ()
+    decoys: DecoyRank | None = None
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Session of each photo, then of each control: sessions are independent, photos not."""
+        return (*sessions(self.photos), *sessions(self.controls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,8 @@ def screen(
     if "membership" in lines:
         white_box = screen_membership(
             pair, question.photos, question.controls, question.prompts, spec,
-            nulls=question.nulls, embed=encoder, case=case, progress=progress,
+            nulls=question.nulls, clusters=question.clusters, embed=encoder, case=case,
+            progress=progress,
         )  # fmt: skip
         membership, heat = white_box.evidence, white_box.heat
     if "extraction" in lines:
@@ -123,7 +132,7 @@ def screen(
         drawn = extract(
             pair, encoder, question.prompts, n0, spec.extract, case=case, progress=progress
         )
-        extraction = judge(drawn, photos, controls, spec.verdict)
+        extraction = judge(drawn, photos, controls, spec.verdict, clusters=question.clusters)
     if "attack" in lines:
         black_box = attack(
             pair,
@@ -135,6 +144,7 @@ def screen(
             negatives=question.negatives,
             negatives_from=question.negatives_from,
             weights=question.resnet,
+            clusters=question.clusters,
             case=case,
             progress=progress,
         )
@@ -148,6 +158,7 @@ def screen(
             exchangeable=question.exchangeable,
             extraction=extraction,
             attack=black_box,
+            decoys=question.decoys,
         )
     )
     return Findings(probe, membership, extraction, black_box, verdict, heat)
@@ -169,7 +180,9 @@ def probe_sets(
     vectors = [e.vectors.double().numpy() for e in (photos, controls)]
     limit = spec.verdict.probe_limit
     try:
-        probes = [blind_probe(a, b, limit=limit) for a, b in (facts, vectors)]
+        probes = [
+            blind_probe(a, b, clusters=question.clusters, limit=limit) for a, b in (facts, vectors)
+        ]
     except NotEnoughDataError:
         return None
     worst = min(probes, key=lambda probe: (probe.p, -probe.auc))

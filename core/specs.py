@@ -279,6 +279,7 @@ class ScreenSpec:
     membership: MembershipSpec = field(default_factory=MembershipSpec)
     signals: SignalSpec = field(default_factory=SignalSpec)
     extract: ExtractSpec = field(default_factory=ExtractSpec)
+    canonical: CanonicalSpec = field(default_factory=CanonicalSpec)
     attack: AttackSpec = field(default_factory=AttackSpec)
     verdict: VerdictSpec = field(default_factory=VerdictSpec)
 

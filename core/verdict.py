@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from .decoys import DecoyRank
 from .errors import ForensicsError
 from .evidence import (
     NULL_WORDS,
@@ -27,6 +28,7 @@ from .probe import BlindProbe
 from .specs import VerdictSpec
 
 MIN_PROBED = 4
+MIN_DECOYS = 99
 HEADLINES = {
     "A": "Use of these images is supported",
     "B": "The model departs from its nulls toward this set",
@@ -52,6 +54,7 @@ def decide(
     exchangeable: bool,
     extraction: ExtractionEvidence | None = None,
     attack: AttackEvidence | None = None,
+    decoys: DecoyRank | None = None,
     done_share: float = 1.0,
 ) -> Verdict:
     """The verdict of a case.
@@ -63,16 +66,20 @@ def decide(
         exchangeable: the user declared the controls a hold-out of the photos' own source.
         extraction: secondary line, if it ran.
         attack: secondary line, if it ran.
+        decoys: rank of the published variant among its decoys, if the owner drew any.
         done_share: finished share of the planned work.
     """
     main = membership.comparison
     letter, why, photos = _letter(membership, probe, spec, exchangeable, done_share)
+    if decoys is not None and decoys.k >= MIN_DECOYS and decoys.p <= spec.alpha_strong:
+        letter, why, photos = "A", _decoy_words(decoys), 0
     secondary, found = _secondary(extraction, attack, spec)
     if letter == "D" and found:
         why += "; a secondary line did find a difference: look at it before closing the case"
     reasons = (
         Reason("decisive", why[0].upper() + why[1:] + "."),
         _set_reason(main),
+        *_decoy_reason(decoys, spec),
         *_signals_reason(membership, spec),
         *secondary,
         _probe_reason(probe),
@@ -191,6 +198,25 @@ def _set_reason(c: Comparison) -> Reason:
         f"{c.effect:+.2f} sd ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation p = "
         f"{c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g}).",
     )
+
+
+def _decoy_words(decoys: DecoyRank) -> str:
+    return (
+        f"the variant that was published ranks first among {decoys.k} decoys that only chance kept "
+        f"back (p = {decoys.p:.2g})"
+    )
+
+
+def _decoy_reason(decoys: DecoyRank | None, spec: VerdictSpec) -> list[Reason]:
+    if decoys is None:
+        return []
+    enough = "" if decoys.k >= MIN_DECOYS else f"; verdict A needs {MIN_DECOYS} or more"
+    kind = "met" if decoys.p <= spec.alpha_strong and not enough else "not_met"
+    text = (
+        f"Decoys ({decoys.kind}): rank p = {decoys.p:.2g} among {decoys.k} (floor "
+        f"{decoys.floor:.2g}{enough}); commitment {decoys.commitment[:16]}."
+    )
+    return [Reason(kind, text)]
 
 
 def _signals_reason(membership: MembershipEvidence, spec: VerdictSpec) -> list[Reason]:

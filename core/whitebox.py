@@ -63,6 +63,7 @@ def screen_membership(
     spec: ScreenSpec,
     *,
     nulls: Sequence[NullGroup] = (),
+    clusters: tuple[str, ...] | None = None,
     embed: Embed | None = None,
     case: CaseFolder | None = None,
     progress: Progress | None = None,
@@ -76,6 +77,7 @@ def screen_membership(
         prompts: the first conditions every image.
         spec: settings of the line and of the verdict.
         nulls: trained null models; noise adapters come from the pair itself.
+        clusters: session of each photo, then of each control.
         embed: pixels to unit vectors, for the deep signals.
         case: keeps finished work.
         progress: long work.
@@ -111,9 +113,10 @@ def screen_membership(
         settings,
         spec.verdict,
         null_ranks=tuple(rank for rank in ranks if rank is not None),
-        signals=signal_findings(measured.scores, n, spec),
+        signals=signal_findings(measured.scores, n, spec, clusters=clusters),
         left_out=tuple(left_out.items()),
         captions=captions,
+        clusters=clusters,
         forwards=measured.forwards + (_caption_rows(settings) * len(subjects) if captions else 0),
     )
     return WhiteBox(evidence, heat[:n])

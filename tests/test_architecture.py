@@ -19,14 +19,16 @@ LAYERS = [
     {"watermark", "captions"},
     {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "change"}
     | {"attack_images", "arms", "canonical"},
-    {"backends", "embeddings", "signals", "attack", "membership", "null_ranks", "signal_lines", "whitebox"},
+    {"backends", "embeddings", "signals", "attack", "membership"}
+    | {"null_ranks", "signal_lines", "whitebox"},
     {"views", "optimiser", "trainee", "trained"},
     {"generation", "verdict", "attack_files", "attack_scores", "finetune"},
     {"extraction", "blackbox", "baselines"},
     {"placebos", "counterfactual", "known_rates"},
     {"weight"},
     {"screening", "report", "intake"},
-    {"casebook"},
+    {"casebook", "request"},
+    {"questions"},
     {"casework", "samplework", "decoywork", "trainwork"},
     {"demo"},
     {"calibration", "reproduction"},

@@ -7,26 +7,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..specs import PRESETS, AttackSpec, ExtractSpec, MembershipSpec, ScreenSpec, SignalSpec
+from ..specs import (
+    PRESETS,
+    AttackSpec,
+    CanonicalSpec,
+    ExtractSpec,
+    MembershipSpec,
+    ScreenSpec,
+    SignalSpec,
+)
 from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
 
 if TYPE_CHECKING:
-    from ..casework import Request
     from ..evidence import Case
+    from ..request import Request
 
 WHITE_BOX = {"membership": MembershipSpec, "signals": SignalSpec}
-SECTIONS = {**WHITE_BOX, "extract": ExtractSpec, "attack": AttackSpec}
+SECTIONS = {
+    **WHITE_BOX,
+    "extract": ExtractSpec,
+    "attack": AttackSpec,
+    "canonical": CanonicalSpec,
+}
 SHARED = {"signals": ("timesteps", "noises", "batch", "seed")}  # the primary signal's grid
 ONE_LINE = {"score": "membership", "extract": "extraction", "attack": "attack"}
+
+
+def _with(*names: str) -> dict[str, type]:
+    """Sections of a command that runs one line."""
+    return {name: SECTIONS[name] for name in (*names, "canonical")}
 
 
 def add(commands: Any) -> None:
     """The commands that make a case."""
     _case_command(commands, "screen", "four lines of evidence and a worded verdict", SECTIONS)
-    _case_command(commands, "score", "white-box membership alone", WHITE_BOX)
-    _case_command(commands, "extract", "extraction alone", {"extract": ExtractSpec})
-    _case_command(commands, "attack", "black-box attack alone", {"attack": AttackSpec})
+    _case_command(commands, "score", "white-box membership alone", _with(*WHITE_BOX))
+    _case_command(commands, "extract", "extraction alone", _with("extract"))
+    _case_command(commands, "attack", "black-box attack alone", _with("attack"))
 
 
 def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]) -> None:
@@ -51,6 +69,7 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     p.add_argument("--negatives", type=Path, help="folder of label-0 images for the attack")
     p.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
     p.add_argument("--placebos", type=Path, help="folder of LoRAs that never saw the photos: nulls")
+    p.add_argument("--decoys", type=Path, help="rank.json of `decoys rank` for this suspect")
     p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
     p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
     p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
@@ -78,7 +97,7 @@ def settings_of(args: argparse.Namespace) -> ScreenSpec:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    from ..casework import Request
+    from ..request import Request
     from ..screening import LINES
 
     return Request(
@@ -99,6 +118,7 @@ def _request(args: argparse.Namespace) -> Request:
         negatives=args.negatives,
         shadow=args.shadow,
         placebos=args.placebos,
+        decoys=args.decoys,
         resnet=args.resnet,
         pictures=not args.no_pictures,
         minor_suspected=args.minor_suspected,

@@ -14,6 +14,7 @@ from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
 from lora_forensics.core.storage import open_case
+from lora_forensics.core.types import ModelHashes
 from lora_forensics.core.uniformity import uniformity
 from PIL import Image
 
@@ -189,9 +190,9 @@ def test_command_line_from_photos_to_rank(tmp_path, capsys):
     assert main(rank) == 0
     first = (case / "rank.json").read_bytes()
     told = json.loads(first)
-    assert told["commitment"] == commitment
-    assert told["k"] == len(told["decoys"]) == 19
-    assert told["p"] >= told["floor"] == 0.05
+    assert told["rank"]["commitment"] == commitment
+    assert told["rank"]["k"] == len(told["rank"]["decoys"]) == 19
+    assert told["rank"]["p"] >= told["floor"] == 0.05
     assert f"p = {told['p']:.3g}" in capsys.readouterr().out
     assert main(rank) == 0
     assert (case / "rank.json").read_bytes() == first
@@ -206,3 +207,16 @@ def test_pixels_survive_the_way_through_tensors():
     data = io.BytesIO(decoywork.png_bytes(decoywork._pixels(pixels)))
     assert np.array_equal(np.asarray(Image.open(data, formats=("PNG",))), pixels)
     assert decoywork._pixels(pixels).dtype == torch.float32
+
+
+def test_a_rank_is_held_to_its_scores_and_to_its_suspect():
+    models = ModelHashes("base", "tuned")
+    rank = rank_variants(secret_of("mark", 9), photos(), lambda v: float(v.photos[0][1].sum()))
+    data = decoys.rank_json(rank, models)
+    assert decoys.read_rank(data, models) == rank
+    with pytest.raises(InputError, match="OTHER_SUSPECT"):
+        decoys.read_rank(data, ModelHashes("base", "other"))
+    better = decoys.rank_json(replace(rank, p=rank.floor / 2), models)
+    for bad in (better, b"{}", b"[]", b"\xff", data.replace(b'"schema_version": 1', b'"x": 1')):
+        with pytest.raises(InputError, match="BAD_RANK"):
+            decoys.read_rank(bad, models)

@@ -3,11 +3,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from lora_forensics.core.decoys import DecoyRank
 from lora_forensics.core.errors import LoraFormatError
-from lora_forensics.core.evidence import LossCurve, MembershipEvidence, NullRank
+from lora_forensics.core.evidence import (
+    LossCurve,
+    MembershipEvidence,
+    NullRank,
+    SignalFinding,
+)
 from lora_forensics.core.membership import compare, effect_interval
+from lora_forensics.core.metrics import tpr_at_fpr
 from lora_forensics.core.probe import BlindProbe
-from lora_forensics.core.roc import delong_paired
+from lora_forensics.core.roc import delong, delong_paired
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.verdict import decide, error_verdict, smallest_set, unjudged
 
@@ -172,6 +179,25 @@ def test_noise_that_reaches_the_same_effect_bars_b():
 def test_every_kind_of_trained_null_must_be_beaten():
     both = evidence(nulls=ranked(0.05) + ranked(0.3, "counterfactual"))
     assert letter(both, exchangeable=False) == "C"
+
+
+@pytest.mark.parametrize(
+    ("k", "p", "expected"), [(99, 0.01, "A"), (99, 0.02, "D"), (98, 1 / 99, "D")]
+)
+def test_a_decoy_rank_among_99_carries_verdict_a(k, p, expected):
+    rank = DecoyRank(p, 1 / (k + 1), k, "mark", "c" * 64, 1.0, (0.0,) * k, False)
+    assert letter(evidence(0.0), exchangeable=False, decoys=rank) == expected
+    told = kinds(evidence(0.0), probe(), decoys=rank)
+    assert told[2] == ("met" if expected == "A" else "not_met")
+
+
+def test_other_signals_never_raise_the_letter():
+    area = delong(np.arange(10) + 5.0, np.arange(40) / 10)
+    share = tpr_at_fpr(np.arange(10) + 5.0, np.arange(40) / 10, 0.05)
+    found = SignalFinding("s", "S", "x", False, 2, (1.0,), (0.0,), area, share, 1e-4, 1e-3)
+    loud = replace(evidence(0.0), signals=(found,))
+    assert letter(loud) == "D"
+    assert kinds(loud, probe())[2] == "found"
 
 
 def test_effect_interval_of_constant_controls_is_finite():
