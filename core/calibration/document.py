@@ -73,7 +73,7 @@ random split of one draw, so photos that were not used are exchangeable with the
 construction. For each set size and truth, rank, steps and image quality form a Latin square.
 {shared}
 Intervals are 95%: Clopper-Pearson for shares of cases, a bootstrap over cases for means. Version
-{r.tool}, seed {r.seed}, {r.forwards:,} denoiser forwards, {r.seconds / 60:.0f} minutes of one core.
+{r.tool}, seed {r.seed}, {r.forwards:,} denoiser forwards, {r.seconds / 60:.0f} minutes of one core after training.
 """
 
 
@@ -134,7 +134,9 @@ def _signals(r: KnownRates) -> str:
         "AUC of photos against controls of the same source, mean over cases; *pooled* takes all "
         "cases as one after standardising by each case's controls. *Photos at p <= 0.05* is the "
         "mean share of photos whose conformal p is that small; *sets* are permutation tests of the "
-        "whole set.\n\n" + _table(head, rows)
+        "whole set. All training photos of a case share one caption, so signals that live on "
+        "captions (CLiD, the conditional gap) have little to hold on to here.\n\n"
+        + _table(head, rows)
     )
 
 
@@ -157,7 +159,8 @@ def _p_values(r: KnownRates) -> str:
         "the p-value can take; *too small* is one-sided, for p-values that accuse too often. At "
         "level 0.01 a p-value is *uniform*, *conservative* (too large: allowed) or "
         "*anti-conservative* (too small: it must not be used). Noise adapters learned nothing: "
-        "their rank is shown to say why it cannot carry a verdict.\n\n" + _table(head, rows)
+        "their rank is shown to say whether it could carry a verdict. Cases share placebo adapters, "
+        "so placebo ranks of different cases are not quite independent.\n\n" + _table(head, rows)
     )
 
 

@@ -81,7 +81,7 @@ class Examined:
         nulls: by kind.
         scores: by method.
         forwards: denoiser rows spent.
-        seconds: spent by the last process that worked on it.
+        seconds: of one core, spent by the last process that worked on it.
     """
 
     case: Case

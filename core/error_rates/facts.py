@@ -217,7 +217,7 @@ class KnownRates:
         command: what made the study.
         seed: of the study.
         forwards: denoiser rows spent.
-        seconds: of all processes together.
+        seconds: of one core, without training.
         ranges: smallest and largest value of each fact that was varied.
         qualities: image qualities.
         guilty: cases asked about exactly the training photos.
