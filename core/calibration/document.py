@@ -73,7 +73,8 @@ random split of one draw, so photos that were not used are exchangeable with the
 construction. For each set size and truth, rank, steps and image quality form a Latin square.
 {shared}
 Intervals are 95%: Clopper-Pearson for shares of cases, a bootstrap over cases for means. Version
-{r.tool}, seed {r.seed}, {r.forwards:,} denoiser forwards, {r.seconds / 60:.0f} minutes of one core after training.
+{r.tool}, seed {r.seed}, {r.forwards:,} denoiser forwards; after the training,
+{r.seconds / 60:.0f} minutes of one core.
 """
 
 
@@ -159,8 +160,9 @@ def _p_values(r: KnownRates) -> str:
         "the p-value can take; *too small* is one-sided, for p-values that accuse too often. At "
         "level 0.01 a p-value is *uniform*, *conservative* (too large: allowed) or "
         "*anti-conservative* (too small: it must not be used). Noise adapters learned nothing: "
-        "their rank is shown to say whether it could carry a verdict. Cases share placebo adapters, "
-        "so placebo ranks of different cases are not quite independent.\n\n" + _table(head, rows)
+        "their rank is shown to say whether it could carry a verdict. Cases share placebo "
+        "adapters, so placebo ranks of different cases are not quite independent.\n\n"
+        + _table(head, rows)
     )
 
 
