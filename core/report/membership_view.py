@@ -14,6 +14,11 @@ from .signals_view import captions_view, signals_view
 
 MOST_HEAT = 24
 UNLISTED_HEAT = 6
+DECOYS = {  # by the kinds of specs.DecoySpec
+    "mark": "a faint mark on the photos",
+    "subset": "the choice of photos",
+    "token": "a token in the captions",
+}
 
 
 def membership_view(case: dict[str, Any], root: Path) -> dict[str, Any] | None:
@@ -44,6 +49,21 @@ def membership_view(case: dict[str, Any], root: Path) -> dict[str, Any] | None:
         "rows": rows,
         "ranked": any(row["rank_p"] is not None for row in rows),
     }
+
+
+def decoys_view(case: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The published variant among its decoys, or None if the owner drew none."""
+    decoys = case["decoys"]
+    if not decoys:
+        return None
+    drawn = plots.dots(
+        decoys.get("decoys") or [],
+        axis="score of the variant; dots: decoys",
+        mark=(decoys.get("statistic"), "published"),
+        zero=False,
+    )
+    kind = str(decoys["kind"])
+    return {**decoys, "words": DECOYS.get(kind, kind), "plot": uri(drawn)}
 
 
 def _rank(rank: dict[str, Any]) -> dict[str, Any]:

@@ -213,6 +213,7 @@ _CASE = {
     "command": _figures,
     "models": _MODEL,
     "settings": {"*": {"sampler": _as_it_is, "guidance": _as_it_is, "*": _figures}},
+    "canonical": _sentences,
     "prompts": _marks,
     "duplicates_dropped": _marks,
     "photos": _items("photo"),

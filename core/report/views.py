@@ -11,7 +11,7 @@ from markupsafe import Markup
 from . import plots, text
 from .comparisons import shared, uri
 from .inspection_view import file_name, inspection_view, node
-from .membership_view import membership_view
+from .membership_view import decoys_view, membership_view
 from .pictures import picture_uri
 from .rates_view import rates_view
 from .signals_view import primary_study, study_areas
@@ -38,6 +38,7 @@ _EMPTY: dict[str, Any] = {
     "attack": None,
     "decoys": None,
     "known_rates": None,
+    "canonical": [],
     "planned_forwards": 0,
     "done_forwards": 0,
     "seconds": None,
@@ -87,7 +88,7 @@ def case_view(case: dict[str, Any], root: Path) -> dict[str, Any]:
         "forest": None if failed else _forest(case),
         "inspection": inspection_view(case["inspection"]),
         "membership": None if failed else membership_view(case, root),
-        "decoys": None if failed else case["decoys"] or None,
+        "decoys": None if failed else decoys_view(case),
         "rates": None if failed else rates_view(case),
         "extraction": None if failed else _extraction(case, root),
         "attack": None if failed else _attack(case["attack"]),

@@ -130,6 +130,7 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
             "photos_needed": 310 if letter == "D" else 0,
         },
         "decoys": decoys_of() if letter == "A" else None,
+        "canonical": ("one JPEG compression at quality 95, chroma at half resolution",),
         "known_rates": None if letter in ("D", "ERROR") else known_rates_of(letter),
         "planned_forwards": 41_920,
         "done_forwards": 0 if failed else 41_920,

@@ -257,8 +257,17 @@ def likelihood_of(ratio: float) -> dict[str, Any]:
 
 
 def decoys_of() -> dict[str, Any]:
-    """The released set is the highest of twenty variants."""
-    return {"p": 0.05, "floor": 0.05, "k": 19, "kind": "decoy", "commitment": "ab" * 32}
+    """The published variant is the highest of twenty."""
+    return {
+        "p": 0.05,
+        "floor": 0.05,
+        "k": 19,
+        "kind": "mark",
+        "commitment": "ab" * 32,
+        "statistic": 3.1,
+        "decoys": tuple(np.linspace(-1, 2, 19).tolist()),
+        "contrast_only": False,
+    }
 
 
 def _share(hits: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What each line adds and its known error rates: signals, captions, nulls, heat maps, study."""
 
 import copy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lora_forensics.core.report import membership_view
 from lora_forensics.core.report.html import render_html
 from lora_forensics.core.report.redaction import redact
 from lora_forensics.core.report.signals_view import signals_view
+from lora_forensics.core.specs import DecoySpec
 from report_findings import likelihood_of
 from test_report_html import Page
 
@@ -225,11 +227,27 @@ def test_a_study_without_floor_or_ratio(case: dict[str, Any], root: Path) -> Non
 
 def test_decoys_are_told(case: dict[str, Any], root: Path) -> None:
     said = words(case, root)
-    assert "drawn at random from 20 variants that were made and committed to" in said
-    assert "p = 0.05 (smallest possible 0.05)" in said
+    assert "drawn at random from 20 that differ in a faint mark on the photos" in said
+    assert "Its rank among them: p = 0.05 (smallest possible 0.05)." in said
     assert "ab" * 32 in said
-    case["decoys"]["commitment"] = ""
-    assert "committed to" not in words(case, root)
+    assert "not a test" not in said
+    case["decoys"] = {"p": 0.5, "floor": 0.5, "k": 1, "kind": "other", "commitment": ""}
+    case["decoys"]["contrast_only"] = True
+    said = words(case, root)
+    assert "from 2 that differ in other" in said
+    assert "A single decoy is a contrast, not a test." in said
+    assert "Commitment" not in said
+
+
+def test_every_kind_of_decoy_has_words() -> None:
+    kind = next(f for f in fields(DecoySpec) if f.name == "kind")
+    assert set(kind.metadata["choices"]) == set(membership_view.DECOYS)
+
+
+def test_steps_before_measuring_are_told(case: dict[str, Any], root: Path) -> None:
+    assert "went through the same steps before they were measured: one JPEG" in words(case, root)
+    del case["canonical"]
+    assert "went through the same steps" not in words(case, root)
 
 
 def test_the_papers_softmax_scores_are_named(case: dict[str, Any], root: Path) -> None:

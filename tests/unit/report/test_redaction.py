@@ -32,7 +32,7 @@ PRIVATE = (  # every text of the synthetic case that a person or a file brought
     "portraits, spring",
 )
 KEPT = {  # fields whose text the tool alone writes
-    *("kind", "case_id", "created"),
+    *("kind", "case_id", "created", "canonical"),
     *("method", "signal", "reason", "reading", "encoder", "encoder_note", "guidance", "sampler"),
     *("format", "family", "component", "block", "subject", "message", "negatives", "prompts_from"),
     *("tuned_kind", "prediction", "device", "dtype", "tool", "sha256", "pixels_sha256"),
