@@ -162,7 +162,7 @@ def _letter(
     if matched and matched[0].floor <= spec.alpha:
         return "D", "noise of the same strength moves the sets as far apart", 0
     null = trained_null(membership)
-    if null is not None and steady and null.p <= spec.alpha:
+    if null is not None and steady and null.p <= spec.alpha and null.difference.low > 0:
         kind = NULL_WORDS[null.kind]
         return (
             "B",

@@ -36,7 +36,7 @@ FUSION, RESIDUAL = "fusion", "residual"
 # Signals of the screening itself, and those that are measured beside it.
 SIGNAL_SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "quick": ("grid", ("sima_delta", "pia_delta", "pia")),
-    "standard": ("standard", ("pfami", "pfami_calibrated")),
+    "standard": ("standard", ("pfami",)),
     "deep": ("deep", ()),
 }
 

@@ -34,9 +34,11 @@ def evidence(shift=3.0, n=16, m=100, *, nulls=(), seeds=(1.0, 1.0), weak=False, 
     )
 
 
-def ranked(p, kind="placebo"):
-    """Rank evidence of 19 null models."""
-    difference = delong_paired([1, 3, 2], [0, 1, 2], [0, 1, 2], [1, 0, 2])
+def ranked(p, kind="placebo", *, above=True):
+    """Rank evidence of 19 null models, with an AUC clearly above theirs or level with it."""
+    rng = np.random.default_rng(2)
+    own, null, others = rng.normal(2.0 * above, 1, 30), rng.normal(0, 1, 30), rng.normal(0, 1, 90)
+    difference = delong_paired(own, others, null, rng.normal(0, 1, 90))
     return (NullRank(kind, 3.0, (0.1,) * 19, p, 0.05, (), difference),)
 
 
@@ -169,6 +171,10 @@ def test_noise_adapters_alone_never_make_a_b():
     assert letter(suspect, exchangeable=False) == "C"
     both = evidence(nulls=ranked(0.05, "noise") + ranked(0.05))
     assert letter(both, exchangeable=False) == "B"
+
+
+def test_b_needs_an_auc_above_that_of_the_nulls():
+    assert letter(evidence(nulls=ranked(0.05, above=False)), exchangeable=False) == "C"
 
 
 def test_noise_that_reaches_the_same_effect_bars_b():
