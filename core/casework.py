@@ -17,8 +17,9 @@ from .backends.loading import open_pair
 from .canonical import canonical
 from .casebook import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report
 from .encoders import load_encoder
+from .error_rates import KnownRates, load_rates, shipped_rates
 from .errors import InputError
-from .evidence import Case
+from .evidence import Case, MembershipEvidence
 from .heat import overlay
 from .images import Photos, check_disjoint, drop_duplicates, image_files, load_photos, png_bytes
 from .intake import (
@@ -30,6 +31,7 @@ from .lora.formats import read_lora
 from .lora.inspection import Inspection, inspect_lora
 from .lora.safeguard import stop_words
 from .placebos import group_digest
+from .precedents import case_facts, precedents
 from .protocols import ImageEncoder, NoProgress, Progress
 from .questions import build_question, inspect_pair, recipe_for, with_counterfactuals
 from .request import Request
@@ -59,6 +61,7 @@ def run_case(
     started = time.monotonic()
     progress = progress or NoProgress()
     check_output(request.out)
+    rates = shipped_rates() if request.rates is None else load_rates(request.rates)
     photo_files, control_files = image_files(request.photos), image_files(request.controls)
     check_counts(len(photo_files), len(control_files))
     pair = open_pair(
@@ -98,7 +101,7 @@ def run_case(
             case_id=digest_of(facts)[:12],
             pictures=keep_pictures(folder, photos) if request.pictures else {},
             heat=keep_heat(folder, photos, findings.heat) if request.pictures else {},
-            dropped=(*dropped, *dropped_controls), steps=log, planned=planned,
+            rates=rates, dropped=(*dropped, *dropped_controls), steps=log, planned=planned,
             seconds=time.monotonic() - started,
         )  # fmt: skip
         write_report(folder.root, case)
@@ -214,6 +217,7 @@ def assemble(
     case_id: str,
     pictures: dict[int, str],
     heat: dict[int, str],
+    rates: KnownRates | None,
     dropped: Sequence[str],
     steps: Sequence[str],
     planned: int,
@@ -221,6 +225,7 @@ def assemble(
 ) -> Case:
     """Everything that the report says."""
     lines = (findings.membership, findings.extraction, findings.attack)
+    known, membership = _precedents(rates, pair, question, inspection, findings)
     return Case(
         case_id=case_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -235,10 +240,11 @@ def assemble(
         controls=item_records(question.controls, "control", {}),
         duplicates_dropped=tuple(dropped),
         canonical=tuple(steps),
+        known_rates=known,
         decoys=question.decoys,
         inspection={} if inspection is None else asdict(inspection),
         probe=findings.probe,
-        membership=findings.membership,
+        membership=membership,
         extraction=findings.extraction,
         attack=findings.attack,
         verdict=findings.verdict,
@@ -246,3 +252,18 @@ def assemble(
         done_forwards=sum(line.forwards for line in lines if line is not None),
         seconds=round(seconds, 1),
     )
+
+
+def _precedents(
+    rates: KnownRates | None,
+    pair: DiffusersPair,
+    question: Question,
+    inspection: Inspection | None,
+    findings: Findings,
+) -> tuple[dict[str, Any] | None, MembershipEvidence | None]:
+    """What a calibration study knows about the case, if there is a study."""
+    if rates is None or findings.membership is None:
+        return None, findings.membership
+    n, m = len(question.photos), len(question.controls)
+    facts = case_facts(pair.describe(), inspection, n, m)
+    return precedents(rates, facts, findings.membership, question.clusters)

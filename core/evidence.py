@@ -6,13 +6,14 @@ The four lines are siblings: each ends in a `Comparison` of the photos with the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .decoys import DecoyRank
 from .metrics import AucEstimate, TprAtFpr
 from .permutation import PermutationTest
 from .probe import BlindProbe
 from .roc import AucDifference
+from .usage import UsageShare
 
 SCHEMA_VERSION = 2
 NullKind = Literal["noise", "placebo", "counterfactual"]
@@ -171,6 +172,7 @@ class MembershipEvidence:
         signals: what the other signals say.
         left_out: signals that could not be measured here, with the reason.
         captions: prompt controls of the conditional gap, when it was controlled.
+        usage: share of the photos that was used, where a calibration study covers the case.
     """
 
     signal: str
@@ -191,6 +193,7 @@ class MembershipEvidence:
     signals: tuple[SignalFinding, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     captions: CaptionControls | None = None
+    usage: UsageShare | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +391,7 @@ class Case:
     planned_forwards: int
     done_forwards: int
     seconds: float | None  # None where nobody timed it, as in a graph
+    known_rates: dict[str, Any] | None = None
     decoys: DecoyRank | None = None
     canonical: tuple[str, ...] = ()  # what photos and controls went through alike
     schema_version: int = field(default=SCHEMA_VERSION)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .error_rates import CaseFacts, KnownRates, Share, validated
+from .errors import NotEnoughDataError
 from .membership import standardised
+from .usage import Rate, UsageShare, share_used
 
 
 def set_statistic(photos: npt.ArrayLike, controls: npt.ArrayLike) -> float:
@@ -26,6 +29,39 @@ def set_statistic(photos: npt.ArrayLike, controls: npt.ArrayLike) -> float:
     x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
     own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
     return float(own.mean() / np.sqrt(1 / len(x) + 1 / len(y)))
+
+
+def case_share(
+    rates: KnownRates,
+    facts: CaseFacts,
+    photo_scores: npt.ArrayLike,
+    control_scores: npt.ArrayLike,
+    clusters: Sequence[str] | None = None,
+) -> UsageShare | None:
+    """Which share of the photos was used (DUCI), by the study's cases of the nearest length.
+
+    Args:
+        rates: of the study.
+        facts: of the case.
+        photo_scores: primary scores.
+        control_scores: of the controls.
+        clusters: session of each photo.
+
+    Returns:
+        None outside the validated range, or where photos are called too alike.
+    """
+    calls = rates.reference.calls
+    if validated(rates, facts) or not calls or not facts.steps:
+        return None
+    steps = float(facts.steps)
+    known = min(calls, key=lambda c: abs(math.log(c.steps / steps)))
+    x, y = np.asarray(photo_scores, np.float64), np.asarray(control_scores, np.float64)
+    own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
+    hit, false = Rate(known.hits, known.members), Rate(known.false, known.nonmembers)
+    try:
+        return share_used((own >= known.threshold).astype(float), hit, false, clusters=clusters)
+    except NotEnoughDataError:
+        return None
 
 
 def case_rates(

@@ -31,6 +31,7 @@ class Request:
         negatives: folder of label-0 images for the attack.
         shadow: LoRA whose images are label 0 for the attack.
         placebos: folder of adapters that were certainly not trained on the photos.
+        rates: ``rates.json`` of a calibration study; None takes the one that ships.
         decoys: ``rank.json`` of the decoys that the photos' owner drew.
         resnet: ImageNet weights of the attack model.
         pictures: keep small pictures of the photos for the report.
@@ -55,6 +56,7 @@ class Request:
     negatives: Path | None = None
     shadow: Path | None = None
     placebos: Path | None = None
+    rates: Path | None = None
     decoys: Path | None = None
     resnet: Path | None = None
     pictures: bool = True

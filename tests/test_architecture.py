@@ -27,7 +27,7 @@ LAYERS = [
     {"placebos", "counterfactual", "known_rates"},
     {"weight"},
     {"screening", "report", "intake"},
-    {"casebook", "request"},
+    {"casebook", "decoyfiles", "request", "precedents"},
     {"questions"},
     {"casework", "samplework", "decoywork", "trainwork"},
     {"demo"},

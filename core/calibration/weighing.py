@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..error_rates import LikelihoodCheck, Reference, UsageCheck
+from ..error_rates import LikelihoodCheck, PhotoCalls, Reference, UsageCheck
 from ..errors import MissingDependencyError, NotEnoughDataError
 from ..known_rates import set_statistic
 from ..likelihood import calibration_quality
@@ -27,22 +27,38 @@ def case_usage(e: Examined, others: Results) -> UsageShare | None:
     Returns:
         None where members and non-members are called too alike for any share.
     """
-    like = [
-        [o for o in part if o.case.number != e.case.number and o.case.steps == e.case.steps]
-        for part in (others.guilty, others.innocent)
-    ]
-    if min(len(part) for part in like) < 2:
+    known = photo_calls(others, e.case.steps, without=e.case.number)
+    if known is None:
         return None
-    members, nonmembers = (_photos(part[::2]) for part in like)
-    threshold = best_threshold(members, nonmembers)
-    hit, false = (
-        Rate(int((s >= threshold).sum()), len(s)) for s in (_photos(p[1::2]) for p in like)
-    )
-    calls = (standardised(e.scores[PRIMARY])[0] >= threshold).astype(float)
+    calls = (standardised(e.scores[PRIMARY])[0] >= known.threshold).astype(float)
+    hit, false = Rate(known.hits, known.members), Rate(known.false, known.nonmembers)
     try:
         return share_used(calls, hit, false, seed=e.case.seed)
     except NotEnoughDataError:
         return None
+
+
+def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCalls | None:
+    """A threshold from one half of the cases of so many steps, its rates from the other half.
+
+    Args:
+        results: all cases.
+        steps: of training.
+        without: number of a case that is left out.
+
+    Returns:
+        None with fewer than two cases of a truth.
+    """
+    like = [
+        [o for o in part if o.case.number != without and o.case.steps == steps]
+        for part in (results.guilty, results.innocent)
+    ]
+    if min(len(part) for part in like) < 2:
+        return None
+    threshold = best_threshold(*(_photos(part[::2]) for part in like))
+    members, others = (_photos(part[1::2]) for part in like)
+    hits, false = (int((s >= threshold).sum()) for s in (members, others))
+    return PhotoCalls(steps, threshold, hits, len(members), false, len(others))
 
 
 def _photos(cases: Sequence[Examined]) -> Floats:
@@ -74,7 +90,9 @@ def reference(results: Results) -> Reference:
         tuple(set_statistic(e.scores[PRIMARY].photos, e.scores[PRIMARY].controls) for e in part)
         for part in (results.guilty, results.innocent)
     )
-    return Reference(guilty, innocent)
+    lengths = sorted({e.case.steps for e in (*results.guilty, *results.innocent)})
+    calls = (photo_calls(results, steps) for steps in lengths)
+    return Reference(guilty, innocent, tuple(c for c in calls if c is not None))
 
 
 def likelihood_check(results: Results) -> LikelihoodCheck | None:

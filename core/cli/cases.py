@@ -69,6 +69,7 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     p.add_argument("--negatives", type=Path, help="folder of label-0 images for the attack")
     p.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
     p.add_argument("--placebos", type=Path, help="folder of LoRAs that never saw the photos: nulls")
+    p.add_argument("--rates", type=Path, help="rates.json of your own `calibrate` study")
     p.add_argument("--decoys", type=Path, help="rank.json of `decoys rank` for this suspect")
     p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
     p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
@@ -118,6 +119,7 @@ def _request(args: argparse.Namespace) -> Request:
         negatives=args.negatives,
         shadow=args.shadow,
         placebos=args.placebos,
+        rates=args.rates,
         decoys=args.decoys,
         resnet=args.resnet,
         pictures=not args.no_pictures,
@@ -138,6 +140,21 @@ def _run_case(args: argparse.Namespace) -> int:
     return 0
 
 
+def _known(case: Case) -> list[str]:
+    """What a calibration study says of verdicts A and B, and whether it covers the case."""
+    if not case.known_rates:
+        return []
+    both = next((r for r in case.known_rates["letters"] if r["letter"] == "A or B"), None)
+    told = []
+    if both is not None:
+        false, power = both["false_accusations"], both["power"]
+        told.append(
+            f"Calibration study: A or B for {false['k']} of {false['n']} innocent and "
+            f"{power['k']} of {power['n']} guilty adapters."
+        )
+    return [*told, *(f"Outside that study: {text}" for text in case.known_rates["outside"])]
+
+
 def print_verdict(case: Case, out: Path) -> None:
     """The verdict in sentences."""
     verdict = case.verdict
@@ -147,6 +164,8 @@ def print_verdict(case: Case, out: Path) -> None:
     print("Error rates:")
     for rate in verdict.error_rates:
         print(f"  - {rate}")
+    for known in _known(case):
+        print(f"  - {known}")
     print("Caveats:")
     for caveat in verdict.caveats:
         print(f"  - {caveat}")

@@ -191,6 +191,25 @@ class LikelihoodCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class PhotoCalls:
+    """How often a photo is called "used", by truth, at one length of training.
+
+    Attributes:
+        steps: optimiser steps of these cases.
+        threshold: standardised primary score at and above which a photo is called.
+        hits: members called, among `members` that the threshold was not chosen on.
+        false: non-members called, among `nonmembers`.
+    """
+
+    steps: int
+    threshold: float
+    hits: int
+    members: int
+    false: int
+    nonmembers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Set statistics of the study's cases, to weigh that of another case.
 
@@ -198,10 +217,12 @@ class Reference:
         guilty: one a guilty case: mean photo score over its standard error, in control standard
             deviations (`known_rates.set_statistic`).
         innocent: one an innocent case.
+        calls: photo by photo, one a length of training.
     """
 
     guilty: tuple[float, ...]
     innocent: tuple[float, ...]
+    calls: tuple[PhotoCalls, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
