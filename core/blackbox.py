@@ -176,7 +176,12 @@ def score_classifiers(
 
 
 def score_attack(
-    model: AttackModel, photos: Tensor, controls: Tensor, verdict: VerdictSpec
+    model: AttackModel,
+    photos: Tensor,
+    controls: Tensor,
+    verdict: VerdictSpec,
+    *,
+    clusters: tuple[str, ...] | None = None,
 ) -> AttackEvidence:
     """Judge photos with an attack that was trained before.
 
@@ -186,6 +191,7 @@ def score_attack(
             generated image was; n >= 2.
         controls: ``[m, 3, H, W]``, treated alike, of the same size; m >= 2.
         verdict: levels.
+        clusters: session of each photo, then of each control.
 
     Raises:
         InputError: a set is too small, or a score is not finite.
@@ -200,6 +206,7 @@ def score_attack(
         pretrained=model.facts["pretrained"],
         images=model.facts["images"],
         forwards=model.facts["forwards"],
+        clusters=clusters,
     )
 
 

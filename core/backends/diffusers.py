@@ -244,6 +244,11 @@ class DiffusersPair:
 
         return self._vae_limit.run(len(latents), part)
 
+    @property
+    def scalable(self) -> bool:
+        """Whether there is an adapter whose strength may vary."""
+        return bool(self._adapters)
+
     def describe(self) -> dict[str, Any]:
         """Facts for a run's manifest."""
         return {

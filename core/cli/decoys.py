@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from ..decoywork import PUBLISH, SECRET, make_files
+    from ..decoyfiles import PUBLISH, SECRET, make_files
 
     secret = make_files(args.photos, args.out, override(DecoySpec(), args, ""))
     k = len(secret.seeds) - 1

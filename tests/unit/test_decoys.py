@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core import decoys, decoywork
+from lora_forensics.core import decoyfiles, decoys
 from lora_forensics.core.cli import main
 from lora_forensics.core.decoys import draw_secret, make_variant, rank_variants, read_secret
 from lora_forensics.core.demo.assets import asset_path
@@ -137,7 +137,7 @@ def test_impossible_requests_are_named():
 def test_only_the_chosen_variant_is_published(tmp_path, kind):
     given = photos(12)
     source = folder_of(tmp_path / "in", given)
-    secret = decoywork.make_files(source, tmp_path / "out", DecoySpec(kind=kind, decoys=19))
+    secret = decoyfiles.make_files(source, tmp_path / "out", DecoySpec(kind=kind, decoys=19))
     file = tmp_path / "out" / "secret.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert read_secret(file.read_bytes()) == secret
@@ -149,23 +149,23 @@ def test_only_the_chosen_variant_is_published(tmp_path, kind):
     texts = {p.read_text() for p in (tmp_path / "out" / "publish").glob("*.txt")}
     assert texts == ({want.caption} if kind == "token" else set())
     with pytest.raises(RunError, match="NOT_EMPTY"):
-        decoywork.make_files(source, tmp_path / "out", DecoySpec(decoys=19))
+        decoyfiles.make_files(source, tmp_path / "out", DecoySpec(decoys=19))
 
 
 def test_base_ratio_scores_each_photo_once_and_resumes(tmp_path):
     pair, given = GaussianPair(side=8), photos(8)
     secret = secret_of("subset", 19, 8)
-    plain = rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC))
+    plain = rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC))
     rows = pair.rows
     case = open_case(tmp_path / "case", {})
     pair.rows = 0
-    kept = rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC, case))
+    kept = rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC, case))
     assert kept == plain
     assert pair.rows == 8 * 2 * 2 * 2 < rows / 5
     case.close()
     again = open_case(tmp_path / "case", {})
     pair.rows = 0
-    assert rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC, again)) == plain
+    assert rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC, again)) == plain
     assert pair.rows == 0
 
 
@@ -176,7 +176,7 @@ def test_a_model_of_the_published_half_is_found():
     for i, _ in make_variant(secret, given, secret.index).photos:
         given[i] = np.full((8, 8, 3), 191, np.uint8)  # latent 0.5
     pair = GaussianPair(mean=0.5, spread=0.2, side=8)
-    assert rank_variants(secret, given, decoywork.base_ratio_score(pair, "", SPEC)).p == 0.01
+    assert rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC)).p == 0.01
 
 
 def test_command_line_from_photos_to_rank(tmp_path, capsys):
@@ -210,9 +210,9 @@ def test_command_line_from_photos_to_rank(tmp_path, capsys):
 
 def test_pixels_survive_the_way_through_tensors():
     pixels = photos(1)[0]
-    data = io.BytesIO(decoywork.png_bytes(decoywork._pixels(pixels)))
+    data = io.BytesIO(decoyfiles.png_bytes(decoyfiles._pixels(pixels)))
     assert np.array_equal(np.asarray(Image.open(data, formats=("PNG",))), pixels)
-    assert decoywork._pixels(pixels).dtype == torch.float32
+    assert decoyfiles._pixels(pixels).dtype == torch.float32
 
 
 def test_a_rank_is_held_to_its_scores_and_to_its_suspect():
