@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from calibration_studies import PLAN, many
 from lora_forensics.core.calibration.run import own_study, plan_text
@@ -12,7 +13,10 @@ from lora_forensics.core.cli.calibration import _command, parse_shard
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.error_rates import CaseFacts
 from lora_forensics.core.errors import InputError, NotEnoughDataError
-from lora_forensics.core.known_rates import case_rates, set_statistic
+from lora_forensics.core.known_rates import case_rates, case_share, set_statistic
+from lora_forensics.core.lora.formats import read_lora
+from lora_forensics.core.lora.inspection import inspect_lora
+from lora_forensics.core.precedents import case_facts
 from lora_forensics.core.weight import case_weight
 
 INSIDE = CaseFacts("ab" * 32, "sd1", 8, 40, 4.0, 100.0, 100.0, 5e-4)
@@ -87,9 +91,29 @@ def test_a_case_outside_the_range_is_not_weighed():
     assert len(case_rates(rates, outside)["outside"]) > 2
 
 
-def test_set_statistic_is_a_z_value_without_effect():
-    import numpy as np
+def test_the_share_used_follows_the_photos_and_the_nearest_training():
+    rates = known_rates(many(gap=2.5), PLAN)
+    assert all(c.members and c.nonmembers for c in rates.reference.calls)
+    rng = np.random.default_rng(3)
+    controls, used, others = rng.normal(size=40), rng.normal(2.5, 1, 8), rng.normal(size=8)
+    most, none = (case_share(rates, INSIDE, x, controls) for x in (used, others))
+    assert most is not None
+    assert none is not None
+    assert most.share > 0.6 > 0.4 > none.share
+    outside = CaseFacts("cd" * 32, "sd1", 8, 40)
+    assert case_share(rates, outside, used, controls) is None
 
+
+def test_facts_of_a_case_are_the_files_claims():
+    lora = read_lora(asset_path("suspects/guilty_light.safetensors"))
+    models = {"base_sha256": "ab" * 32, "family": "sd1"}
+    found = case_facts(models, inspect_lora(lora), 16, 100)
+    assert (found.rank, found.steps, found.learning_rate) == (4, 100, 4e-4)
+    assert found.exposure == pytest.approx(100 * 8 / 16)
+    assert case_facts(models, None, 16, 100) == CaseFacts("ab" * 32, "sd1", 16, 100)
+
+
+def test_set_statistic_is_a_z_value_without_effect():
     rng = np.random.default_rng(0)
     z = [set_statistic(rng.normal(size=8), rng.normal(size=60)) for _ in range(400)]
     assert abs(np.mean(z)) < 0.15
