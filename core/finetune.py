@@ -1,152 +1,97 @@
-"""Fine-tuning of a base on images with captions: a LoRA on its UNet, or the whole UNet.
+"""Fine-tuning of a diffusers base on images with captions: a LoRA on its UNet, or the whole UNet.
 
 The loss is the mean squared error in the model's own prediction units, as in diffusers'
-``train_text_to_image`` scripts (`specs/mia.md` 3). Every random choice is a function of the seed
-and the step, so a run that was interrupted and resumed gives the weights of one that was not.
+``train_text_to_image`` scripts (`specs/mia.md` 3). The loop is `core.learner`'s.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
 
 from .backends.diffusers import DiffusersPair
 from .backends.networks import Networks
-from .errors import InputError, NotEnoughDataError, RunError
-from .optimiser import Optimiser
+from .errors import InputError
+from .learner import Draws, Lesson, Store, check_counts, draw, identity, learn, text_rows
 from .protocols import NoProgress, Progress
-from .sampling import column, seed_of
+from .sampling import column
 from .specs import FinetuneSpec
-from .storage import CaseFolder, digest_of, sha256_bytes
-from .trained import Finetuned, save_checkpoint, save_lora, save_losses
+from .storage import CaseFolder, write_atomic
+from .trained import Finetuned, Training, finetuned, save_lora, save_losses
 from .trainee import Trainee, trainee_of
 from .types import BASE, Conditioning
 from .views import Views, fitted
 
-_PRECISIONS = {torch.float32: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}
-_ORDER, _DRAWS = -1, -2
-_KEPT_STATES = 2
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draws:
-    """What chance decides in one batch of ``N`` rows.
-
-    Attributes:
-        index: ``[N]`` image of each row.
-        chances: ``[4, N]`` in 0..1: for the mirror, the caption dropout, the crop's top and left.
-        timesteps: ``[N]`` training timesteps.
-        posterior: ``[N, C, h, w]`` noise of the codec's posterior.
-        noise: ``[N, C, h, w]`` noise that the model shall predict.
-    """
-
-    index: Tensor
-    chances: Tensor
-    timesteps: Tensor
-    posterior: Tensor
-    noise: Tensor
-
-
-def draw(
-    spec: FinetuneSpec, images: int, number: int, *, levels: int, shape: Sequence[int]
-) -> Draws:
-    """The draws of batch `number` (from 0): each image once an epoch, in a shuffled order.
-
-    Args:
-        spec: seed and batch.
-        images: how many there are.
-        number: of the batch; batches go on from one epoch into the next.
-        levels: training timesteps of the model.
-        shape: ``(C, h, w)`` of a latent.
-    """
-    places = torch.arange(number * spec.batch, (number + 1) * spec.batch)
-    orders = {e: _order(spec.seed, int(e), images) for e in (places // images).unique().tolist()}
-    index = [int(orders[p // images][p % images]) for p in places.tolist()]
-    generator = _generator(spec.seed, _DRAWS, number)
-    full = (spec.batch, *shape)
-    return Draws(
-        index=torch.tensor(index),
-        chances=torch.rand(4, spec.batch, generator=generator),
-        timesteps=torch.randint(0, levels, (spec.batch,), generator=generator),
-        posterior=torch.randn(full, generator=generator),
-        noise=torch.randn(full, generator=generator),
-    )
-
-
-def _order(seed: int, epoch: int, images: int) -> Tensor:
-    return torch.randperm(images, generator=_generator(seed, _ORDER, epoch))
-
-
-def _generator(seed: int, purpose: int, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_of(seed_of(seed, purpose), number))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
-    """Everything that a batch's loss is made of, beside the network in training.
+class UnetLearner:
+    """`learner.Learner` on a diffusers UNet.
 
     Attributes:
         pair: the base, for its schedule and shapes.
-        spec: of the training.
-        views: of the images.
+        trainee: the network in training.
         states: text states; row 0 is the empty prompt.
-        rows: row of `states` for each image.
     """
 
     pair: DiffusersPair
-    spec: FinetuneSpec
-    views: Views
+    trainee: Trainee
     states: Conditioning
-    rows: Tensor
 
-    def draws(self, number: int) -> Draws:
-        """See `draw`."""
-        levels, shape = len(self.pair.sigmas), self.pair.latent_shape
-        return draw(self.spec, len(self.rows), number, levels=levels, shape=shape)
+    @property
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """See `Learner`."""
+        return self.trainee.weights
 
-    def loss(self, trainee: Trainee, drawn: Draws) -> Tensor:
-        """Mean squared error of one batch, float32."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Learner`."""
+        return self.pair.dtype
+
+    @property
+    def levels(self) -> int:
+        """See `Learner`."""
+        return len(self.pair.sigmas)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """See `Learner`."""
+        return self.pair.latent_shape
+
+    def result(self) -> dict[str, Tensor]:
+        """See `Learner`."""
+        return self.trainee.result()
+
+    def loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
+        """See `Learner`."""
         device = self.pair.device
-        noisy, target = noised_target(self.pair, self._latents(drawn), drawn.noise, drawn.timesteps)
+        noisy, target = noised_target(self.pair, clean, noise, timesteps)
         with autocast_of(self.pair):
-            made = trainee.unet(
-                noisy.to(device), drawn.timesteps.to(device), **self._condition(drawn)
+            made = self.trainee.unet(
+                noisy.to(device), timesteps.to(device), **self._condition(texts)
             )[0]
         return F.mse_loss(made.float(), target.to(device))
 
-    def _latents(self, drawn: Draws) -> Tensor:
-        mirror, _, *corner = drawn.chances
-        corners = torch.stack(corner, dim=1)
-        rows = zip(drawn.index.tolist(), drawn.posterior, mirror.tolist(), corners, strict=True)
-        return torch.stack(
-            [
-                self.views.latent(i, noise, mirrored=u < self.spec.flip, corner=place)
-                for i, noise, u, place in rows
-            ]
-        )
-
-    def _condition(self, drawn: Draws) -> dict[str, Any]:
-        dropped = drawn.chances[1] < self.spec.caption_dropout
-        rows = torch.where(dropped, 0, self.rows[drawn.index])
+    def _condition(self, texts: Tensor) -> dict[str, Any]:
         embeds, pooled = self.states.embeds, self.states.pooled
         inputs: dict[str, Any] = {
-            "encoder_hidden_states": embeds[rows.to(embeds.device)],
+            "encoder_hidden_states": embeds[texts.to(embeds.device)],
             "return_dict": False,
         }
         if self.pair.family == "sdxl" and pooled is not None:
             size = [self.pair.resolution] * 2
             ids = torch.tensor([*size, 0, 0, *size], device=pooled.device, dtype=pooled.dtype)
             inputs["added_cond_kwargs"] = {
-                "text_embeds": pooled[rows.to(pooled.device)],
-                "time_ids": ids.expand(len(rows), 6),
+                "text_embeds": pooled[texts.to(pooled.device)],
+                "time_ids": ids.expand(len(texts), 6),
             }
         return inputs
 
@@ -210,148 +155,62 @@ def finetune(
     pair = DiffusersPair(networks, tuned_sha256=networks.sha256)
     views = Views([fitted(i, pair.resolution) for i in images], pair.resolution, spec.crop,
                   networks.vae)  # fmt: skip
-    store = _Store(case, f"{unit}/{_identity(networks, views, captions, spec)}")
+    weight = next(networks.unet.parameters())
+    model = [networks.sha256, str(weight.dtype), weight.device.type]
+    store = Store(case, f"{unit}/{identity(spec, views, captions, model)}")
     done = store.result()
     if done is None:
-        done = _train(_lesson(pair, views, captions, spec), store, progress or NoProgress())
-    clock, losses = done.pop("clock").tolist(), done.pop("losses").tolist()
-    distinct = Counter(captions)
-    return Finetuned(
-        spec=spec,
-        losses=tuple(losses),
-        weights=done,
-        base_sha256=networks.sha256,
-        captions=tuple(distinct),
-        counts=tuple(distinct.values()),
-        images=len(images),
-        family=pair.family,
-        prediction=pair.prediction,
-        resolution=pair.resolution,
-        precision=_PRECISIONS[pair.dtype],
-        started=clock[0],
-        finished=clock[1],
-    )
-
-
-def check_counts(images: int, captions: int) -> None:
-    """There is something to learn, and each image has its caption.
-
-    Raises:
-        NotEnoughDataError: NO_PHOTOS.
-        InputError: CAPTION_COUNT.
-    """
-    if images < 1:
-        raise NotEnoughDataError("NO_PHOTOS", "no image was given; training needs at least one")
-    if images != captions:
-        raise InputError(
-            "CAPTION_COUNT", f"{images} images and {captions} captions; give one caption an image"
-        )
+        done = learn(_lesson(pair, views, captions, spec), store, progress or NoProgress())
+    training = Training(spec, tuple(captions), networks.sha256, pair.family, pair.prediction,
+                        pair.resolution, pair.dtype)  # fmt: skip
+    return finetuned(training, done)
 
 
 def _lesson(
     pair: DiffusersPair, views: Views, captions: Sequence[str], spec: FinetuneSpec
 ) -> Lesson:
-    prompts = ["", *(c for c in dict.fromkeys(captions) if c)]
-    row = {prompt: i for i, prompt in enumerate(prompts)}
+    prompts, rows = text_rows(captions)
     states = pair.condition(prompts, [BASE] * len(prompts))
-    return Lesson(pair, spec, views, states, torch.tensor([row[c] for c in captions]))
+    trainee = trainee_of(pair.networks.unet, spec)
+    return Lesson(UnetLearner(pair, trainee, states), spec, views, rows)
 
 
-def _train(lesson: Lesson, store: _Store, progress: Progress) -> dict[str, Tensor]:
-    spec = lesson.spec
-    trainee = trainee_of(lesson.pair.networks.unet, spec)
-    optimiser = Optimiser(trainee.weights, spec, lesson.pair.dtype)
-    losses, started = store.resume(optimiser)
-    progress.start("fine-tuning", spec.steps, len(losses))
-    while len(losses) < spec.steps:
-        losses.append(_step(lesson, trainee, optimiser, len(losses)))
-        if len(losses) % spec.save_every == 0 and len(losses) < spec.steps:
-            store.keep(optimiser, losses, started)
-        progress.step()
-    made = {**trainee.result(), **_log(losses, started)}
-    store.finish(made)
-    return made
+def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Path:
+    """Write a fully trained UNet as ``folder/unet``; what is not there is the base's.
 
+    Open it with ``backends.loading.open_pair(base, folder)``.
 
-def _step(lesson: Lesson, trainee: Trainee, optimiser: Optimiser, number: int) -> float:
-    parts = lesson.spec.accumulation
-    total = 0.0
-    for part in range(parts):
-        loss = lesson.loss(trainee, lesson.draws(number * parts + part))
-        total += loss.item() / parts
-        optimiser.backward(loss / parts)
-    if not total < float("inf"):
-        raise RunError(
-            "DIVERGED",
-            f"the loss of step {number} is {total}; lower the learning rate, warm up longer, or "
-            "use float32",
+    Args:
+        trained: by method ``full``.
+        networks: the base, for the UNet's config.
+        folder: made if missing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: NOT_A_CHECKPOINT after low-rank training; WRONG_BASE if `networks` is another.
+    """
+    if trained.spec.method != "full":
+        raise InputError(
+            "NOT_A_CHECKPOINT", "a LoRA was trained; save it with save_lora, or train with full"
         )
-    optimiser.step(number)
-    return total
-
-
-def _log(losses: Sequence[float], started: float) -> dict[str, Tensor]:
-    clock = torch.tensor([started, time.time()], dtype=torch.float64)
-    return {"clock": clock, "losses": torch.tensor(losses, dtype=torch.float64)}
-
-
-def _identity(networks: Networks, views: Views, captions: Sequence[str], spec: FinetuneSpec) -> str:
-    """What decides the result; states of another run are not taken up."""
-    settings = asdict(spec)
-    del settings["save_every"]
-    weight = next(networks.unet.parameters())
-    pixels = [sha256_bytes(i.contiguous().cpu().numpy().tobytes()) for i in views.images]
-    facts = [settings, networks.sha256, str(weight.dtype), weight.device.type, pixels]
-    return digest_of([*facts, list(captions)])[:12]
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """States and result of one run in a case, if there is one."""
-
-    case: CaseFolder | None
-    stem: str
-
-    def result(self) -> dict[str, Tensor] | None:
-        unit = f"{self.stem}/result"
-        return self.case.read_tensors(unit) if self.case and self.case.has(unit) else None
-
-    def resume(self, optimiser: Optimiser) -> tuple[list[float], float]:
-        """Losses so far and the time of the start; the optimiser takes up the newest state."""
-        units = self._states()
-        if self.case is None or not units:
-            return [], time.time()
-        state = self.case.read_tensors(units[-1])
-        optimiser.load(state)
-        return state["losses"].tolist(), float(state["clock"][0])
-
-    def keep(self, optimiser: Optimiser, losses: Sequence[float], started: float) -> None:
-        if self.case is None:
-            return
-        state = {**optimiser.state(), **_log(losses, started)}
-        self.case.put_tensors(f"{self.stem}/state-{len(losses):08d}", state)
-        self._drop(_KEPT_STATES)
-
-    def finish(self, made: dict[str, Tensor]) -> None:
-        if self.case is not None:
-            self.case.put_tensors(f"{self.stem}/result", made)
-            self._drop(0)
-
-    def _states(self) -> list[str]:
-        done = self.case.done if self.case else ()
-        return sorted(u for u in done if u.startswith(f"{self.stem}/state-"))
-
-    def _drop(self, kept: int) -> None:
-        assert self.case is not None
-        units = self._states()
-        for unit in units[: len(units) - kept]:
-            (self.case.root / self.case.done.pop(unit)["file"]).unlink(missing_ok=True)
+    if networks.sha256 != trained.base_sha256:
+        raise InputError("WRONG_BASE", "the base is another than the one that was trained")
+    unet: Any = networks.unet
+    config = json.dumps(dict(unet.config), indent=2, sort_keys=True, default=str) + "\n"
+    write_atomic(folder / "unet" / "config.json", config.encode())
+    data = save_safetensors(trained.weights, {"format": "pt"})
+    write_atomic(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
+    return folder
 
 
 __all__ = [
     "Draws",
     "Finetuned",
     "Lesson",
+    "UnetLearner",
+    "check_counts",
     "draw",
     "finetune",
     "noised_target",

@@ -1,23 +1,22 @@
-"""What a fine-tuning gives, and how it is written: a LoRA file, a checkpoint folder, a loss log."""
+"""What a fine-tuning gives, and how it is written: a LoRA file, a loss log."""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from .backends.networks import Networks
-from .errors import InputError
+from .learner_factors import alpha_of
 from .lora.writing import TrainingRecord, base_version, pairs_of, tag_counts, write_lora
 from .optimiser import rate_at
 from .specs import FinetuneSpec
 from .storage import write_atomic
-from .trainee import alpha_of
+
+_PRECISIONS = {torch.float32: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +49,47 @@ class Finetuned:
     precision: str
     started: float
     finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What was asked of a fine-tuning, and of which base.
+
+    Attributes:
+        spec: all settings.
+        captions: one an image.
+        base_sha256, family, prediction, resolution: of the base.
+        dtype: of the forward passes.
+    """
+
+    spec: FinetuneSpec
+    captions: tuple[str, ...]
+    base_sha256: str
+    family: str
+    prediction: str
+    resolution: int
+    dtype: torch.dtype
+
+
+def finetuned(training: Training, made: Mapping[str, Tensor]) -> Finetuned:
+    """The finished fine-tuning of what `learner.learn` made: weights, ``losses`` and ``clock``."""
+    started, finished = made["clock"].tolist()
+    distinct = Counter(training.captions)
+    return Finetuned(
+        spec=training.spec,
+        losses=tuple(made["losses"].tolist()),
+        weights={k: v for k, v in made.items() if k not in ("clock", "losses")},
+        base_sha256=training.base_sha256,
+        captions=tuple(distinct),
+        counts=tuple(distinct.values()),
+        images=len(training.captions),
+        family=training.family,
+        prediction=training.prediction,
+        resolution=training.resolution,
+        precision=_PRECISIONS[training.dtype],
+        started=started,
+        finished=finished,
+    )
 
 
 def save_lora(
@@ -116,36 +156,6 @@ def record_of(trained: Finetuned, name: str, comment: str = "") -> TrainingRecor
             "ss_random_crop": str(spec.crop == "random"),
         },
     )
-
-
-def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Path:
-    """Write a fully trained UNet as ``folder/unet``; what is not there is the base's.
-
-    Open it with ``backends.loading.open_pair(base, folder)``.
-
-    Args:
-        trained: by method ``full``.
-        networks: the base, for the UNet's config.
-        folder: made if missing.
-
-    Returns:
-        The folder.
-
-    Raises:
-        InputError: NOT_A_CHECKPOINT after low-rank training; WRONG_BASE if `networks` is another.
-    """
-    if trained.spec.method != "full":
-        raise InputError(
-            "NOT_A_CHECKPOINT", "a LoRA was trained; save it with save_lora, or train with full"
-        )
-    if networks.sha256 != trained.base_sha256:
-        raise InputError("WRONG_BASE", "the base is another than the one that was trained")
-    unet: Any = networks.unet
-    config = json.dumps(dict(unet.config), indent=2, sort_keys=True, default=str) + "\n"
-    write_atomic(folder / "unet" / "config.json", config.encode())
-    data = save_safetensors(trained.weights, {"format": "pt"})
-    write_atomic(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
-    return folder
 
 
 def save_losses(trained: Finetuned, path: Path) -> Path:

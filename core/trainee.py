@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError, MissingDependencyError
+from .learner_factors import alpha_of
 from .specs import FinetuneSpec
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -84,15 +85,6 @@ def _adapted(unet: nn.Module, spec: FinetuneSpec) -> Trainee:
                 "changes; give a Stable Diffusion UNet, or use --method full",
             ) from error
     return Trainee(network.train(), _factors(network))
-
-
-def alpha_of(spec: FinetuneSpec) -> float:
-    """Alpha of a LoRA; its rank where the setting is 0.
-
-    >>> alpha_of(FinetuneSpec(rank=4)), alpha_of(FinetuneSpec(rank=4, alpha=2.0))
-    (4.0, 2.0)
-    """
-    return spec.alpha or float(spec.rank)
 
 
 def _factors(network: nn.Module) -> dict[str, nn.Parameter]:

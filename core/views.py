@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .images import to_picture, to_tensor
+from .protocols import ModelPair
 
 Moments = tuple[Tensor, Tensor]
 
@@ -62,7 +63,7 @@ class Views:
     images: Sequence[Tensor]
     side: int
     crop: str
-    vae: nn.Module
+    vae: nn.Module | ModelPair
     _kept: dict[tuple[int, bool], Moments] = field(default_factory=dict)
 
     def latent(self, index: int, noise: Tensor, *, mirrored: bool, corner: Tensor) -> Tensor:
@@ -75,9 +76,12 @@ class Views:
             corner: ``[2]`` in 0..1: where the square lies on the height and width that are free.
         """
         mean, std = self._moments(index, mirrored, corner)
+        return self._scaled(mean + std * noise)
+
+    def _scaled(self, latent: Tensor) -> Tensor:
         config: Any = self.vae.config
         shift = getattr(config, "shift_factor", None) or 0.0
-        return (mean + std * noise - shift) * config.scaling_factor
+        return (latent - shift) * config.scaling_factor
 
     def _moments(self, index: int, mirrored: bool, corner: Tensor) -> Moments:
         image = self.images[index]
@@ -92,12 +96,38 @@ class Views:
 
     @torch.no_grad()
     def _encode(self, pixels: Tensor, mirrored: bool) -> Moments:
+        # One at a time: the values must not depend on who shares the batch.
+        return self._posterior(pixels.flip(-1) if mirrored else pixels)
+
+    def _posterior(self, pixels: Tensor) -> Moments:
         vae: Any = self.vae
         weight = next(vae.parameters())
-        image = pixels.flip(-1) if mirrored else pixels
-        # One at a time: the values must not depend on who shares the batch.
-        posterior = vae.encode(image[None].to(weight) * 2 - 1).latent_dist
+        posterior = vae.encode(pixels[None].to(weight) * 2 - 1).latent_dist
         return posterior.mean[0].float().cpu(), posterior.std[0].float().cpu()
+
+
+class MeanViews(Views):
+    """Views whose codec is a pair's: it gives scaled means and no posterior to draw from."""
+
+    vae: ModelPair
+
+    def encode_squares(self, *, mirrored: bool) -> None:
+        """Encode all that is the same at every use, so that the codec may rest afterwards.
+
+        Args:
+            mirrored: mirrored views will be asked for, too.
+        """
+        for index, image in enumerate(self.images):
+            if self.crop == "center" or image.shape[1] == image.shape[2]:
+                for mirror in (False, True) if mirrored else (False,):
+                    self._moments(index, mirror, torch.zeros(2))
+
+    def _scaled(self, latent: Tensor) -> Tensor:
+        return latent
+
+    def _posterior(self, pixels: Tensor) -> Moments:
+        mean = self.vae.encode(pixels[None])[0].float().cpu()
+        return mean, torch.zeros_like(mean)
 
 
 def _square(image: Tensor, side: int, corner: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ LAYERS = [
     | {"attack_images", "arms", "canonical"},
     {"backends", "embeddings", "signals", "attack", "membership"}
     | {"null_ranks", "signal_lines", "whitebox"},
-    {"views", "optimiser", "trainee", "trained"},
+    {"views", "optimiser", "trainee", "trained", "learner", "learner_factors", "learner_pair"},
     {"generation", "verdict", "attack_files", "attack_scores", "finetune"},
     {"extraction", "blackbox", "baselines"},
     {"placebos", "counterfactual", "known_rates"},
@@ -29,7 +29,8 @@ LAYERS = [
     {"screening", "report", "intake"},
     {"casebook", "decoyfiles", "request", "precedents"},
     {"questions"},
-    {"casework", "samplework", "decoywork", "trainwork"},
+    {"opening"},
+    {"casework", "samplework", "decoywork", "trainwork", "baselinework"},
     {"demo"},
     {"calibration", "reproduction"},
     {"cli"},
