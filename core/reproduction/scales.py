@@ -199,6 +199,7 @@ SD15 = Scale(
     encoder="clip",
     facts={
         "guidance": CONDITIONAL + "; five seeds a point (paper: one)",
+        "images": "2,500 an arm in every row (paper: 1,000 at each guidance point)",
         "sampler": "DDIM, 100 steps; the paper used what the base ships (PNDM for SD 1.5)",
     },
 )

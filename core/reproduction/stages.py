@@ -180,6 +180,8 @@ def scores_of(bench: Bench, folder: Folder) -> dict[str, Tensor]:
 
 def _train(bench: Bench, folder: Folder, case: CaseFolder) -> None:
     arms = [images_of(bench, arm) for arm in (folder.positives, folder.negatives)]
+    if folder.negatives.target == PHOTOS:
+        arms[0] = arms[0][: len(arms[1])]  # as many of each, as in the paper
     (positives, held_1), (negatives, held_0) = (parts_of(a, rest=folder.rest) for a in arms)
     side, sets = bench.scale.attack.side, bench.material.sets
     queries = {name: stacked(sets[name], side) for name in queries_of(folder, bench.scale)}

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..intervals import mean_seed_interval
+
 Facts = Mapping[str, Any]
 NOTHING = "-"
 
@@ -118,7 +120,8 @@ def _excess(null: Facts) -> str:
 def seeds_table(facts: Facts) -> str:
     """AUC of each seed, errors, and the shares above 0.5."""
     head = (
-        *("No", "AUC of each seed", "SE of photos", "SE of seeds", "photos"),
+        *("No", "AUC of each seed", "SE of photos", "SE of seeds"),
+        *("Student half-width published", "ours", "photos"),
         *("above .5, members / others", "published"),
     )
     return table(
@@ -129,6 +132,8 @@ def seeds_table(facts: Facts) -> str:
                 " ".join(number(a, 3) for a in row["seed_aucs"]),
                 number(row["sound"]["se_photos"], 3),
                 number(row["sound"]["se_seeds"], 3),
+                number(row["published"].get("student"), 3),
+                number(_student(row["seed_aucs"]), 3),
                 " / ".join(str(n) for n in row["counts"]),
                 " / ".join(number(s) for s in row["above"]),
                 " / ".join(number(s) for s in row["published"]["above"] or (None,)),
@@ -136,6 +141,13 @@ def seeds_table(facts: Facts) -> str:
             for row in facts["rows"]
         ],
     )
+
+
+def _student(areas: Sequence[float]) -> float | None:
+    if len(areas) < 2:
+        return None
+    found = mean_seed_interval(areas)
+    return found.high - found.estimate
 
 
 def findings_table(facts: Facts) -> str:
