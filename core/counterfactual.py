@@ -8,26 +8,22 @@ Source: specification membership_sota.md, section 1.5, score 6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from .backends.diffusers import DiffusersPair
-from .backends.loading import pair_of
 from .errors import InputError, NotEnoughDataError
-from .finetune import finetune
 from .lora.claims import Claims
 from .lora.inspection import Inspection
 from .null_ranks import NullGroup, NullModel
-from .protocols import NoProgress, Progress
 from .sampling import seed_of
 from .specs import FinetuneSpec
-from .storage import CaseFolder
-from .trained import save_lora
 
+Train = Callable[[Tensor, FinetuneSpec, int], NullModel]
+"""Trains on images ``[n, 3, H, W]`` by a recipe; the number tells the adapters of a case apart."""
 MIN_CONTROLS = 8
 _SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
 _ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out")
@@ -117,69 +113,30 @@ def split_controls(controls: int, seed: int) -> tuple[tuple[int, ...], tuple[int
 
 
 def counterfactual_group(
-    pair: DiffusersPair,
-    controls: Tensor,
-    caption: str,
-    recipe: Recipe,
-    count: int,
-    *,
-    seed: int,
-    case: CaseFolder,
-    progress: Progress | None = None,
+    train: Train, controls: Tensor, recipe: Recipe, count: int, *, seed: int
 ) -> NullGroup:
-    """Train `count` adapters, each on its own random controls; finished ones are kept.
+    """Train `count` adapters, each on its own random controls.
 
     Args:
-        pair: the suspect on its base; its networks are shared.
+        train: trains one and keeps it: `retraining.training_on` for files, a node's for its graph.
         controls: ``[m, 3, H, W]`` in 0..1, m >= 8.
-        caption: of every image.
         recipe: from `recipe_of`; images 0 takes all training controls.
         count: adapters.
         seed: of split, choice and training.
-        case: keeps them.
-        progress: counts optimiser steps.
 
     Raises:
         NotEnoughDataError: TOO_FEW_CONTROLS.
         RunError: DIVERGED.
     """
-    train, compare = split_controls(len(controls), seed)
-    size = min(recipe.images or len(train), len(train))
+    training, comparing = split_controls(len(controls), seed)
+    size = min(recipe.images or len(training), len(training))
     models = []
     for k in range(count):
         own = seed_of(seed, SEEDS + k)
-        chosen = np.random.default_rng(own).choice(train, size, replace=False).tolist()
-        path = _adapter(pair, controls[chosen], caption, recipe.spec, own, k, case, progress)
-        models.append(
-            NullModel(f"counterfactual-{k:04d}", lambda p=path: pair_of(pair.networks, p))
-        )
-    return NullGroup("counterfactual", tuple(models), compare, note=_note(recipe, size, len(train)))
-
-
-def _adapter(
-    pair: DiffusersPair,
-    images: Tensor,
-    caption: str,
-    spec: FinetuneSpec,
-    seed: int,
-    k: int,
-    case: CaseFolder,
-    progress: Progress | None,
-) -> Path:
-    unit = f"counterfactual/{k:04d}"
-    path = case.root / f"{unit}.safetensors"
-    trained = finetune(
-        pair.networks,
-        list(images),
-        [caption] * len(images),
-        replace(spec, seed=seed % 2**31),
-        case=case,
-        unit=unit,
-        progress=progress or NoProgress(),
-    )
-    if not path.is_file():
-        save_lora(trained, path)
-    return path
+        chosen = np.random.default_rng(own).choice(training, size, replace=False).tolist()
+        models.append(train(controls[chosen], replace(recipe.spec, seed=own % 2**31), k))
+    note = _note(recipe, size, len(training))
+    return NullGroup("counterfactual", tuple(models), comparing, note=note)
 
 
 def _note(recipe: Recipe, size: int, train: int) -> str:

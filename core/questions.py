@@ -18,6 +18,7 @@ from .null_ranks import NullGroup
 from .placebos import placebo_files, placebo_group
 from .protocols import Progress
 from .request import Request
+from .retraining import training_on
 from .screening import Question
 from .storage import CaseFolder
 
@@ -98,9 +99,12 @@ def with_counterfactuals(
         return question
     settings = request.spec.membership
     group = counterfactual_group(
-        pair, question.controls.images.pixels, question.prompts[0], recipe,
-        settings.counterfactuals, seed=settings.seed, case=folder, progress=progress,
-    )  # fmt: skip
+        training_on(pair, question.prompts[0], folder, progress),
+        question.controls.images.pixels,
+        recipe,
+        settings.counterfactuals,
+        seed=settings.seed,
+    )
     return replace(question, nulls=(*question.nulls, group))
 
 

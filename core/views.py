@@ -57,7 +57,7 @@ class Views:
         images: each ``[3, H, W]`` in 0..1 with a short side of `side`.
         side: of the squares, in pixels.
         crop: ``random`` or ``center``.
-        vae: AutoencoderKL; only read.
+        vae: AutoencoderKL; only read. Of `MeanViews` the pair.
     """
 
     images: Sequence[Tensor]
@@ -79,7 +79,8 @@ class Views:
         return self._scaled(mean + std * noise)
 
     def _scaled(self, latent: Tensor) -> Tensor:
-        config: Any = self.vae.config
+        vae: Any = self.vae
+        config: Any = vae.config
         shift = getattr(config, "shift_factor", None) or 0.0
         return (latent - shift) * config.scaling_factor
 
@@ -109,8 +110,6 @@ class Views:
 class MeanViews(Views):
     """Views whose codec is a pair's: it gives scaled means and no posterior to draw from."""
 
-    vae: ModelPair
-
     def encode_squares(self, *, mirrored: bool) -> None:
         """Encode all that is the same at every use, so that the codec may rest afterwards.
 
@@ -126,7 +125,8 @@ class MeanViews(Views):
         return latent
 
     def _posterior(self, pixels: Tensor) -> Moments:
-        mean = self.vae.encode(pixels[None])[0].float().cpu()
+        pair: Any = self.vae
+        mean = pair.encode(pixels[None])[0].float().cpu()
         return mean, torch.zeros_like(mean)
 
 

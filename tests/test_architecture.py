@@ -24,7 +24,7 @@ LAYERS = [
     {"views", "optimiser", "trainee", "trained", "learner", "learner_factors", "learner_pair"},
     {"generation", "verdict", "attack_files", "attack_scores", "finetune"},
     {"extraction", "blackbox", "baselines"},
-    {"placebos", "counterfactual", "known_rates"},
+    {"placebos", "counterfactual", "retraining", "known_rates"},
     {"weight"},
     {"screening", "report", "intake"},
     {"casebook", "decoyfiles", "request", "precedents"},

@@ -7,6 +7,7 @@ import pytest
 import tiny_models
 import torch
 from lora_forensics.core import counterfactual as C
+from lora_forensics.core import retraining
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.lora.claims import read_claims
@@ -79,7 +80,8 @@ def suspect(tmp_path_factory):
 def group_of(suspect, case, count=2):
     recipe = C.Recipe(FinetuneSpec(steps=2, batch=2, rank=2, layers="attention"), 3, ())
     controls = torch.rand(10, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    return C.counterfactual_group(suspect, controls, "a photo", recipe, count, seed=5, case=case)
+    train = retraining.training_on(suspect, "a photo", case)
+    return C.counterfactual_group(train, controls, recipe, count, seed=5)
 
 
 def test_adapters_are_trained_once_and_differ(suspect, tmp_path, monkeypatch):
@@ -95,10 +97,26 @@ def test_adapters_are_trained_once_and_differ(suspect, tmp_path, monkeypatch):
     assert first.output_change > 0
     first.close()
     before = [f.read_bytes() for f in files]
-    monkeypatch.setattr(C, "save_lora", None)  # not called again
+    monkeypatch.setattr(retraining, "save_lora", None)  # not called again
     group_of(suspect, case)
     assert [f.read_bytes() for f in files] == before
     case.close()
+
+
+def test_each_training_gets_its_own_controls_and_seed():
+    controls = torch.arange(20.0).view(20, 1, 1, 1).expand(20, 3, 2, 2)
+    recipe, calls = C.Recipe(FinetuneSpec(), 4, ("alpha",)), []
+    group = C.counterfactual_group(
+        lambda images, spec, k: calls.append((images[:, 0, 0, 0].tolist(), spec.seed, k)) or k,
+        controls, recipe, 3, seed=9,
+    )  # fmt: skip
+    training, comparing = C.split_controls(20, 9)
+    assert group.models == (0, 1, 2)
+    assert group.controls == comparing
+    assert all(len(images) == 4 and set(images) <= set(training) for images, _, _ in calls)
+    assert len({tuple(images) for images, _, _ in calls}) == 3
+    assert len({seed for _, seed, _ in calls}) == 3
+    assert "4 of 10 training controls each; not stated: alpha" in group.note
 
 
 def test_placebos_must_be_other_adapters(suspect, tmp_path):
