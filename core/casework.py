@@ -14,26 +14,20 @@ import torch
 from . import __version__
 from .backends.diffusers import DiffusersPair
 from .backends.loading import open_pair
-from .canonical import canonical
 from .casebook import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report
 from .encoders import load_encoder
 from .error_rates import KnownRates, load_rates, shipped_rates
 from .errors import InputError
 from .evidence import Case, MembershipEvidence
 from .heat import overlay
-from .images import Photos, check_disjoint, drop_duplicates, image_files, load_photos, png_bytes
-from .intake import (
-    check_counts,
-    check_output,
-    stop_if_minor,
-)
+from .images import Photos, png_bytes
 from .lora.formats import read_lora
 from .lora.inspection import Inspection, inspect_lora
-from .lora.safeguard import stop_words
+from .opening import open_request
 from .placebos import group_digest
 from .precedents import case_facts, precedents
 from .protocols import ImageEncoder, NoProgress, Progress
-from .questions import build_question, inspect_pair, recipe_for, with_counterfactuals
+from .questions import build_question, recipe_for, with_counterfactuals
 from .request import Request
 from .screening import Findings, Question, planned_forwards, screen
 from .storage import CaseFolder, digest_of, open_case, sha256_bytes
@@ -60,26 +54,10 @@ def run_case(
     """
     started = time.monotonic()
     progress = progress or NoProgress()
-    check_output(request.out)
     rates = shipped_rates() if request.rates is None else load_rates(request.rates)
-    photo_files, control_files = image_files(request.photos), image_files(request.controls)
-    check_counts(len(photo_files), len(control_files))
-    pair = open_pair(
-        request.base,
-        request.tuned,
-        strength=request.strength,
-        device=request.device,
-        dtype=request.dtype,
-    )
-    inspection = inspect_pair(pair)
-    safeguard(request, inspection)
-    photos = load_photos(photo_files, "photo", pair.resolution, root=_root(request.photos))
-    controls = load_photos(control_files, "control", pair.resolution, root=_root(request.controls))
-    check_disjoint(photos, controls)
-    photos, dropped = drop_duplicates(photos)
-    controls, dropped_controls = drop_duplicates(controls)
-    check_counts(len(photos), len(controls))
-    photos, controls, log = _canonical(request, pair, photos, controls, progress)
+    opened = open_request(request, progress)
+    pair, inspection = opened.pair, opened.inspection
+    photos, controls = opened.photos, opened.controls
     question = build_question(request, pair, inspection, photos, controls)
     encoder = load_encoder(request.encoder, request.models)
     planned = planned_forwards(question, request.spec, request.lines)
@@ -101,7 +79,7 @@ def run_case(
             case_id=digest_of(facts)[:12],
             pictures=keep_pictures(folder, photos) if request.pictures else {},
             heat=keep_heat(folder, photos, findings.heat) if request.pictures else {},
-            rates=rates, dropped=(*dropped, *dropped_controls), steps=log, planned=planned,
+            rates=rates, dropped=opened.dropped, steps=opened.steps, planned=planned,
             seconds=time.monotonic() - started,
         )  # fmt: skip
         write_report(folder.root, case)
@@ -109,21 +87,6 @@ def run_case(
         folder.close()
         pair.close()
     return case
-
-
-def _root(given: Path) -> Path:
-    """The folder whose sub-folders are sessions."""
-    return given if given.is_dir() else given.parent
-
-
-def _canonical(
-    request: Request, pair: DiffusersPair, photos: Photos, controls: Photos, progress: Progress
-) -> tuple[Photos, Photos, tuple[str, ...]]:
-    """Photos and controls through the same steps, and the steps in words."""
-    spec = request.spec.canonical
-    mine, log = canonical(pair, photos, spec, progress=progress)
-    others, _ = canonical(pair, controls, spec, progress=progress)
-    return mine, others, log
 
 
 def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
@@ -142,17 +105,6 @@ def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
         return inspect_lora(pair.lora, pair.binding)
     finally:
         pair.close()
-
-
-def safeguard(request: Request, inspection: Inspection | None) -> None:
-    """Stop before any sampling when anything points to a minor.
-
-    Raises:
-        ForensicsError: MINOR_SUSPECTED; only `inspect` may go on.
-    """
-    found = () if inspection is None else inspection.stop_words
-    texts = [request.tuned.name, *request.prompts]
-    stop_if_minor([*stop_words(texts), *found], flagged=request.minor_suspected)
 
 
 def manifest(

@@ -55,6 +55,7 @@ def build_question(
         request.resnet,
         _placebos(request, pair),
         _decoys(request, pair),
+        str(pair.device),
     )
 
 

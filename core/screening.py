@@ -49,6 +49,7 @@ class Question:
         negatives_from: ``base``, ``folder`` or ``shadow``.
         resnet: ImageNet weights for the attack.
         nulls: trained null models; noise adapters come from the pair itself.
+        device: where the attack's classifiers are trained.
         decoys: rank of the published variant of these photos among its decoys.
     """
 
@@ -62,6 +63,7 @@ class Question:
     resnet: Path | None = None
     nulls: tuple[NullGroup, ...] = ()
     decoys: DecoyRank | None = None
+    device: str = "cpu"
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -144,6 +146,7 @@ def screen(
             negatives=question.negatives,
             negatives_from=question.negatives_from,
             weights=question.resnet,
+            device=question.device,
             clusters=question.clusters,
             case=case,
             progress=progress,

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ForensicsError
-from . import calibration, cases, decoys, files, reproduction, training
+from . import baselines, calibration, cases, decoys, files, reproduction, training
 
 EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 2, 3, 130
-FAMILIES = (cases, files, training, calibration, reproduction, decoys)
+FAMILIES = (cases, baselines, files, training, calibration, reproduction, decoys)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

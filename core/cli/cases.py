@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..specs import (
+    ATTACK_PRESETS,
     PRESETS,
     AttackSpec,
     CanonicalSpec,
@@ -49,6 +50,16 @@ def add(commands: Any) -> None:
 
 def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]) -> None:
     p = commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    case_flags(p)
+    for section, spec in sections.items():
+        prefix = _prefix(section, sections)
+        spec_flags(p, spec, prefix, SHARED.get(section, ()))
+    p.set_defaults(run=_run_case, lines=(ONE_LINE[name],) if name in ONE_LINE else None)
+    p.set_defaults(sections=sections)
+
+
+def case_flags(p: argparse.ArgumentParser) -> None:
+    """What every command about photos and a suspect is given."""
     p.add_argument("--base", type=Path, required=True, help="diffusers folder or .safetensors")
     p.add_argument("--lora", type=Path, required=True, help="suspect LoRA or tuned checkpoint")
     p.add_argument("--photos", type=Path, required=True, help="folder of the photos in question")
@@ -63,6 +74,7 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     )
     p.add_argument("--prompt", action="append", default=[], help="else from the file's metadata")
     p.add_argument("--preset", choices=tuple(PRESETS), default="standard", help="budget")
+    p.add_argument("--attack-preset", choices=tuple(ATTACK_PRESETS), help="protocol of the attack")
     p.add_argument("--encoder", default="auto", help="copy descriptor: auto, tiny, sscd")
     p.add_argument("--models", type=Path, help="folder with weights that you bring")
     p.add_argument("--resnet", type=Path, help="ImageNet ResNet-18 as safetensors, for the attack")
@@ -75,11 +87,6 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
     p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
     model_flags(p)
-    for section, spec in sections.items():
-        prefix = _prefix(section, sections)
-        spec_flags(p, spec, prefix, SHARED.get(section, ()))
-    p.set_defaults(run=_run_case, lines=(ONE_LINE[name],) if name in ONE_LINE else None)
-    p.set_defaults(sections=sections)
 
 
 def _prefix(section: str, sections: dict[str, type]) -> str:
@@ -91,13 +98,16 @@ def _prefix(section: str, sections: dict[str, type]) -> str:
 def settings_of(args: argparse.Namespace) -> ScreenSpec:
     """The preset with the flags that were given."""
     spec = PRESETS[args.preset]
+    if args.attack_preset:
+        spec = replace(spec, attack=ATTACK_PRESETS[args.attack_preset])
     for section in args.sections:
         prefix = _prefix(section, args.sections)
         spec = replace(spec, **{section: override(getattr(spec, section), args, prefix)})
     return spec
 
 
-def _request(args: argparse.Namespace) -> Request:
+def request_of(args: argparse.Namespace) -> Request:
+    """What the flags ask for."""
     from ..request import Request
     from ..screening import LINES
 
@@ -133,7 +143,7 @@ def _run_case(args: argparse.Namespace) -> int:
 
     bars = Bars()
     try:
-        case = run_case(_request(args), progress=bars, announce=say)
+        case = run_case(request_of(args), progress=bars, announce=say)
     finally:
         bars.close()
     print_verdict(case, args.out)

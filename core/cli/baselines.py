@@ -1,0 +1,65 @@
+"""``baselines``: other people's ways to ask the same question."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..specs import AttackSpec
+from .bars import Bars, say
+from .cases import case_flags, request_of
+from .flags import spec_flags
+
+if TYPE_CHECKING:
+    from ..baselines import BaselineEvidence
+
+METHODS = (
+    "centroid",
+    "gan_leaks",
+    "gan_leaks_cosine",
+    "set_membership",
+    "reconstruction",
+    "zero_shot",
+)
+
+
+def add(commands: Any) -> None:
+    """The command that runs baselines on a suspect."""
+    p = commands.add_parser(
+        "baselines",
+        help="other black-box methods, plain and calibrated on the base",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    case_flags(p)
+    p.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:4]))
+    p.add_argument("--captions", type=Path, help="metadata.jsonl, for reconstruction")
+    p.add_argument("--member-text", default="", help="zero-shot: what a member would look like")
+    p.add_argument("--other-text", default="", help="zero-shot: what others look like")
+    spec_flags(p, AttackSpec, "")
+    p.set_defaults(run=_run, lines=("attack",), sections={"attack": AttackSpec})
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ..baselinework import RESULT, BaselineRequest, run_baselines
+
+    texts = tuple(t for t in (args.member_text, args.other_text) if t)
+    request = BaselineRequest(request_of(args), tuple(args.methods), args.captions, texts)
+    bars = Bars()
+    try:
+        found = run_baselines(request, progress=bars, announce=say)
+    finally:
+        bars.close()
+    print(f"{'baseline':<18}{'':<14}{'AUC':>7}{'95 % interval':>18}{'p':>10}")
+    for evidence in found:
+        print(_line(evidence))
+    print("Each asks what the model draws, not which photo it saw; see docs/reproduction.md.")
+    print(f"Scores: {args.out / RESULT}")
+    return 0
+
+
+def _line(evidence: BaselineEvidence) -> str:
+    c = evidence.comparison
+    how = "minus base" if evidence.calibrated else "plain"
+    interval = f"{c.auc.low:.3f} to {c.auc.high:.3f}"
+    return f"{evidence.name:<18}{how:<14}{c.auc.auc:>7.3f}{interval:>18}{c.permutation.p:>10.2g}"
