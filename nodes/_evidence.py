@@ -12,14 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.casebook import item_records, picture_unit, small_picture, tool_facts, write_report
+from ..core.casebook import (
+    heat_unit,
+    item_records,
+    picture_unit,
+    small_picture,
+    tool_facts,
+    write_report,
+)
+from ..core.decoys import DecoyRank
 from ..core.errors import InputError
 from ..core.evidence import Case, ExtractionEvidence
 from ..core.extraction import Extraction
+from ..core.heat import overlay
 from ..core.images import Photos, png_bytes
 from ..core.report.pictures import contact_sheet
 from ..core.screening import Findings
 from ..core.storage import digest_of, write_atomic
+from ..core.types import ModelHashes
 from ._host import png_image, to_image
 from ._suspect import Suspect
 
@@ -52,6 +62,14 @@ class Drawn:
 
 
 @dataclass(frozen=True, eq=False)
+class Ranked:
+    """Rank of a published variant among its decoys, and in which models."""
+
+    rank: DecoyRank
+    models: ModelHashes
+
+
+@dataclass(frozen=True, eq=False)
 class CaseBundle:
     """A case and its pictures by path."""
 
@@ -79,9 +97,38 @@ def check_same_question(question: str, lines: Sequence[Evidence]) -> None:
         )
 
 
+def checked_rank(suspect: Suspect, decoys: Ranked | None) -> DecoyRank | None:
+    """The rank, if it is about this suspect.
+
+    Raises:
+        InputError: OTHER_SUSPECT.
+    """
+    if decoys is None:
+        return None
+    if decoys.models != suspect.hashes:
+        raise InputError(
+            "OTHER_SUSPECT",
+            "the decoys were ranked in another base or suspect; connect the same suspect to both",
+        )
+    return decoys.rank
+
+
 def photo_pictures(photos: Photos) -> dict[str, Tensor]:
     """Small pictures of the photos by the path that the report looks for."""
     return {_picture(i): small_picture(p) for i, p in enumerate(photos.images.pixels)}
+
+
+def heat_pictures(photos: Photos, heat: Tensor | None) -> dict[str, Tensor]:
+    """Where the adapter helps, over small pictures of the photos, by the report's path."""
+    maps = () if heat is None else heat
+    return {
+        _heat(i): overlay(small_picture(p), m)
+        for i, (p, m) in enumerate(zip(photos.images.pixels, maps, strict=bool(len(maps))))
+    }
+
+
+def _heat(number: int) -> str:
+    return f"{heat_unit(number)}.png"
 
 
 def _picture(number: int) -> str:
@@ -98,13 +145,18 @@ def bundle(
     exchangeable: bool,
     dropped: Sequence[str],
     pictures: Mapping[str, Tensor],
+    decoys: DecoyRank | None = None,
+    steps: Sequence[str] = (),
 ) -> CaseBundle:
     """Everything that the report says.
 
     Args:
         facts: ``prompts``, ``prompts_from``, ``settings`` and ``models``.
-        pictures: of extracted images, by path.
+        pictures: of extracted images and heat maps, by path.
+        decoys: rank of the published variant.
+        steps: what photos and controls went through alike, in words.
     """
+    numbers = range(len(photos))
     lines = [x for x in (findings.membership, findings.extraction, findings.attack) if x]
     forwards = sum(line.forwards for line in lines)
     case = Case(
@@ -117,7 +169,12 @@ def bundle(
         prompts=tuple(facts["prompts"]),
         prompts_from=facts["prompts_from"],
         exchangeable=exchangeable,
-        photos=item_records(photos, "photo", {i: _picture(i) for i in range(len(photos))}),
+        photos=item_records(
+            photos,
+            "photo",
+            {i: _picture(i) for i in numbers},
+            {i: _heat(i) for i in numbers if _heat(i) in pictures},
+        ),
         controls=item_records(controls, "control", {}),
         duplicates_dropped=tuple(dropped),
         inspection={} if suspect.inspection is None else asdict(suspect.inspection),
@@ -129,6 +186,8 @@ def bundle(
         planned_forwards=forwards,
         done_forwards=forwards,
         seconds=None,
+        decoys=decoys,
+        canonical=tuple(steps),
     )
     return CaseBundle(case, {**photo_pictures(photos), **pictures})
 

@@ -123,12 +123,13 @@ def check_name(name: str) -> None:
 
 
 def input_folders() -> list[str]:
-    """Sub-folders of ComfyUI's input folder that hold images, two levels deep at most."""
+    """Sub-folders of ComfyUI's input folder that hold images, or sessions that do."""
     import folder_paths
 
     root = Path(folder_paths.get_input_directory())
     found = [p for pattern in ("*", "*/*") for p in root.glob(pattern) if p.is_dir()]
-    holds = [p for p in found if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())]
+    holds = {p for p in found if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())}
+    holds |= {p.parent for p in holds} - {root}
     return sorted(p.relative_to(root).as_posix() for p in holds)
 
 
@@ -170,9 +171,10 @@ def work_folder(facts: dict[str, Any]) -> Iterator[CaseFolder]:
 
 
 def fingerprint(folder: Path) -> str:
-    """What a folder of images holds, by name, size and time: changes when a file does."""
-    files = sorted(p for p in folder.iterdir() if p.is_file())
-    return digest_of([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+    """What a folder and its sessions hold, by name, size and time: changes when a file does."""
+    files = sorted(p for pattern in ("*", "*/*") for p in folder.glob(pattern) if p.is_file())
+    stats = [(p.relative_to(folder).as_posix(), p.stat()) for p in files]
+    return digest_of([[name, s.st_size, s.st_mtime_ns] for name, s in stats])
 
 
 def lora_path(name: str) -> Path:

@@ -199,7 +199,7 @@ class HostPair:
         generator = torch.Generator().manual_seed(seed)
         clip = self._clips(BASE)
         noise = _noise(self._base, self._changes, generator)
-        texts = noisy_clip(clip, _noise(clip.patcher, self._clip_changes, generator))
+        texts = scaled_clip(clip, _noise(clip.patcher, self._clip_changes, generator))
         return HostPair(
             self._base,
             changes=noise,
@@ -209,6 +209,11 @@ class HostPair:
             resolution=self.resolution,
             parts=self.parts,
         )
+
+    @property
+    def scalable(self) -> bool:
+        """Whether there is an adapter whose strength may vary."""
+        return self._tuned is None
 
     def close(self) -> None:
         """Take the adapter off the host's network."""
@@ -252,19 +257,24 @@ def _base_weight(patcher: Any, module: str) -> Tensor:
     return original_weight(patcher, f"{module}.weight").detach().cpu().float()
 
 
-def noisy_clip(clip: Any, noise: Sequence[Change]) -> Any:
-    """A CLIP with dense changes on its layers, applied by the host."""
+def scaled_clip(clip: Any, changes: Sequence[Change], strength: float = 1.0) -> Any:
+    """A CLIP with dense changes on its layers, applied by the host at a strength."""
     copy = clip.clone()
-    copy.add_patches(
-        {
-            f"{c.module}.weight": (
-                "diff",
-                (delta(c.operator, _base_weight(clip.patcher, c.module)),),
-            )
-            for c in noise
-        }
-    )
+    for change in changes:
+        added = _differences(clip.patcher, change)
+        copy.add_patches(
+            {f"{change.module}.{leaf}": ("diff", (value,)) for leaf, value in added.items()},
+            strength,
+        )
     return copy
+
+
+def _differences(patcher: Any, change: Change) -> dict[str, Tensor]:
+    operator = change.operator
+    if not isinstance(operator, Full):
+        return {"weight": delta(operator, _base_weight(patcher, change.module))}
+    found = {"weight": operator.weight, "bias": operator.bias}
+    return {leaf: value for leaf, value in found.items() if value is not None}
 
 
 def _listed(rows: HostRows) -> tuple[tuple[Cond, ...], list[float]]:

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..core.canonical import DECODED
 from ..core.errors import InputError
 from ..core.images import (
     FileFacts,
@@ -20,6 +21,7 @@ from ..core.images import (
     fit_square,
     load_photos,
     pixels_sha256,
+    sessions,
     to_picture,
     to_tensor,
 )
@@ -37,20 +39,56 @@ class PhotoSet:
     Attributes:
         files: image files; empty when `images` holds pixels.
         images: IMAGE batches.
+        root: folder of the files, whose sub-folders are sessions.
+        ready: photos that were processed already, at their one size.
+        done: what they went through, in words.
     """
 
     files: tuple[Path, ...] = ()
     images: tuple[Tensor, ...] = ()
+    root: Path | None = None
+    ready: Photos | None = None
+    done: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.files) + sum(len(batch) for batch in self.images)
+        ready = 0 if self.ready is None else len(self.ready)
+        return ready + len(self.files) + sum(len(batch) for batch in self.images)
+
+    @property
+    def from_files(self) -> bool:
+        """Whether their facts are those of files."""
+        facts = () if self.ready is None else self.ready.facts
+        return bool(self.files) or any(f.format != "IMAGE" for f in facts)
+
+    def steps(self, side: int) -> tuple[str, ...]:
+        """What the photos went through, in words."""
+        decoded = DECODED if self.files else DECODED[1:]
+        return self.done or tuple(line.format(side=side) for line in decoded)
 
     def at(self, side: int, kind: Kind, progress: HostProgress) -> Photos:
-        """The photos at ``side x side``, decoded canonically."""
+        """The photos at ``side x side``, decoded canonically.
+
+        Raises:
+            InputError: OTHER_SIZE for photos that were processed at another size.
+        """
+        if self.ready is not None:
+            return _resting(self.ready, side, kind)
         if not self.files:
             return _from_tensors([p for batch in self.images for p in to_pixels(batch)], side, kind)
         progress.start(f"reading {kind}s", len(self.files))
-        return load_photos(self.files, kind, side, on_file=progress.step)
+        return load_photos(self.files, kind, side, on_file=progress.step, root=self.root)
+
+
+def _resting(photos: Photos, side: int, kind: Kind) -> Photos:
+    own = photos.images.pixels.shape[-1]
+    if own != side:
+        raise InputError(
+            "OTHER_SIZE",
+            f"the {kind}s were made canonical at {own} pixels and are wanted at {side}; use one "
+            "resolution in every node of a case",
+        )
+    sources = tuple(replace(source, kind=kind) for source in photos.images.sources)
+    return Photos(ImageBatch(photos.images.pixels, sources), photos.facts)
 
 
 def _from_tensors(pixels: Sequence[Tensor], side: int, kind: Kind) -> Photos:
@@ -81,14 +119,24 @@ def compared_sets(
         InputError, NotEnoughDataError: too few, or a photo among the controls.
     """
     check_counts(len(photos), len(controls))
+    if photos.done != controls.done:
+        raise InputError(
+            "MIXED_EVIDENCE",
+            "photos and controls went through other steps; take both from one Canonical Photos",
+        )
     progress = HostProgress()
     sets = photos.at(side, "photo", progress), controls.at(side, "control", progress)
-    if bool(photos.files) != bool(controls.files):
+    if photos.from_files != controls.from_files:
         sets = _bare(sets[0]), _bare(sets[1])
     check_disjoint(*sets)
     (kept, dropped), (others, more) = (drop_duplicates(s) for s in sets)
     check_counts(len(kept), len(others))
     return kept, others, (*dropped, *more)
+
+
+def clusters(photos: Photos, controls: Photos) -> tuple[str, ...]:
+    """Session of each photo, then of each control: evidence counts sessions."""
+    return (*sessions(photos), *sessions(controls))
 
 
 def _bare(photos: Photos) -> Photos:

@@ -28,15 +28,21 @@ def resolution_input() -> Any:
     return io.Int.Input("resolution", default=0, min=0, max=4096, step=8, tooltip=help_text)
 
 
-def inputs_of(spec: type[Spec], names: Iterable[str]) -> list[Any]:
-    """Inputs for the named settings of a spec, in that order, with default, bounds and help."""
+def inputs_of(spec: type[Spec], names: Iterable[str], *, optional: bool = False) -> list[Any]:
+    """Inputs for the named settings of a spec, in that order, with default, bounds and help.
+
+    Args:
+        spec: whose settings.
+        names: which settings.
+        optional: for settings that a node got after its first release: saved workflows lack them.
+    """
     by_name = {f.name: f for f in fields(spec)}
-    return [_input(by_name[name]) for name in names]
+    return [_input(by_name[name], optional) for name in names]
 
 
-def _input(f: Any) -> Any:
+def _input(f: Any, optional: bool) -> Any:
     default, more = default_of(f), f.metadata
-    shared = {"default": default, "tooltip": more["help"]}
+    shared = {"default": default, "tooltip": more["help"], "optional": optional}
     bounds = {"min": more.get("low"), "max": more.get("high")}
     if isinstance(default, tuple):
         shared["default"] = ", ".join(f"{v:g}" for v in default)

@@ -20,5 +20,9 @@ AttackModel = io.Custom("LORA_FORENSICS_ATTACK_MODEL")
 """`core.attack_files.AttackModel`."""
 Evidence = io.Custom("LORA_FORENSICS_EVIDENCE")
 """`_evidence.Evidence`: what one line found, and about what."""
+Nulls = io.Custom("LORA_FORENSICS_NULLS")
+"""`_nulls.Nulls`: placebos, or counterfactuals; null models of one suspect."""
+Decoys = io.Custom("LORA_FORENSICS_DECOYS")
+"""`_evidence.Ranked`: rank of a published variant among its decoys, and in which suspect."""
 Case = io.Custom("LORA_FORENSICS_CASE")
 """`_evidence.CaseBundle`: verdict, evidence and pictures, ready for a report."""

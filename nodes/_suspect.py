@@ -22,7 +22,7 @@ from ..core.lora.operators import tensors_of
 from ..core.lora.safeguard import stop_words
 from ..core.types import BASE, TUNED, ModelHashes
 from ._changes import Change, changes_of
-from ._pair import HostPair
+from ._pair import HostPair, scaled_clip
 
 # Names that the host's loader knows and the core's reader does not; the host's code applies them.
 _ONLY_THE_HOST = ("UNSUPPORTED_OP", "NOT_A_LORA")
@@ -116,6 +116,13 @@ class Suspect:
         self.stop_if_minor(prompts)
         if prompts:
             self._clip_at(BASE)
+        parts = {"texts_sha256": self.texts_sha256, "vae_sha256": vae_sha256(vae)}
+        return self.unnamed_pair(vae, resolution, parts)
+
+    def unnamed_pair(
+        self, vae: Any, resolution: int, parts: Mapping[str, str] | None = None
+    ) -> HostPair:
+        """`pair` unchecked, and without the hashes that only a report wants."""
         return HostPair(
             self.base,
             changes=self.changes,
@@ -125,7 +132,7 @@ class Suspect:
             vae=vae,
             hashes=self.hashes,
             resolution=resolution or native_resolution(self.base),
-            parts={"texts_sha256": self.texts_sha256, "vae_sha256": vae_sha256(vae)},
+            parts=parts,
         )
 
     def _clip_at(self, strength: float) -> Any:
@@ -134,9 +141,7 @@ class Suspect:
         if strength == BASE:
             return self.clip
         if strength != TUNED and self.clip_changes:
-            raise InputError(
-                "BAD_STRENGTH", "the suspect changes the text encoder; only strength 0 and 1 work"
-            )
+            return scaled_clip(self.clip, self.clip_changes, strength)
         return self.tuned_clip
 
 
@@ -156,9 +161,23 @@ def native_resolution(patcher: Any) -> int:
 
 
 def suspect_from_file(
-    path: Path, base: Any, clip: Any, strength: float, *, name: str = ""
+    path: Path,
+    base: Any,
+    clip: Any,
+    strength: float,
+    *,
+    name: str = "",
+    base_sha256: str = "",
 ) -> Suspect:
     """A LoRA file on a MODEL and CLIP, by the host's own loader.
+
+    Args:
+        path: the file.
+        base: MODEL of the base.
+        clip: CLIP of the base, or None.
+        strength: of the adapter.
+        name: shown to people.
+        base_sha256: hash of the base where it is known already; it takes seconds to make.
 
     Raises:
         UnsafeFileError, LoraFormatError: the file is hostile, broken, no LoRA, or of another base.
@@ -178,7 +197,10 @@ def suspect_from_file(
         tuned,
         clip,
         tuned_clip,
-        ModelHashes(weights_sha256(base), inspection.sha256 if inspection else sha256_file(path)),
+        ModelHashes(
+            base_sha256 or weights_sha256(base),
+            inspection.sha256 if inspection else sha256_file(path),
+        ),
         changes,
         clip_changes,
         inspection,

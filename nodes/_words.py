@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..core.attack import TrainedClassifier
+from ..core.decoys import DecoyRank
 from ..core.evidence import (
+    NULL_WORDS,
     AttackEvidence,
+    CaptionControls,
     Comparison,
     ExtractionEvidence,
     MembershipEvidence,
+    NullRank,
     Verdict,
 )
 from ..core.lora.inspection import Inspection
 from ..core.lora.safeguard import clean_text
 from ._suspect import Suspect
+
+BASELINE_WORDS = {
+    "centroid": "cosine with the mean of the suspect's images; it sees likeness, not use",
+    "gan_leaks": "minus the pixel distance to the suspect's nearest image (GAN-Leaks); found "
+    "largely ineffective on diffusion models",
+    "gan_leaks_cosine": "minus 1 - cosine to the suspect's nearest image (GAN-Leaks on "
+    "descriptors)",
+    "set_membership": "share of the suspect's images near by (Monte Carlo set membership)",
+    "reconstruction": "mean cosine with images drawn from the photo's own caption (Pang and Wang)",
+}
 
 
 def suspect_summary(suspect: Suspect) -> str:
@@ -67,8 +81,53 @@ def score_table(c: Comparison, names: Sequence[str]) -> str:
 
 
 def membership_words(found: MembershipEvidence) -> str:
-    """The white-box line."""
-    return f"White-box membership: {comparison_words(found.comparison)}"
+    """The white-box line: the declared signal, null models, then the other signals."""
+    said = [f"White-box membership: {comparison_words(found.comparison)}"]
+    said += [null_words(rank) for rank in found.null_ranks]
+    if found.signals:
+        said.append(signals_words(found))
+    if found.captions is not None:
+        said.append(captions_words(found.captions))
+    return "\n".join([*said, *(f"not measured: {name} ({why})" for name, why in found.left_out)])
+
+
+def null_words(rank: NullRank) -> str:
+    """Rank among null models of one kind."""
+    note = f"; {rank.note}" if rank.note else ""
+    return (
+        f"{len(rank.nulls)} null models {NULL_WORDS[rank.kind]}: effect {rank.value:+.2f} sd, "
+        f"theirs at most {max(rank.nulls):+.2f}, p = {rank.p:.2g} (floor {rank.floor:.2g}){note}"
+    )
+
+
+def signals_words(found: MembershipEvidence) -> str:
+    """What the other signals say, strongest first; none of them raises a verdict."""
+    ordered = sorted(found.signals, key=lambda s: -s.auc.auc)
+    rows = [f"{s.title} AUC {s.auc.auc:.3f} (p = {s.holm_p:.2g} after Holm)" for s in ordered]
+    return f"{len(rows)} further signals, for comparison: {'; '.join(rows)}"
+
+
+def captions_words(captions: CaptionControls) -> str:
+    """Whether the conditional gap lives on the captions alone."""
+    aucs = ", ".join(f"{name} {value:.3f}" for name, value in captions.aucs.items())
+    says = "depends on the paired captions" if captions.dependent else "outlives other captions"
+    return f"Conditional gap by caption: AUC {aucs}; it {says}"
+
+
+def decoy_words(rank: DecoyRank) -> str:
+    """Rank of a published variant among its decoys."""
+    only = "; one decoy gives a contrast, no test" if rank.contrast_only else ""
+    return (
+        f"Decoys ({rank.kind}): the published variant scores {rank.statistic:+.4f}, {rank.k} "
+        f"decoys {min(rank.decoys):+.4f} to {max(rank.decoys):+.4f}; p = {rank.p:.2g} (floor "
+        f"{rank.floor:.2g}){only}\ncommitment {rank.commitment}"
+    )
+
+
+def baseline_words(name: str, found: Comparison, *, calibrated: bool) -> str:
+    """A baseline's result, with what it measures."""
+    less = ", minus the same under the base's images" if calibrated else ""
+    return f"{name}: {BASELINE_WORDS[name]}{less}. {comparison_words(found)}"
 
 
 def extraction_words(found: ExtractionEvidence) -> str:
@@ -85,8 +144,21 @@ def attack_words(found: AttackEvidence) -> str:
     """The black-box line, with what it cannot tell."""
     return (
         f"Black-box attack: {comparison_words(found.comparison)}; {found.flagged_photos:.0%} of "
-        f"photos and {found.flagged_controls:.0%} of controls flagged. It tells sources apart, "
-        "not photos (published AUC 0.53 inside one source)"
+        f"photos and {found.flagged_controls:.0%} of controls flagged. {_seeds(found)}It tells "
+        "sources apart, not photos (published AUC 0.53 inside one source)"
+        + "".join(f"\n{note}" for note in found.notes)
+    )
+
+
+def _seeds(found: AttackEvidence) -> str:
+    """Mean AUC over seeds with both intervals; nothing for a single seed."""
+    if len(found.seed_aucs) < 2:
+        return ""
+    mean = sum(found.seed_aucs) / len(found.seed_aucs)
+    return (
+        f"Over {len(found.seed_aucs)} seeds the AUC is {mean:.3f} (95% {found.seed_low:.3f} to "
+        f"{found.seed_high:.3f}; the paper's too narrow interval {found.paper_low:.3f} to "
+        f"{found.paper_high:.3f}). "
     )
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from comfy_api.latest import io
 
+from ..core.arms import check_matched_arms
 from ..core.attack_files import AttackModel, attack_facts, load_attack, save_attack
-from ..core.blackbox import score_attack, train_classifiers
 from ..core.baselines.centroid import centroid_scores
+from ..core.blackbox import score_attack, train_classifiers
 from ..core.errors import InputError
 from ..core.lora.header import sha256_file
 from ..core.membership import compare
 from ..core.specs import AttackSpec, VerdictSpec
-from ..core.types import ImageBatch
 from . import _sockets as sockets
 from ._evidence import Evidence, question_of
 from ._host import HostProgress, check_name, drawn, output_folder, to_image
-from ._photos import compared_sets
+from ._photos import clusters, compared_sets
 from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
 from ._suspect import native_resolution
 from ._words import attack_words, comparison_words, score_table, training_words
@@ -28,7 +27,8 @@ ATTACK = f"{CATEGORY}/attack"
 FOLDER = "lora_forensics_attack"
 """The model folder, beside checkpoints and loras."""
 FIELDS = ("seeds", "epochs", "learning_rate", "minibatch", "side")
-KNOWN = (*FIELDS, "images", "cfgs")
+ADDED = ("augment", "selection", "scores", "holdout", "precision")
+KNOWN = (*FIELDS, *ADDED, "images", "cfgs")
 """Settings that training knows; how the images were drawn is the sampler's to say."""
 NO_FILE = "(no attack model; train one first)"
 
@@ -52,6 +52,7 @@ class TrainAttack(io.ComfyNode):
                 sockets.Generated.Input("negatives", tooltip="Images of arm base."),
                 *inputs_of(AttackSpec, FIELDS),
                 io.String.Input("name", default="attack", tooltip="Letters, digits, - and _ only."),
+                *inputs_of(AttackSpec, ADDED, optional=True),
             ],
             outputs=[
                 sockets.AttackModel.Output("attack_model", display_name="attack_model"),
@@ -67,7 +68,7 @@ class TrainAttack(io.ComfyNode):
         from ..core.report.training_plot import attack_training_png
 
         suspect.stop_if_minor(s.prompt for s in positives.sources)
-        scales = _check_arms(positives, negatives)
+        scales = check_matched_arms(positives, negatives)
         spec = replace(spec_of(AttackSpec, settings), cfgs=scales, images=len(positives))
         trained = train_classifiers(
             positives.pixels, negatives.pixels, spec, progress=HostProgress()
@@ -89,30 +90,6 @@ class TrainAttack(io.ComfyNode):
     def validate_inputs(cls, name="attack") -> bool | str:
         """A bad name is refused before anything runs."""
         return accepted(check_name, name)
-
-
-def _check_arms(positives: ImageBatch, negatives: ImageBatch) -> tuple[float, ...]:
-    """Guidance scales, which must be the same in both arms.
-
-    Raises:
-        InputError: BAD_ARMS.
-    """
-    arms = []
-    for name, batch in (("tuned", positives), ("base", negatives)):
-        labels = sorted({s.guidance for s in batch.sources})
-        found = [re.fullmatch(rf"{name} cfg=([\d.e+-]+)", label) for label in labels]
-        if not labels or not all(found):
-            raise InputError(
-                "BAD_ARMS",
-                f"the {'positives' if name == 'tuned' else 'negatives'} are {labels}; draw them "
-                f"with the Multi-CFG Sampler, arm {name}",
-            )
-        arms.append(tuple(sorted(float(m[1]) for m in found if m)))
-    if arms[0] != arms[1]:
-        raise InputError(
-            "BAD_ARMS", f"scales differ: {arms[0]} and {arms[1]}; use the same in both"
-        )
-    return arms[0]
 
 
 def attack_path(name: str) -> Path:
@@ -200,9 +177,12 @@ class ScoreAttack(io.ComfyNode):
             )
         with suspect.pair(vae, resolution) as pair:
             mine, others, _ = compared_sets(photos, controls, pair.resolution)
-            sets = [pair.decode(pair.encode(p.images.pixels)) for p in (mine, others)]
-        found = score_attack(attack_model, *sets, VerdictSpec())
-        facts = {"settings": {"attack": {k: attack_model.facts["spec"][k] for k in KNOWN}}}
+            sets = [p.images.pixels for p in (mine, others)]
+            if attack_model.spec.codec == "on":
+                sets = [pair.decode(pair.encode(pixels)) for pixels in sets]
+        found = score_attack(attack_model, *sets, VerdictSpec(), clusters=clusters(mine, others))
+        spec = asdict(attack_model.spec)
+        facts = {"settings": {"attack": {k: spec[k] for k in KNOWN}}}
         evidence = Evidence("attack", found, question_of(suspect, mine, others), facts)
         c = found.comparison
         plot = drawn(scores_png(c.photo_scores, c.control_scores, axis="logit"))
@@ -248,8 +228,9 @@ class ClipScore(io.ComfyNode):
         sets = [generated.pixels, mine.images.pixels, others.images.pixels]
         centre, x, y = (clip_vision.encode_image(to_image(p))["image_embeds"].cpu() for p in sets)
         found = compare(
-            centroid_scores(centre, x).numpy(), centroid_scores(centre, y).numpy(), VerdictSpec()
-        )
+            *(centroid_scores(centre, v).numpy() for v in (x, y)), VerdictSpec(),
+            clusters=clusters(mine, others),
+        )  # fmt: skip
         table = score_table(found, [s.name for s in mine.images.sources])
         return io.NodeOutput(found.auc.auc, table, f"CLIP baseline: {comparison_words(found)}")
 

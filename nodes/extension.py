@@ -7,9 +7,24 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
-from . import attack, extraction, inspection, loaders, membership, report, sampling, similarity
+from . import (
+    attack,
+    baselines,
+    decoys,
+    extraction,
+    inspection,
+    loaders,
+    membership,
+    photos,
+    report,
+    sampling,
+    similarity,
+)
 
-MODULES = (loaders, inspection, sampling, extraction, similarity, membership, attack, report)
+MODULES = (
+    loaders, photos, inspection, sampling, extraction, similarity, membership, attack, baselines,
+    decoys, report,
+)  # fmt: skip
 WEIGHTS = {".safetensors"}
 
 
@@ -17,7 +32,11 @@ def register_folders() -> None:
     """Model folders of the pack, beside checkpoints and loras."""
     models = Path(folder_paths.models_dir)
     trained = Path(folder_paths.get_output_directory()) / "lora_forensics" / "attack_models"
-    known = {"sscd": [models / "sscd"], attack.FOLDER: [models / attack.FOLDER, trained]}
+    known = {
+        "sscd": [models / "sscd"],
+        photos.BLIP_FOLDER: [models / photos.BLIP_FOLDER],
+        attack.FOLDER: [models / attack.FOLDER, trained],
+    }
     for name, folders in known.items():
         if name not in folder_paths.folder_names_and_paths:
             folder_paths.folder_names_and_paths[name] = ([str(f) for f in folders], WEIGHTS)

@@ -12,7 +12,7 @@ from ..core.specs import ExtractSpec, VerdictSpec
 from . import _sockets as sockets
 from ._evidence import Drawn, Evidence, grid, pairs_sheet, photo_pictures, question_of
 from ._host import HostProgress, to_image, work_folder
-from ._photos import compared_sets
+from ._photos import clusters, compared_sets
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import claimed_images, native_resolution
 from ._words import extraction_words
@@ -124,7 +124,7 @@ class JudgeExtraction(io.ComfyNode):
         side = resolution or native_resolution(suspect.base)
         mine, others, _ = compared_sets(photos, controls, side)
         embedded = embed(mine.images, descriptor), embed(others.images, descriptor)
-        found = judge(extraction.found, *embedded, spec)
+        found = judge(extraction.found, *embedded, spec, clusters=clusters(mine, others))
         pictures = extracted_pictures(extraction.found)
         facts = {"settings": {"extract": extraction.settings}}
         evidence = Evidence(

@@ -154,7 +154,8 @@ class PhotoFolder(io.ComfyNode):
             display_name="Photos From Folder",
             category=LOADING,
             description="Photos in question, or controls: photos of the same source that were "
-            "certainly not used. Files are read with orientation, profile and hash.",
+            "certainly not used. Files are read with orientation, profile and hash; a sub-folder "
+            "is one session of photos taken together.",
             inputs=[
                 io.Combo.Input(
                     "folder",
@@ -171,7 +172,7 @@ class PhotoFolder(io.ComfyNode):
     @classmethod
     def execute(cls, folder) -> io.NodeOutput:
         """List the files; they are decoded where their size is known."""
-        photos = PhotoSet(files=tuple(_listed(folder)))
+        photos = PhotoSet(tuple(_listed(folder)), root=input_folder(folder))
         return io.NodeOutput(photos, len(photos))
 
     @classmethod

@@ -1,22 +1,25 @@
-"""White-box membership on the graph's own models."""
+"""White-box membership on the graph's own models, and its trained null models."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
+import torch
 from comfy_api.latest import io
 
 from ..core.specs import MembershipSpec, ScreenSpec
 from ..core.whitebox import screen_membership
 from . import _sockets as sockets
-from ._evidence import Evidence, question_of
-from ._host import HostProgress, drawn, work_folder
-from ._photos import compared_sets
+from ._evidence import Evidence, heat_pictures, question_of
+from ._host import HostProgress, drawn, to_image, work_folder
+from ._nulls import folder_files, folder_fingerprint, lora_folders, null_groups, placebos_of
+from ._photos import clusters, compared_sets
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import prompts_from
 from ._words import membership_words, score_table
 
 MEMBERSHIP = f"{CATEGORY}/membership"
+NO_FOLDER = "(no folder of LoRAs in the loras folder)"
 
 
 class WhiteBox(io.ComfyNode):
@@ -40,41 +43,48 @@ class WhiteBox(io.ComfyNode):
                 prompts_input(),
                 *inputs_of(MembershipSpec, names),
                 resolution_input(),
+                *inputs_of(MembershipSpec, ("signals", "null_noises"), optional=True),
+                *nulls_inputs(),
+                sockets.Descriptor.Input(
+                    "descriptor", optional=True, tooltip="For the signals of deep that need one."
+                ),
             ],
             outputs=[
                 sockets.Evidence.Output("evidence", display_name="evidence"),
                 io.Image.Output("plot", display_name="plot"),
                 io.String.Output("table", display_name="table"),
                 io.String.Output("summary", display_name="summary"),
+                io.Image.Output("heat", display_name="heat"),
             ],
         )
 
     @classmethod
     def execute(
-        cls, suspect, vae, photos, controls, prompts, resolution, **settings
-    ) -> io.NodeOutput:
+        cls, suspect, vae, photos, controls, prompts, resolution, placebos=None,
+        counterfactuals=None, descriptor=None, **settings,
+    ) -> io.NodeOutput:  # fmt: skip
         """Measure and compare."""
-        from ..core.report.score_plot import scores_png
-
         spec, chosen = spec_of(MembershipSpec, settings), suspect.prompts(prompts)
         with suspect.pair(vae, resolution, chosen) as pair:
             mine, others, _ = compared_sets(photos, controls, pair.resolution)
+            nulls = null_groups(suspect, vae, resolution, others, placebos, counterfactuals)
             question, models = question_of(suspect, mine, others), pair.describe()
-            all_settings = ScreenSpec(membership=spec)
             facts = {"kind": "membership", "question": question, "prompt": chosen[0]}
-            with work_folder({**facts, "settings": asdict(spec), "models": models}) as case:
+            encoder = None if descriptor is None else asdict(descriptor.id)
+            facts |= {"settings": asdict(spec), "models": models, "descriptor": encoder}
+            with work_folder(facts) as case:
                 found = screen_membership(
-                    pair, mine, others, chosen, all_settings, case=case, progress=HostProgress()
-                ).evidence
-        named = [s.name for s in mine.images.sources]
-        evidence = Evidence(
-            "membership", found, question,
-            {"settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,
-             "prompts_from": prompts_from(prompts)},
-        )  # fmt: skip
-        plot = drawn(scores_png(*_scores(found.comparison), axis="log loss ratio, base/tuned"))
-        table = score_table(found.comparison, named)
-        return io.NodeOutput(evidence, plot, table, membership_words(found))
+                    pair, mine, others, chosen, ScreenSpec(membership=spec), nulls=nulls,
+                    clusters=clusters(mine, others), embed=descriptor, case=case,
+                    progress=HostProgress(),
+                )  # fmt: skip
+        said = {
+            "settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,
+            "prompts_from": prompts_from(prompts),
+        }  # fmt: skip
+        heat = heat_pictures(mine, found.heat)
+        evidence = Evidence("membership", found.evidence, question, said, heat)
+        return io.NodeOutput(evidence, *_shown(found.evidence, mine), _stacked(heat))
 
     @classmethod
     def validate_inputs(cls, timesteps="500") -> bool | str:
@@ -82,8 +92,74 @@ class WhiteBox(io.ComfyNode):
         return accepted(spec_of, MembershipSpec, {"timesteps": timesteps})
 
 
-def _scores(comparison):
-    return comparison.photo_scores, comparison.control_scores
+def nulls_inputs() -> list:
+    """Null models that were trained, of both kinds."""
+    kinds = {
+        "placebos": "LoRAs trained on other photos, from Load Placebo LoRAs.",
+        "counterfactuals": "LoRAs trained on half of these controls.",
+    }
+    return [sockets.Nulls.Input(k, optional=True, tooltip=text) for k, text in kinds.items()]
 
 
-NODES = [WhiteBox]
+def _shown(found, photos):
+    """Plot, table and summary."""
+    from ..core.report.score_plot import scores_png
+
+    c = found.comparison
+    png = scores_png(c.photo_scores, c.control_scores, axis="log loss ratio, base/tuned")
+    table = score_table(c, [s.name for s in photos.images.sources])
+    return drawn(png), table, membership_words(found)
+
+
+def _stacked(pictures):
+    return to_image(torch.stack(list(pictures.values())))
+
+
+class LoadPlacebos(io.ComfyNode):
+    """LoRAs of one folder as null models."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsPlacebos",
+            display_name="Load Placebo LoRAs",
+            category=MEMBERSHIP,
+            description="LoRAs of the same base that were certainly not trained on the photos: "
+            "null models that can carry verdict B. 19 allow p = 0.05, 99 allow p = 0.01.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                io.Combo.Input(
+                    "folder",
+                    options=lora_folders() or [NO_FOLDER],
+                    tooltip="A sub-folder of the loras folder with the placebos and nothing else.",
+                ),
+            ],
+            outputs=[
+                sockets.Nulls.Output("placebos", display_name="placebos"),
+                io.Int.Output("count", display_name="count"),
+                io.String.Output("summary", display_name="summary"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, suspect, folder) -> io.NodeOutput:
+        """Hash the files; each is read when it is measured."""
+        made = placebos_of(suspect, folder_files(folder))
+        rows = [f"{f.name}\t{h}" for f, h in zip(made.files, made.hashes, strict=True)]
+        count = len(made.files)
+        head = f"{count} placebos: the smallest possible p is {1 / (count + 1):.2g}"
+        return io.NodeOutput(made, count, "\n".join([head, "file\tsha256", *rows]))
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, **_) -> str:
+        """What the folder holds now."""
+        return folder_fingerprint(folder)
+
+    @classmethod
+    def validate_inputs(cls, folder="") -> bool | str:
+        """A folder made after the page was loaded is accepted too."""
+        return accepted(folder_files, folder)
+
+
+NODES = [WhiteBox, LoadPlacebos]

@@ -18,15 +18,19 @@ from ._evidence import (
     Evidence,
     bundle,
     check_same_question,
+    checked_rank,
+    heat_pictures,
     pairs_sheet,
     question_of,
     write_bundle,
 )
 from ._host import HostProgress, check_name, nothing, output_folder, work_folder
+from ._nulls import null_groups
 from ._photos import compared_sets
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import claimed_images, prompts_from
 from ._words import comparison_words, verdict_card, verdict_words
+from .membership import nulls_inputs
 
 REPORT = f"{CATEGORY}/report"
 EXCHANGEABLE = (
@@ -63,6 +67,8 @@ class QuickScreen(io.ComfyNode):
                 io.Combo.Input("preset", options=list(PRESETS), default="quick"),
                 io.Combo.Input("lines", options=list(LINE_CHOICES), default="all lines"),
                 resolution_input(),
+                *nulls_inputs(),
+                decoys_input(),
             ],
             outputs=[
                 sockets.Case.Output("case", display_name="case"),
@@ -76,14 +82,19 @@ class QuickScreen(io.ComfyNode):
     @classmethod
     def execute(
         cls, suspect, vae, descriptor, photos, controls, prompts, exchangeable, preset, lines,
-        resolution,
+        resolution, placebos=None, counterfactuals=None, decoys=None,
     ) -> io.NodeOutput:  # fmt: skip
         """Screen."""
         chosen, spec, run = suspect.prompts(prompts), PRESETS[preset], LINE_CHOICES[lines]
+        rank = checked_rank(suspect, decoys)
         with suspect.pair(vae, resolution, chosen) as pair:
             mine, others, dropped = compared_sets(photos, controls, pair.resolution)
             models, question = pair.describe(), question_of(suspect, mine, others)
-            asked = Question(mine, others, chosen, exchangeable, claimed_images(suspect))
+            nulls = null_groups(suspect, vae, resolution, others, placebos, counterfactuals)
+            asked = Question(
+                mine, others, chosen, exchangeable, claimed_images(suspect), nulls=nulls,
+                decoys=rank,
+            )  # fmt: skip
             facts = {
                 "settings": asdict(spec), "models": models, "prompts": chosen,
                 "prompts_from": prompts_from(prompts),
@@ -93,12 +104,18 @@ class QuickScreen(io.ComfyNode):
                 findings = screen(
                     pair, descriptor, asked, spec, lines=run, case=case, progress=HostProgress()
                 )
-                pictures = _drawn(findings, case)
+                pictures = _drawn(findings, case) | heat_pictures(mine, findings.heat)
         made = bundle(
             suspect, mine, others, findings, facts=facts, exchangeable=exchangeable,
-            dropped=dropped, pictures=pictures,
+            dropped=dropped, pictures=pictures, decoys=rank, steps=photos.steps(pair.resolution),
         )  # fmt: skip
         return _told(made)
+
+
+def decoys_input():
+    """The rank of decoys, which only an owner who made some has."""
+    help_text = "From Rank Decoys, where the owner published one of many secret variants."
+    return sockets.Decoys.Input("decoys", optional=True, tooltip=help_text)
 
 
 def _drawn(findings: Findings, case) -> dict:
@@ -159,6 +176,7 @@ class Verdict(io.ComfyNode):
                 sockets.Evidence.Input("attack", optional=True),
                 io.Boolean.Input("exchangeable", default=False, tooltip=EXCHANGEABLE),
                 *inputs_of(VerdictSpec, names),
+                decoys_input(),
             ],
             outputs=[
                 sockets.Case.Output("case", display_name="case"),
@@ -172,36 +190,38 @@ class Verdict(io.ComfyNode):
     @classmethod
     def execute(
         cls, suspect, descriptor, photos, controls, membership, exchangeable, extraction=None,
-        attack=None, **settings,
+        attack=None, decoys=None, **settings,
     ) -> io.NodeOutput:  # fmt: skip
         """Judge, at the resolution of the white-box line."""
+        rank = checked_rank(suspect, decoys)
         spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
         lines = _lines(membership, extraction, attack)
         side = membership.facts["models"]["resolution"]
         mine, others, dropped = compared_sets(photos, controls, side)
         check_same_question(question_of(suspect, mine, others), list(lines.values()))
-        asked = Question(mine, others, tuple(membership.facts["prompts"]), exchangeable)
+        prompts = tuple(membership.facts["prompts"])
+        asked = Question(mine, others, prompts, exchangeable, decoys=rank)
         embedded = [embed(p.images, descriptor) for p in (mine, others)]
-        findings = _judged(lines, probe_sets(asked, *embedded, spec), spec, exchangeable)
-        pictures = extraction.pictures if extraction is not None else {}
+        findings = _judged(lines, probe_sets(asked, *embedded, spec), spec, asked)
+        pictures = {k: v for line in lines.values() for k, v in line.pictures.items()}
         settings = {k: v for line in lines.values() for k, v in line.facts["settings"].items()}
         facts = {**membership.facts, "settings": {**settings, "verdict": asdict(spec.verdict)}}
         made = bundle(
             suspect, mine, others, findings, facts=facts, exchangeable=exchangeable,
-            dropped=dropped, pictures=pictures,
+            dropped=dropped, pictures=pictures, decoys=rank, steps=photos.steps(side),
         )  # fmt: skip
         return _told(made)
 
 
 def _judged(
-    lines: dict[str, Evidence], probe: BlindProbe | None, spec: ScreenSpec, exchangeable: bool
+    lines: dict[str, Evidence], probe: BlindProbe | None, spec: ScreenSpec, asked: Question
 ) -> Findings:
     membership, extraction, attack = (
         lines[name].found if name in lines else None for name in LINES
     )
     verdict = decide(
-        membership, probe, spec.verdict, exchangeable=exchangeable, extraction=extraction,
-        attack=attack,
+        membership, probe, spec.verdict, exchangeable=asked.exchangeable, extraction=extraction,
+        attack=attack, decoys=asked.decoys,
     )  # fmt: skip
     return Findings(probe, membership, extraction, attack, verdict)
 

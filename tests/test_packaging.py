@@ -85,7 +85,7 @@ def imported_by_nodes() -> set[str]:
 
 
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
-OPTIONAL = {"open_clip"}  # of the headless extra; MissingDependencyError names it
+OPTIONAL = {"open_clip", "transformers"}  # of the headless extra; MissingDependencyError names it
 IMPORT_NAMES = {"Pillow": "PIL", "Jinja2": "jinja2", "MarkupSafe": "markupsafe"}
 
 

@@ -64,6 +64,7 @@ def baseline_evidence(
     *,
     calibrated: bool = False,
     forwards: int = 0,
+    clusters: tuple[str, ...] | None = None,
 ) -> BaselineEvidence:
     """Judge a baseline's scores.
 
@@ -74,9 +75,11 @@ def baseline_evidence(
         verdict: levels.
         calibrated: the base's score was subtracted.
         forwards: denoiser rows spent.
+        clusters: session of each photo, then of each control.
 
     Raises:
         InputError: a set is too small, or a score is not finite.
     """
     photos, controls = (scores.double().numpy() for scores in (photo_scores, control_scores))
-    return BaselineEvidence(name, calibrated, compare(photos, controls, verdict), forwards)
+    found = compare(photos, controls, verdict, clusters=clusters)
+    return BaselineEvidence(name, calibrated, found, forwards)

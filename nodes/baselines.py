@@ -1,0 +1,210 @@
+"""Baselines of the black-box attack: what simpler scores say of the same images."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from comfy_api.latest import io
+
+from ..core.arms import check_matched_arms
+from ..core.baselines import BASELINES, base_calibrated, baseline_evidence, pixel_vectors
+from ..core.baselines.evidence import BaselineEvidence
+from ..core.baselines.reconstruction import draw_reconstructions
+from ..core.embeddings import embed
+from ..core.errors import InputError
+from ..core.images import Photos
+from ..core.specs import SampleSpec, VerdictSpec
+from ..core.types import BASE, TUNED, ImageBatch
+from . import _sockets as sockets
+from ._host import HostProgress, drawn, work_folder
+from ._photos import clusters, compared_sets
+from ._schema import CATEGORY, inputs_of, resolution_input, spec_of
+from ._suspect import native_resolution
+from ._words import baseline_words, score_table
+
+METHODS = ("centroid", "gan_leaks", "gan_leaks_cosine", "set_membership")
+CALIBRATION = {"base": (TUNED, BASE), "none": (TUNED,)}
+
+
+def result_outputs() -> list:
+    """What every baseline gives."""
+    return [
+        io.Float.Output("auc", display_name="AUC"),
+        io.Image.Output("plot", display_name="plot"),
+        io.String.Output("table", display_name="table"),
+        io.String.Output("summary", display_name="summary"),
+    ]
+
+
+class Baselines(io.ComfyNode):
+    """Scores without training, on images that are there already."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsBaselines",
+            display_name="Black-box Baselines",
+            category=f"{CATEGORY}/attack",
+            description="Simple scores of photos beside controls on the suspect's images. With "
+            "the base's images the same score under the base is subtracted.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                sockets.Generated.Input("generated", tooltip="Images of arm tuned."),
+                sockets.Descriptor.Input("descriptor"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                io.Combo.Input("method", options=list(METHODS), default="centroid"),
+                resolution_input(),
+                sockets.Generated.Input(
+                    "base_generated", optional=True,
+                    tooltip="Images of arm base: same prompts, scales, images and seed.",
+                ),
+            ],
+            outputs=result_outputs(),
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, suspect, generated, descriptor, photos, controls, method, resolution,
+        base_generated=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        """Score."""
+        suspect.stop_if_minor(s.prompt for s in generated.sources)
+        side = resolution or native_resolution(suspect.base)
+        mine, others, _ = compared_sets(photos, controls, side)
+
+        rows = partial(_rows, method, descriptor)
+        queries = torch.cat([rows(p.images) for p in (mine, others)])
+        if base_generated is None:
+            scores = BASELINES[method](rows(generated), queries)
+        else:
+            check_matched_arms(generated, base_generated)
+            arms = rows(generated), rows(base_generated)
+            scores = base_calibrated(BASELINES[method], *arms, queries)
+        return _told(method, scores, mine, others, calibrated=base_generated is not None)
+
+
+class Reconstruction(io.ComfyNode):
+    """Does the suspect, given a photo's own caption, draw something like it?"""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        solver = inputs_of(SampleSpec, ("sampler", "steps", "batch", "seed"))
+        return io.Schema(
+            node_id="LoraForensicsReconstruction",
+            display_name="Caption Reconstruction",
+            category=f"{CATEGORY}/attack",
+            description="Draws images from each photo's own caption and compares them with it "
+            "(Pang and Wang). Images are kept: an interrupted run resumes.",
+            inputs=[
+                sockets.Suspect.Input("suspect"),
+                io.Vae.Input("vae"),
+                sockets.Descriptor.Input("descriptor"),
+                sockets.Photos.Input("photos"),
+                sockets.Photos.Input("controls"),
+                _captions_input("photo_captions", "photo"),
+                _captions_input("control_captions", "control"),
+                io.Int.Input(
+                    "images", default=3, min=1, max=1000, tooltip="Images drawn from each caption."
+                ),
+                io.Float.Input(
+                    "scale", default=7.5, min=0.0, max=50.0, step=0.1, tooltip="Guidance scale."
+                ),
+                io.Combo.Input(
+                    "calibrate", options=list(CALIBRATION), default="base",
+                    tooltip="base: subtract the same score under the base; costs twice as much.",
+                ),
+                *solver,
+                resolution_input(),
+            ],
+            outputs=result_outputs(),
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, suspect, vae, descriptor, photos, controls, photo_captions, control_captions,
+        images, scale, calibrate, resolution, **settings,
+    ) -> io.NodeOutput:  # fmt: skip
+        """Draw from every caption with one or both models, then compare."""
+        spec = spec_of(SampleSpec, settings)
+        side = resolution or native_resolution(suspect.base)
+        mine, others, _ = compared_sets(photos, controls, side)
+        known = suspect.prompts()[0]
+        captions = (
+            *captions_for(photo_captions, known, len(mine), "photo"),
+            *captions_for(control_captions, known, len(others), "control"),
+        )
+        queries = torch.cat([_vectors(p.images, descriptor) for p in (mine, others)])
+        with suspect.pair(vae, resolution, captions) as pair:
+            facts = {"models": pair.describe(), "strength": suspect.strength}
+            solver = [spec.sampler, spec.steps]
+            with work_folder({"kind": "reconstruction", **facts, "solver": solver}) as case:
+                scores = [
+                    _drawn_scores(pair, captions, queries, descriptor, model=model, spec=spec,
+                                  images=images, scale=scale, case=case, progress=HostProgress())
+                    for model in CALIBRATION[calibrate]
+                ]  # fmt: skip
+        found = scores[0] if len(scores) == 1 else scores[0] - scores[1]
+        return _told("reconstruction", found, mine, others, calibrated=len(scores) > 1)
+
+
+def _drawn_scores(pair, captions, queries, descriptor, **how) -> torch.Tensor:
+    made = draw_reconstructions(pair, captions, **how)
+    return BASELINES["reconstruction"](_vectors(made, descriptor), queries)
+
+
+def _rows(method: str, descriptor, batch: ImageBatch) -> torch.Tensor:
+    """What a method compares: pixels, or descriptors."""
+    return pixel_vectors(batch.pixels) if method == "gan_leaks" else _vectors(batch, descriptor)
+
+
+def _captions_input(name: str, what: str):
+    help_text = (
+        f"One line for all, or one line a {what} in the order of the files, as Caption Photos "
+        "gives them. Empty: what the suspect file's metadata suggests."
+    )
+    return io.String.Input(name, default="", multiline=True, tooltip=help_text)
+
+
+def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, ...]:
+    """The lines of a form as one caption a picture; one line stands for all.
+
+    Raises:
+        InputError: CAPTION_COUNT.
+    """
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip()) or (default,)
+    if len(lines) not in (1, count):
+        raise InputError(
+            "CAPTION_COUNT",
+            f"{len(lines)} captions were given for {count} {what}s without duplicates; give one "
+            f"line a {what}, or a single line for all",
+        )
+    return lines if len(lines) == count else lines * count
+
+
+def _vectors(batch: ImageBatch, descriptor) -> torch.Tensor:
+    return embed(batch, descriptor).vectors
+
+
+def _told(
+    method: str, scores: torch.Tensor, photos: Photos, controls: Photos, *, calibrated: bool
+) -> io.NodeOutput:
+    """AUC, plot, table, summary."""
+    from ..core.report.score_plot import scores_png
+
+    n = len(photos)
+    found: BaselineEvidence = baseline_evidence(
+        method, scores[:n], scores[n:], VerdictSpec(), calibrated=calibrated,
+        clusters=clusters(photos, controls),
+    )  # fmt: skip
+    c = found.comparison
+    plot = drawn(scores_png(c.photo_scores, c.control_scores, axis=method.replace("_", " ")))
+    table = score_table(c, [s.name for s in photos.images.sources])
+    words = baseline_words(method, c, calibrated=calibrated)
+    return io.NodeOutput(c.auc.auc, plot, table, words)
+
+
+NODES = [Baselines, Reconstruction]
