@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 from .contract import Contract, widgets
 
 CONTROL = "fixed"  # a template's seed stays what it is
+MUTED = 2  # the page's "never"
 MARGIN, GAP, TITLE, HEAD = 40, 30, 30, 70
 ROW, WIDGET, TEXT = 20, 24, 110
 WIDTHS = {"MarkdownNote": 400, "PreviewImage": 340, "SaveImage": 340, "PreviewAny": 340}
 EXTRA = {  # space below the widgets for what a node shows
     "PreviewImage": 260, "SaveImage": 260, "PreviewAny": 150, "LoraForensicsVerdict": 380,
     "LoraForensicsScreen": 380, "LoraForensicsReport": 120, "LoraForensicsInspect": 180,
-    "LoraForensicsTrainAttack": 90,
+    "LoraForensicsTrainAttack": 90, "LoraForensicsMakeDecoys": 150,
 }  # fmt: skip
 WIDTH, PANEL = 315, 400
 COLOURS = ("#3f789e", "#b58b2a", "#8888aa", "#a1309b", "#88aa88", "#b06634")
@@ -33,7 +34,7 @@ class Link(NamedTuple):
 
 @dataclass
 class Node:
-    """One node: literal values of widgets, and links."""
+    """One node: literal values of widgets, and links. A muted one runs when it is switched on."""
 
     id: int
     kind: str
@@ -42,6 +43,7 @@ class Node:
     values: dict[str, Any]
     links: dict[str, Link]
     pos: tuple[int, int] = (0, 0)
+    muted: bool = False
 
     def __getitem__(self, output: str) -> Link:
         names = [o["name"] for o in self.form["outputs"]]
@@ -90,7 +92,7 @@ class Graph:
         self.groups.append(Group(title))
         yield
 
-    def add(self, kind: str, title: str = "", **inputs: Any) -> Node:
+    def add(self, kind: str, title: str = "", *, muted: bool = False, **inputs: Any) -> Node:
         """A node; what is not given keeps its default."""
         form = self.forms[kind]
         known = {i["name"]: i for i in form["inputs"]}
@@ -102,7 +104,7 @@ class Graph:
         missing = [n for n, i in known.items() if i["required"] and n not in {**values, **links}]
         if missing or any(v is None for v in values.values()):
             raise ValueError(f"{kind} lacks {missing or values}")
-        node = Node(len(self.nodes) + 1, kind, form, title, values, links)
+        node = Node(len(self.nodes) + 1, kind, form, title, values, links, muted=muted)
         self.nodes.append(node)
         self.groups[-1].nodes.append(node)
         return node
@@ -110,7 +112,7 @@ class Graph:
     def api(self) -> dict[str, Any]:
         """What ``POST /prompt`` takes."""
         found = {}
-        for node in self.nodes:
+        for node in (n for n in self.nodes if not n.muted):
             inputs: dict[str, Any] = dict(node.values)
             inputs |= {name: [str(link.node), link.slot] for name, link in node.links.items()}
             order = [i["name"] for i in node.form["inputs"] if i["name"] in inputs]
@@ -167,7 +169,7 @@ class Graph:
             "size": list(node.size),
             "flags": {},
             "order": node.id - 1,
-            "mode": 0,
+            "mode": MUTED if node.muted else 0,
             "inputs": [
                 {
                     "name": s["name"],

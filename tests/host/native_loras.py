@@ -229,4 +229,15 @@ def write_loras(models: Path) -> dict[str, Path]:
     for name, state in states.items():
         metadata = kohya_metadata(name) if name in KOHYA_WRITTEN else {"format": "pt"}
         save_file({k: v.half().contiguous() for k, v in state.items()}, paths[name], metadata)
+    write_placebos(folder / "placebos")
+    return paths
+
+
+def write_placebos(folder: Path, count: int = 2) -> list[Path]:
+    """LoRAs of SD1.5 with other seeds than the suspects'."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"placebo_{k}.safetensors" for k in range(count)]
+    for k, path in enumerate(paths):
+        state = kohya(LINEAR, seed=40 + k)
+        save_file({n: v.half().contiguous() for n, v in state.items()}, path, {"format": "pt"})
     return paths

@@ -8,6 +8,10 @@ FOLDERS = """- the photos in question, in `input/photos`
 - controls, in `input/controls`: photos of the same people, camera and time that were certainly \
 not used. 2 are the least, 100 or more are good. Without such controls no figure means anything.
 """
+PLACEBOS = """- placebos, in `models/loras/placebos`: LoRAs of the same base, trained alike on \
+*other* photos. 19 allow p = 0.05, 99 allow p = 0.01. Without any, delete *Load Placebo LoRAs*: \
+the rest runs as it is.
+"""
 RESUMES = "Finished work is kept in `output/lora_forensics/work`: an interrupted run resumes."
 LETTERS = """**Reading the result**: A, use of these photos is supported. B, the model departs \
 from its null models toward them. C, the same source is all that shows. D, no evidence, or too \
@@ -20,7 +24,7 @@ NOTES: dict[str, tuple[str, str]] = {
 
 {FILES}{FOLDERS}
 **How long**: preset quick costs as much as 240 ordinary images of 20 steps, and one more for each \
-photo and control; standard 800, and 17 for each. {RESUMES}
+photo and control; standard 800, and 12 for each. {RESUMES}
 
 {LETTERS} Preset quick has no null models, so it never says B; say `exchangeable` only if the \
 controls are a true hold-out. The report is in `output/lora_forensics/reports`.""",
@@ -46,25 +50,27 @@ network to tell them apart, and asks it about your photos.
 
 {FILES}{FOLDERS}
 **How long**: as much as 400 ordinary images of 20 steps, then five small trainings (minutes). \
-{RESUMES}
+The baselines cost next to nothing. {RESUMES}
 
 **Reading the result**: the table has one row a photo, highest score first, with its p-value among \
 the controls. The attack tells *sources* apart, not photos: on seen against unseen photos of one \
-source its published AUC is 0.53. Take it as a hint beside the white-box line. The trained \
-attack lies in `output/lora_forensics/attack_models`.""",
+source its published AUC is 0.53. Take it as a hint beside the white-box line. The baselines \
+score the same images without training: an attack that does not beat them has learnt no more than \
+likeness. The trained attack lies in `output/lora_forensics/attack_models`.""",
     ),
     "white_box_membership": (
         "White-box membership",
         f"""Does the suspect predict these photos better than its base does, more than it does \
 controls? The primary line: the verdict rests on it.
 
-{FILES}{FOLDERS}
-**How long**: as much as 17 ordinary images of 20 steps for each photo and control, nearly all of \
-it for the 19 null models. With `nulls` 0 it is one or two images each, and no verdict B. \
-{RESUMES}
+{FILES}{FOLDERS}{PLACEBOS}
+**How long**: as much as 12 ordinary images of 20 steps for each photo and control, most of it \
+for the 19 null models of noise, and 8 more for every 19 placebos. With `nulls` 0 and no placebo \
+it is 4 images each, and no verdict B. {RESUMES}
 
-{LETTERS} The table has one row a photo; the plot shows photos over controls. Changing `alpha` in \
-*Verdict* measures nothing anew.""",
+{LETTERS} The table has one row a photo; the plot shows photos over controls. Further signals and \
+the places where the adapter helps are shown beside it and never raise the letter; only a rank \
+among placebos gives B. Changing `alpha` in *Verdict* measures nothing anew.""",
     ),
     "multi_cfg_comparison": (
         "One seed at many guidance scales",
@@ -84,13 +90,32 @@ take those that the LoRA's metadata suggests.""",
         f"""Reads the file, then runs white-box membership, extraction and the black-box attack in \
 nodes of their own, and writes one report. Each line can be changed and run again by itself.
 
-{FILES}{FOLDERS}
-**How long**: hours on a small GPU: 800 ordinary images of 20 steps, and 17 for each photo and \
-control. {RESUMES}
+{FILES}{FOLDERS}{PLACEBOS}
+**How long**: hours on a small GPU: 800 ordinary images of 20 steps, and 12 for each photo and \
+control, 20 with 19 placebos. {RESUMES}
 
 {LETTERS} The letter rests on the white-box line; the others are reported beside it and never \
 raise it. *Inspect* shows what the file claims: metadata can be edited by anyone. A file that \
 points to a minor is never sampled.""",
+    ),
+    "decoys": (
+        "Decoys: an exact test, if prepared in time",
+        f"""For owners of photos. Before they go out, one of 100 secret variants is drawn and \
+published. A model that was not trained on it treats all variants alike, so its rank is an exact \
+p-value: no controls, no null models, no assumption.
+
+**Put in place first**
+- the photos, in `input/photos`
+- *Make Decoys* is switched off here: select it, press Ctrl-M, run it **once before publishing**, \
+and switch it off again. Publish only the folder `publish`, keep the secret and the originals
+- later: the base in `models/checkpoints` and the suspect in `models/loras`
+
+**How long**: with marks every photo is scored in 100 variants: as much as 160 ordinary images of \
+20 steps for each photo. Kind `subset` scores each photo once. {RESUMES}
+
+**Reading the result**: the rank's p-value; its floor is 1 / (decoys + 1). At p = 0.01 with 99 \
+decoys or more, *Verdict* says A whatever the controls. A high p is no acquittal: a mark can be \
+lost in resizing. Whether marks of this strength are learnt is not known: try on your own model.""",
     ),
     "model_guidance_sampling": (
         "Model guidance in your own sampling",
@@ -116,7 +141,7 @@ controls, no proof.""",
 {FOLDERS}
 Such a file names no prompt: replace *photo of sks person* by the caption you believe in.
 
-**How long**: as much as one or two ordinary images of 20 steps for each photo and control. Both \
+**How long**: as much as 4 ordinary images of 20 steps for each photo and control. Both \
 networks are held in memory.
 
 {LETTERS} A checkpoint has no null models, so B is out of reach.""",

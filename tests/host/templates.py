@@ -130,6 +130,40 @@ def black_box_membership(contract: Contract) -> Graph:
         show_text(g, "Score of each photo", scored["table"])
         show_text(g, "In words", scored["summary"])
         show_images(g, "Photos and controls", scored["plot"])
+    with g.column("Baselines: what simpler scores say"):
+        encoder = descriptor(g)
+        for method in ("centroid", "gan_leaks_cosine"):
+            simple = g.add(
+                "LoraForensicsBaselines",
+                f"Baseline {method}",
+                suspect=start.suspect,
+                generated=arms["positives"],
+                base_generated=arms["negatives"],
+                descriptor=encoder,
+                method=method,
+                **sets,
+            )
+            show_text(g, f"In words: {method}", simple["summary"])
+    return g
+
+
+def decoys(contract: Contract) -> Graph:
+    g = Graph("decoys", *NOTES["decoys"], contract)
+    with g.column("Before publishing: run once"):
+        mine = g.add("LoraForensicsPhotoFolder", "The originals", folder="photos")
+        g.add("LoraForensicsMakeDecoys", muted=True, photos=mine["photos"])
+    with g.column("Suspect"):
+        start = Start(g)
+    with g.column("Ranking"):
+        ranked = g.add(
+            "LoraForensicsRankDecoys",
+            suspect=start.suspect,
+            vae=start.vae,
+            photos=mine["photos"],
+            folder="decoys",
+        )
+    with g.column("Result"):
+        show_text(g, "In words", ranked["summary"])
     return g
 
 
@@ -138,10 +172,11 @@ def white_box_membership(contract: Contract) -> Graph:
     with g.column("Suspect"):
         start = Start(g)
         encoder = descriptor(g)
-    with g.column("Photos"):
+    with g.column("Photos and null models"):
         sets = photo_sets(g)
+        nulls = placebos(g, start)
     with g.column("Evidence"):
-        found = white_box(g, start, sets)
+        found = white_box(g, start, sets, nulls)
         show_images(g, "Photos and controls", found["plot"])
     with g.column("Verdict"):
         verdict = g.add(
@@ -155,11 +190,25 @@ def white_box_membership(contract: Contract) -> Graph:
         g.add("LoraForensicsReport", case=verdict["case"], name="white-box")
         show_text(g, "Score of each photo", found["table"])
         show_text(g, "In words", verdict["summary"])
+    with g.column("Signals and places"):
+        show_text(g, "Signals and null models", found["summary"])
+        show_images(g, "Where the adapter helps", found["heat"])
     return g
 
 
-def white_box(g: Graph, start: Start, sets: dict[str, Link]) -> Node:
-    return g.add("LoraForensicsWhiteBox", suspect=start.suspect, vae=start.vae, nulls=19, **sets)
+def placebos(g: Graph, start: Start) -> Link:
+    return g.add("LoraForensicsPlacebos", suspect=start.suspect, folder="placebos")["placebos"]
+
+
+def white_box(g: Graph, start: Start, sets: dict[str, Link], nulls: Link) -> Node:
+    return g.add(
+        "LoraForensicsWhiteBox",
+        suspect=start.suspect,
+        vae=start.vae,
+        nulls=19,
+        placebos=nulls,
+        **sets,
+    )
 
 
 def multi_cfg_comparison(contract: Contract) -> Graph:
@@ -184,15 +233,16 @@ def moderation_pass(contract: Contract) -> Graph:
         g.add("LoraForensicsInspect", lora_name=LORA)
         start = Start(g)
         encoder = descriptor(g)
-    with g.column("Photos"):
+    with g.column("Photos and null models"):
         sets = photo_sets(g)
+        nulls = placebos(g, start)
     with g.column("Sampling"):
         extract = g.add(
             "LoraForensicsExtract", suspect=start.suspect, vae=start.vae, descriptor=encoder
         )
         arms = both_arms(g, start.suspect, start.vae, 200)
     with g.column("Evidence"):
-        membership = white_box(g, start, sets)
+        membership = white_box(g, start, sets, nulls)
         judge = g.add(
             "LoraForensicsJudgeExtraction",
             suspect=start.suspect,
@@ -304,5 +354,5 @@ def dreambooth_suspect(contract: Contract) -> Graph:
 
 TEMPLATES: tuple[Callable[[Contract], Graph], ...] = (
     quick_screening, finextract_extraction, black_box_membership, white_box_membership,
-    multi_cfg_comparison, moderation_pass, model_guidance_sampling, dreambooth_suspect,
+    multi_cfg_comparison, moderation_pass, model_guidance_sampling, dreambooth_suspect, decoys,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from .native_checkpoints import SD15
 from .prompts import node
 from .server import RequestRefusedError
-from .tiny_prompts import LORA, template, with_node
+from .tiny_prompts import LORA, node_of, template, with_node
 
 SENTENCE = re.compile(r"ERROR/([A-Z_0-9]+): .{20,}", re.DOTALL)
 
@@ -131,9 +131,9 @@ def test_arms_in_the_wrong_place(server):
     prompt = template("black_box_membership")
     server.run(prompt)
     swapped = with_node(prompt, "7", positives=["4", 0], negatives=["3", 0])
-    assert "arm tuned" in refuse(server, swapped, "BAD_ARMS")
+    assert "'base cfg=3' in the tuned arm" in refuse(server, swapped, "BAD_ARMS")
     other = with_node(prompt, "4", scales="5")
-    assert "scales differ" in refuse_after_work(server, other, "BAD_ARMS")
+    assert "is in one only" in refuse_after_work(server, other, "BAD_ARMS")
 
 
 def refuse_after_work(server, prompt, *codes):
@@ -148,14 +148,16 @@ def test_evidence_of_another_question(server, bad_files):
     prompt = template("white_box_membership")
     server.run(prompt)
     prompt["90"] = node("LoraForensicsPhotoFolder", folder="mixed")
-    prompt = with_node(prompt, "8", photos=["5", 0], controls=["4", 0])
+    verdict = node_of(prompt, "LoraForensicsVerdict")
+    prompt = with_node(prompt, verdict, photos=["5", 0], controls=["4", 0])
     assert "same suspect" in refuse(server, prompt, "MIXED_EVIDENCE")
 
 
 def test_evidence_of_another_line(server):
     prompt = template("moderation_pass")
     server.run(prompt)
-    verdict, judge = "14", "11"
+    kinds = ("LoraForensicsVerdict", "LoraForensicsJudgeExtraction")
+    verdict, judge = (node_of(prompt, kind) for kind in kinds)
     wrong = with_node(prompt, verdict, membership=[judge, 0])
     assert "membership" in refuse(server, wrong, "BAD_INPUT")
 
@@ -211,15 +213,17 @@ def test_name_of_an_attack_model(server, name):
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_name_of_a_report(server, name):
     """The page marks the node at once; ComfyUI still runs the outputs that are well."""
-    prompt = with_node(template("white_box_membership"), "9", name=name)
+    prompt = template("white_box_membership")
+    report = node_of(prompt, "LoraForensicsReport")
+    prompt = with_node(prompt, report, name=name)
     server.run(prompt)
     before = written(server)
     answer = json.loads(server.call("/prompt", {"prompt": prompt, "client_id": server.client_id}))
-    (error,) = answer["node_errors"]["9"]["errors"]
+    (error,) = answer["node_errors"][report]["errors"]
     assert SENTENCE.search(error["details"])[1] == "BAD_NAME"
     history = server.wait(answer["prompt_id"])
     assert history.status == "success"
-    assert "9" not in history.outputs
+    assert report not in history.outputs
     assert written(server) == before
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from .native_checkpoints import CLIP_L, SD3, SD15
 from .prompts import node
-from .tiny_prompts import TINY, changed, names, node_of, template, with_node
+from .tiny_prompts import TINY, changed, names, node_of, template, with_node, without
 
 # Six photos under a random model hold no member: the declared test finds nothing (D), or it does
 # and the controls are not exchangeable (C). A needs exchangeable controls, which no template
@@ -78,7 +78,7 @@ def test_report_is_written_and_cautious(server, runs, name):
     prompt = template(name)
     folder, report = report_of(server, runs(name), prompt)
     assert folder.parent == server.base / "output" / "lora_forensics" / "reports"
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["verdict"]["letter"] in LETTERS
     assert (len(report["photos"]), len(report["controls"])) == (PHOTOS, CONTROLS)
     assert report["command"] == "ComfyUI"
@@ -193,6 +193,7 @@ def test_guided_image_is_neither_model_s(server):
 
 def on_sd3(prompt):
     """The prompt on the SD3 checkpoint, which brings no text encoder of its own."""
+    prompt = without(prompt, "LoraForensicsPlacebos")
     prompt = changed(prompt, ckpt_name=SD3, lora_name="sd3_split.safetensors")
     for n in prompt.values():
         n["inputs"] = {k: ["80", 0] if v == ["1", 1] else v for k, v in n["inputs"].items()}

@@ -56,6 +56,17 @@ def with_node(prompt: Prompt, node: str, **values: Any) -> Prompt:
     return prompt
 
 
+def without(prompt: Prompt, kind: str) -> Prompt:
+    """A copy without a kind of node and without the links from it."""
+    gone = {key for key, node in prompt.items() if node["class_type"] == kind}
+    kept = {key: node for key, node in copy.deepcopy(prompt).items() if key not in gone}
+    for node in kept.values():
+        node["inputs"] = {
+            k: v for k, v in node["inputs"].items() if not (isinstance(v, list) and v[0] in gone)
+        }
+    return kept
+
+
 def node_of(prompt: Prompt, kind: str, title: str = "") -> str:
     """Id of the one node of a kind, and of a title if several are of that kind."""
     found = [

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UI = sorted((ROOT / "workflows").glob("*.json"))
 API = ROOT / "workflows" / "api"
 PAGE_ONLY = {"MarkdownNote"}  # drawn by the page, never sent to the server
+MUTED = 2
 CONTRACT_NOW = read_contract()
 FORMS = CONTRACT_NOW["core"] | CONTRACT_NOW["nodes"]
 WIDGET_KINDS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": str}
@@ -47,6 +48,8 @@ def api_of(ui):
     links = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
     found = {}
     for key, node in nodes_of(ui).items():
+        if node["mode"] == MUTED:
+            continue
         form = FORMS[node["type"]]
         values, inputs = iter(node["widgets_values"]), {}
         for widget in widgets(form):
