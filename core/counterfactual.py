@@ -18,6 +18,7 @@ from torch import Tensor
 from .errors import InputError, NotEnoughDataError
 from .lora.claims import Claims
 from .lora.inspection import Inspection
+from .lora.names import flatten
 from .null_ranks import NullGroup, NullModel
 from .sampling import seed_of
 from .specs import FinetuneSpec
@@ -26,7 +27,9 @@ Train = Callable[[Tensor, FinetuneSpec, int], NullModel]
 """Trains on images ``[n, 3, H, W]`` by a recipe; the number tells the adapters of a case apart."""
 MIN_CONTROLS = 8
 _SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
-_ATTENTION = (".to_q", ".to_k", ".to_v", ".to_out")
+_ATTENTION = tuple(
+    f"_{part}_" for part in ("to_q", "to_k", "to_v", "to_out", "attn_qkv", "attn_proj")
+)
 SEEDS = 20_000_000
 
 
@@ -91,7 +94,8 @@ def _flip(claims: Claims) -> float | None:
 
 
 def _layers(inspection: Inspection) -> str:
-    names = [s.module for s in inspection.spectra if s.component == "unet"]
+    # Files spell modules with dots or, as sd-scripts does, with underscores.
+    names = [f"_{flatten(s.module)}_" for s in inspection.spectra if s.component == "unet"]
     attention = all(any(part in name for part in _ATTENTION) for name in names)
     return "attention" if attention else "all"
 

@@ -19,11 +19,12 @@ from . import (
     report,
     sampling,
     similarity,
+    training,
 )
 
 MODULES = (
     loaders, photos, inspection, sampling, extraction, similarity, membership, attack, baselines,
-    decoys, report,
+    training, decoys, report,
 )  # fmt: skip
 WEIGHTS = {".safetensors"}
 
@@ -31,15 +32,16 @@ WEIGHTS = {".safetensors"}
 def register_folders() -> None:
     """Model folders of the pack, beside checkpoints and loras."""
     models = Path(folder_paths.models_dir)
-    trained = Path(folder_paths.get_output_directory()) / "lora_forensics" / "attack_models"
+    made = Path(folder_paths.get_output_directory()) / "lora_forensics"
     known = {
         "sscd": [models / "sscd"],
         photos.BLIP_FOLDER: [models / photos.BLIP_FOLDER],
-        attack.FOLDER: [models / attack.FOLDER, trained],
+        attack.FOLDER: [models / attack.FOLDER, made / "attack_models"],
     }
     for name, folders in known.items():
         if name not in folder_paths.folder_names_and_paths:
             folder_paths.folder_names_and_paths[name] = ([str(f) for f in folders], WEIGHTS)
+    folder_paths.add_model_folder_path("loras", str(made / training.FOLDER))
 
 
 class LoraForensics(ComfyExtension):

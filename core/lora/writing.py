@@ -75,13 +75,17 @@ def key_of(module: str) -> str:
 
 
 def base_version(family: str, prediction: str) -> str:
-    """What sd-scripts calls a base of a family.
+    """What sd-scripts calls a base of a family; a family that is not among them keeps its name.
 
     >>> base_version("sd1", "epsilon"), base_version("sd2", "v_prediction")
     ('sd_v1', 'sd_v2_v')
+    >>> base_version("sd3", "flow")
+    'sd3'
     """
     if family == "sdxl":
         return "sdxl_base_v1-0"
+    if family not in ("sd1", "sd2"):
+        return family
     return f"sd_v{2 if family == 'sd2' else 1}" + ("_v" if prediction == "v_prediction" else "")
 
 

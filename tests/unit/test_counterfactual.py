@@ -10,12 +10,14 @@ from lora_forensics.core import counterfactual as C
 from lora_forensics.core import retraining
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError
+from lora_forensics.core.finetune import finetune
 from lora_forensics.core.lora.claims import read_claims
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
 from lora_forensics.core.placebos import placebo_files, placebo_group
 from lora_forensics.core.specs import FinetuneSpec
 from lora_forensics.core.storage import open_case
+from lora_forensics.core.trained import save_lora
 
 STATED = {
     "ss_steps": "40",
@@ -45,9 +47,26 @@ def test_recipe_is_what_the_file_states():
     assert recipe.assumed == ()
 
 
-def test_attention_adapters_are_repeated_on_attention():
-    found = C.recipe_of(inspection(STATED, {"8": 1}, ["down.attn1.to_q", "mid.attn2.to_out.0"]))
-    assert found.spec.layers == "attention"
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ["down.attn1.to_q", "mid.attn2.to_out.0"],
+        ["down_blocks_0_attn1_to_q", "mid_block_attn2_to_out_0"],
+        ["joint_blocks_0_x_block_attn_qkv", "double_blocks_0_img_attn_proj"],
+    ],
+)
+def test_attention_adapters_are_repeated_on_attention(modules):
+    assert C.recipe_of(inspection(STATED, {"8": 1}, modules)).spec.layers == "attention"
+    mixed = inspection(STATED, {"8": 1}, [*modules, "down_blocks_0_resnets_0_conv1"])
+    assert C.recipe_of(mixed).spec.layers == "all"
+
+
+def test_a_written_file_states_its_layers(tmp_path):
+    for layers in ("attention", "all"):
+        spec = FinetuneSpec(steps=1, batch=1, rank=2, layers=layers)
+        trained = finetune(tiny_models.networks("sd1"), [torch.rand(3, 16, 16)], ["a"], spec)
+        read = read_lora(save_lora(trained, tmp_path / f"{layers}.safetensors"))
+        assert C.recipe_of(inspect_lora(read)).spec.layers == layers
 
 
 def test_what_a_file_does_not_state_is_named():
