@@ -14,6 +14,8 @@ import torch
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.generation import generate
 from lora_forensics.core.guidance import cfg, model_guidance
+from lora_forensics.core.null_ranks import rank_nulls
+from lora_forensics.core.placebos import placebo_group
 from lora_forensics.core.sampling import plan
 from lora_forensics.core.signals.paired import paired_losses
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
@@ -66,13 +68,20 @@ def checkpoint(host_base: Path, comfy_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pairs(comfy, checkpoint, native_folder):
-    """One suspect, held by ComfyUI and by diffusers."""
+def held(comfy, checkpoint, native_folder):
+    """The suspect in ComfyUI, and its VAE."""
     from lora_forensics.nodes._suspect import suspect_from_file
 
     lora = native_folder / "loras" / "sd15_kohya.safetensors"
     model, clip, vae = comfy.checkpoint(checkpoint)
-    suspect = suspect_from_file(lora, model, clip, 1.0)
+    return suspect_from_file(lora, model, clip, 1.0), vae
+
+
+@pytest.fixture(scope="module")
+def pairs(held, checkpoint, native_folder):
+    """One suspect, held by ComfyUI and by diffusers."""
+    suspect, vae = held
+    lora = native_folder / "loras" / "sd15_kohya.safetensors"
     headless = open_pair(checkpoint, lora, device="cpu", dtype="float32")
     headless.resolution, headless.latent_shape = SIDE, (4, SIDE // 8, SIDE // 8)
     with torch.inference_mode(), suspect.pair(vae, SIDE) as host:
@@ -134,3 +143,45 @@ def test_white_box_losses_agree(pairs, record_testsuite_property):
     found = {"base": distance(ours.base, theirs.base), "tuned": distance(ours.tuned, theirs.tuned)}
     record_testsuite_property("relative difference of losses", str(found))
     assert max(found.values()) < 1e-4, found
+
+
+def test_placebos_rank_alike(pairs, held, native_folder, record_testsuite_property):
+    from lora_forensics.nodes._nulls import placebos_of
+
+    (host, headless), (suspect, vae) = pairs, held
+    files = sorted((native_folder / "loras" / "placebos").glob("*.safetensors"))
+    latents = torch.randn(6, *host.latent_shape, generator=torch.Generator().manual_seed(4))
+    spec = MembershipSpec(timesteps=(100, 500), noises=2)
+    groups = (
+        placebos_of(suspect, files).group(suspect, vae, SIDE, controls=None),
+        placebo_group(headless, files),
+    )
+    ours, theirs = (
+        rank_nulls(g, paired_losses(p, latents, PROMPTS[0], spec), latents, 3, PROMPTS[0], spec)
+        for p, g in zip((host, headless), groups, strict=True)
+    )
+    found = [abs(a - b) for a, b in zip(ours.nulls, theirs.nulls, strict=True)]
+    record_testsuite_property("largest difference of placebo effects, sd", str(max(found)))
+    assert max(found) < 1e-4, found
+    assert abs(ours.value - theirs.value) < 1e-4
+    assert (ours.kind, ours.p, ours.photo_p) == (theirs.kind, theirs.p, theirs.photo_p)
+    assert min(abs(n - ours.value) for n in ours.nulls) > 0.01  # other adapters, other effects
+
+
+def test_a_null_leaves_nothing_behind(pairs, held, native_folder):
+    """A placebo that was measured and closed does not act in the suspect any more."""
+    from lora_forensics.nodes._nulls import placebos_of
+
+    host, (suspect, vae) = pairs[0], held
+    files = sorted((native_folder / "loras" / "placebos").glob("*.safetensors"))
+    latents = torch.randn(2, *host.latent_shape, generator=torch.Generator().manual_seed(5))
+    spec = MembershipSpec(timesteps=(500,), noises=2)
+    before = paired_losses(host, latents, PROMPTS[0], spec)
+    null = placebos_of(suspect, files).group(suspect, vae, SIDE, controls=None).models[0].open()
+    other = paired_losses(null, latents, PROMPTS[0], spec)
+    null.close()
+    after = paired_losses(host, latents, PROMPTS[0], spec)
+    assert torch.equal(before.base, after.base)
+    assert torch.equal(before.tuned, after.tuned)
+    assert torch.equal(before.base, other.base)
+    assert not torch.equal(before.tuned, other.tuned)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .native_checkpoints import SD15, SD15_DREAMBOOTH
-from .prompts import Node
+from .prompts import Node, node
 
 API = Path(__file__).resolve().parents[2] / "workflows" / "api"
 LORA = "sd15_text.safetensors"
@@ -39,30 +39,39 @@ def template(name: str, **values: Any) -> Prompt:
     return prompt
 
 
+def made_decoys(name: str, **values: Any) -> Prompt:
+    """What draws decoys of the photos, before any suspect is there."""
+    settings = {"kind": "mark", "decoys": 3, "amplitude": 3, "grid": 16} | values
+    return {
+        "1": node("LoraForensicsPhotoFolder", folder="photos"),
+        "2": node("LoraForensicsMakeDecoys", photos=["1", 0], name=name, **settings),
+    }
+
+
 def changed(prompt: Prompt, **values: Any) -> Prompt:
     """A copy in which every literal input of these names has the new value."""
     prompt = copy.deepcopy(prompt)
-    for node in prompt.values():
-        for name, value in node["inputs"].items():
+    for one in prompt.values():
+        for name, value in one["inputs"].items():
             if name in values and not isinstance(value, list):
-                node["inputs"][name] = values[name]
+                one["inputs"][name] = values[name]
     return prompt
 
 
-def with_node(prompt: Prompt, node: str, **values: Any) -> Prompt:
+def with_node(prompt: Prompt, key: str, **values: Any) -> Prompt:
     """A copy in which one node has these inputs."""
     prompt = copy.deepcopy(prompt)
-    prompt[node]["inputs"] |= values
+    prompt[key]["inputs"] |= values
     return prompt
 
 
 def without(prompt: Prompt, kind: str) -> Prompt:
     """A copy without a kind of node and without the links from it."""
-    gone = {key for key, node in prompt.items() if node["class_type"] == kind}
-    kept = {key: node for key, node in copy.deepcopy(prompt).items() if key not in gone}
-    for node in kept.values():
-        node["inputs"] = {
-            k: v for k, v in node["inputs"].items() if not (isinstance(v, list) and v[0] in gone)
+    gone = {key for key, one in prompt.items() if one["class_type"] == kind}
+    kept = {key: one for key, one in copy.deepcopy(prompt).items() if key not in gone}
+    for one in kept.values():
+        one["inputs"] = {
+            k: v for k, v in one["inputs"].items() if not (isinstance(v, list) and v[0] in gone)
         }
     return kept
 
@@ -71,8 +80,8 @@ def node_of(prompt: Prompt, kind: str, title: str = "") -> str:
     """Id of the one node of a kind, and of a title if several are of that kind."""
     found = [
         key
-        for key, node in prompt.items()
-        if node["class_type"] == kind and title in ("", node["_meta"]["title"])
+        for key, one in prompt.items()
+        if one["class_type"] == kind and title in ("", one["_meta"]["title"])
     ]
     assert len(found) == 1, f"{len(found)} nodes {kind} {title}"
     return found[0]
