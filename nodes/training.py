@@ -21,7 +21,7 @@ from ._suspect import native_resolution
 TRAINING = f"{CATEGORY}/training"
 FIELDS = (
     "layers", "rank", "alpha", "steps", "batch", "learning_rate", "warmup", "decay", "flip",
-    "caption_dropout", "seed",
+    "caption_dropout", "save_every", "seed",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ from lora_forensics.core.specs import FinetuneSpec
 from safetensors.torch import load_file, save_file
 
 from .inprocess import conditioning
-from .native_checkpoints import SD3, SD15_BARE
+from .native_checkpoints import SD3, SD15, SD15_BARE
+from .prompts import node, text_to_image
 
 TOLERANCE = 1e-4
 SPEC = FinetuneSpec(
@@ -401,7 +403,8 @@ def _bars(monkeypatch):
 
 FORM = {
     "layers": "attention", "rank": 2, "alpha": 0.0, "steps": 3, "batch": 2, "learning_rate": 1e-2,
-    "warmup": 0, "decay": "constant", "flip": 0.5, "caption_dropout": 0.0, "seed": 0,
+    "warmup": 0, "decay": "constant", "flip": 0.5, "caption_dropout": 0.0,
+    "save_every": 200, "seed": 0,
 }  # fmt: skip
 
 
@@ -441,3 +444,42 @@ def test_names_stay_in_their_folder(comfy, name):
 
     assert "BAD_NAME" in TrainLora.validate_inputs(name)
     assert TrainLora.validate_inputs("set/one") is True
+
+
+def training_prompt(name):
+    """Sixty steps on a folder of photos: long enough to be interrupted."""
+    values = {**FORM, "steps": 60, "save_every": 5, "rank": 1}
+    return {
+        "1": node("CheckpointLoaderSimple", ckpt_name=SD15),
+        "2": node("LoraForensicsPhotoFolder", folder="photos"),
+        "3": node(
+            "LoraForensicsTrainLora", model=["1", 0], clip=["1", 1], vae=["1", 2],
+            photos=["2", 0], caption="a face", resolution=64, name=name, **values,
+        ),
+    }  # fmt: skip
+
+
+def test_a_server_trains_is_interrupted_resumes_and_draws_as_before(server):
+    plain = text_to_image(SD15, seed=5)
+    first = server.run(plain)
+    before = server.view(first.files("8")[0])
+    output = server.base / "output" / "lora_forensics"
+    prompt = training_prompt("server")
+    prompt_id = server.post(prompt)
+    deadline = time.monotonic() + 240
+    while not list((output / "work").rglob("state-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    server.interrupt(prompt_id)
+    assert server.wait(prompt_id).status == "interrupted"
+    assert not (output / "loras" / "server.safetensors").exists()
+    history = server.run(prompt)
+    assert history.status == "success", history.error
+    done = [v for n, v, total in history.progress if n == "3" and total == 60]
+    assert done[0] >= 5
+    assert done[-1] == 60
+    assert "60 steps" in history.outputs["3"]["text"][0]
+    (loaders,) = server.object_info("LoraLoader").values()
+    assert "server.safetensors" in loaders["input"]["required"]["lora_name"][0]
+    back = server.run(plain)
+    assert "6" in back.executed
+    assert server.view(back.files("8")[0]) == before
