@@ -16,6 +16,7 @@ from torch import Tensor
 from ..core.errors import InputError
 from ..core.images import SUFFIXES, to_picture, to_tensor
 from ..core.storage import CaseFolder, digest_of, open_case
+from ..core.watermark import default_logo
 
 FOLDER = "lora_forensics"
 """Below ComfyUI's output folder; its ``work`` keeps finished units so that work resumes."""
@@ -74,6 +75,33 @@ def to_pixels(image: Tensor) -> Tensor:
     if pixels.shape[1] == 4:
         pixels = pixels[:, :3] * pixels[:, 3:] + (1 - pixels[:, 3:])
     return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+
+
+def logo_of(logo: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor:
+    """RGBA ``[4, h, w]`` of the host's IMAGE and MASK; a MASK is 1 where it is transparent.
+
+    Raises:
+        InputError: BAD_SHAPE for a mask of another size, or without a logo.
+    """
+    if logo is None:
+        if mask is not None:
+            raise InputError("BAD_SHAPE", "a mask is connected and no logo; connect both")
+        return default_logo()
+    picture = logo[0].detach().cpu().float().movedim(-1, 0)
+    if mask is None:
+        return torch.cat([picture[:3], picture[3:] if len(picture) == 4 else _opaque(picture)])
+    alpha = 1 - mask.detach().cpu().float().reshape(-1, *mask.shape[-2:])[:1]
+    if alpha.shape[1:] != picture.shape[1:]:
+        raise InputError(
+            "BAD_SHAPE",
+            f"the logo has {list(picture.shape[1:])} pixels, its mask {list(alpha.shape[1:])}; "
+            "take both from one Load Image",
+        )
+    return torch.cat([picture[:3], alpha])
+
+
+def _opaque(picture: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(picture[:1])
 
 
 def png_image(data: bytes) -> Tensor:

@@ -134,6 +134,22 @@ def compared_sets(
     return kept, others, (*dropped, *more)
 
 
+def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, ...]:
+    """The lines of a form as one caption a picture; one line stands for all.
+
+    Raises:
+        InputError: CAPTION_COUNT.
+    """
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip()) or (default,)
+    if len(lines) not in (1, count):
+        raise InputError(
+            "CAPTION_COUNT",
+            f"{len(lines)} captions were given for {count} {what}s without duplicates; give one "
+            f"line a {what}, or a single line for all",
+        )
+    return lines if len(lines) == count else lines * count
+
+
 def clusters(photos: Photos, controls: Photos) -> tuple[str, ...]:
     """Session of each photo, then of each control: evidence counts sessions."""
     return (*sessions(photos), *sessions(controls))

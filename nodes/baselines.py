@@ -12,13 +12,12 @@ from ..core.baselines import BASELINES, base_calibrated, baseline_evidence, pixe
 from ..core.baselines.evidence import BaselineEvidence
 from ..core.baselines.reconstruction import draw_reconstructions
 from ..core.embeddings import embed
-from ..core.errors import InputError
 from ..core.images import Photos
 from ..core.specs import SampleSpec, VerdictSpec
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
 from ._host import HostProgress, drawn, work_folder
-from ._photos import clusters, compared_sets
+from ._photos import captions_for, clusters, compared_sets
 from ._schema import CATEGORY, inputs_of, resolution_input, spec_of
 from ._suspect import native_resolution
 from ._words import baseline_words, score_table
@@ -167,22 +166,6 @@ def _captions_input(name: str, what: str):
         "gives them. Empty: what the suspect file's metadata suggests."
     )
     return io.String.Input(name, default="", multiline=True, tooltip=help_text)
-
-
-def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, ...]:
-    """The lines of a form as one caption a picture; one line stands for all.
-
-    Raises:
-        InputError: CAPTION_COUNT.
-    """
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip()) or (default,)
-    if len(lines) not in (1, count):
-        raise InputError(
-            "CAPTION_COUNT",
-            f"{len(lines)} captions were given for {count} {what}s without duplicates; give one "
-            f"line a {what}, or a single line for all",
-        )
-    return lines if len(lines) == count else lines * count
 
 
 def _vectors(batch: ImageBatch, descriptor) -> torch.Tensor:

@@ -11,9 +11,9 @@ from ..core.canonical import DECODED, canonical
 from ..core.captions import caption
 from ..core.errors import InputError
 from ..core.specs import CanonicalSpec
-from ..core.watermark import KINDS, default_logo
+from ..core.watermark import KINDS
 from . import _sockets as sockets
-from ._host import HostProgress, inside, to_image, to_pixels
+from ._host import HostProgress, inside, logo_of, to_image, to_pixels
 from ._photos import PhotoSet
 from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
 
@@ -144,33 +144,6 @@ class Watermark(io.ComfyNode):
         mark = logo_of(logo, mask)
         laid = [KINDS[kind](pixels.clamp(0, 1), mark) for pixels in to_pixels(images)]
         return io.NodeOutput(to_image(torch.stack(laid)))
-
-
-def logo_of(logo: torch.Tensor | None, mask: torch.Tensor | None) -> torch.Tensor:
-    """RGBA ``[4, h, w]`` of the host's IMAGE and MASK; a MASK is 1 where it is transparent.
-
-    Raises:
-        InputError: BAD_SHAPE for a mask of another size, or without a logo.
-    """
-    if logo is None:
-        if mask is not None:
-            raise InputError("BAD_SHAPE", "a mask is connected and no logo; connect both")
-        return default_logo()
-    picture = logo[0].detach().cpu().float().movedim(-1, 0)
-    if mask is None:
-        return torch.cat([picture[:3], picture[3:] if len(picture) == 4 else _opaque(picture)])
-    alpha = 1 - mask.detach().cpu().float().reshape(-1, *mask.shape[-2:])[:1]
-    if alpha.shape[1:] != picture.shape[1:]:
-        raise InputError(
-            "BAD_SHAPE",
-            f"the logo has {list(picture.shape[1:])} pixels, its mask {list(alpha.shape[1:])}; "
-            "take both from one Load Image",
-        )
-    return torch.cat([picture[:3], alpha])
-
-
-def _opaque(picture: torch.Tensor) -> torch.Tensor:
-    return torch.ones_like(picture[:1])
 
 
 def blip_folders() -> list[str]:

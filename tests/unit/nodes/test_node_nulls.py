@@ -1,0 +1,161 @@
+"""Placebos, sessions and canonical photos in the node layer; needs no ComfyUI."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lora_forensics.core.errors import InputError
+from lora_forensics.core.lora.operators import Full, LowRank
+from lora_forensics.core.sampling import noise_of
+from lora_forensics.core.types import ModelHashes
+from lora_forensics.nodes import _evidence, _host, _nulls
+from lora_forensics.nodes._changes import Change
+from lora_forensics.nodes._photos import PhotoSet, captions_for, clusters, compared_sets
+from PIL import Image
+
+
+def suspect(tuned="t", strength=1.0):
+    return SimpleNamespace(hashes=ModelHashes("b", tuned), strength=strength)
+
+
+def files_in(folder, *contents):
+    paths = [folder / f"{i}.safetensors" for i in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def test_each_file_becomes_a_null_model_of_its_own(tmp_path):
+    files = files_in(tmp_path, b"one", b"two")
+    made = _nulls.placebos_of(suspect(), files)
+    group = made.group(suspect(), None, 64, None)
+    assert (group.kind, group.controls, group.note) == ("placebo", None, "2 LoRAs of one folder")
+    names = [m.name for m in group.models]
+    assert names == [f"placebo-{h[:16]}" for h in made.hashes]
+    assert len(set(names)) == 2
+
+
+def test_the_suspect_or_one_file_twice_is_refused(tmp_path):
+    files = files_in(tmp_path, b"one", b"two", b"one")
+    with pytest.raises(InputError, match="SAME_ADAPTER"):
+        _nulls.placebos_of(suspect(), files)
+    sha256 = _nulls.placebos_of(suspect(), files[:1]).hashes[0]
+    with pytest.raises(InputError, match="SAME_ADAPTER"):
+        _nulls.placebos_of(suspect(sha256), files[:1])
+
+
+@pytest.mark.parametrize("other", [suspect("u"), suspect(strength=0.5)])
+def test_placebos_are_for_one_suspect(tmp_path, other):
+    made = _nulls.placebos_of(suspect(), files_in(tmp_path, b"one"))
+    with pytest.raises(InputError, match="MIXED_EVIDENCE"):
+        made.group(other, None, 64, None)
+
+
+def test_nothing_connected_means_no_group(tmp_path):
+    made = _nulls.placebos_of(suspect(), files_in(tmp_path, b"one"))
+    assert _nulls.null_groups(suspect(), None, 64, None, None, None) == ()
+    assert len(_nulls.null_groups(suspect(), None, 64, None, made, None)) == 1
+
+
+def test_equal_changes_are_found_whatever_the_file():
+    low = LowRank(noise_of(1, (2, 4)), noise_of(2, (3, 2)), None, 1.0)
+    dense = Full(noise_of(3, (3, 4)), None)
+    mine = [Change("a", low), Change("b", dense)]
+    copy = [Change("a", replace(low, up=low.up.clone())), Change("b", dense)]
+    assert _nulls.same_changes(mine, copy)
+    assert _nulls.same_changes([], [])
+    others = (
+        [Change("a", replace(low, up=low.up * 2)), Change("b", dense)],
+        [Change("c", low), Change("b", dense)],
+        [Change("a", dense), Change("b", dense)],
+        mine[:1],
+    )
+    assert not any(_nulls.same_changes(mine, other) for other in others)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three photos, two of one session; three controls in two sessions."""
+    names = ("p/1", "p/s/2", "p/s/3", "c/x/1", "c/x/2", "c/y/3")
+    for k, name in enumerate(names):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(k).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(path)
+    return [PhotoSet(tuple(sorted((tmp_path / n).rglob("*.png"))), root=tmp_path / n) for n in "pc"]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setattr(_host.HostProgress, "start", lambda *_: None)
+
+
+def test_sub_folders_are_sessions(folders):
+    mine, others, _ = compared_sets(*folders, 32)
+    ids = clusters(mine, others)
+    assert [len(set(ids[:3])), len(set(ids[3:]))] == [2, 2]
+    assert not set(ids[:3]) & set(ids[3:])
+
+
+def test_a_folder_of_one_session_alone_is_one_session(folders):
+    only = PhotoSet(folders[0].files[1:], root=folders[0].root)
+    mine, others, _ = compared_sets(only, folders[1], 32)
+    assert len(set(clusters(mine, others)[:2])) == 1
+
+
+def test_a_new_file_in_a_session_changes_the_fingerprint(folders):
+    root = folders[0].root
+    before = _host.fingerprint(root)
+    assert _host.fingerprint(root) == before
+    (root / "s" / "9.png").write_bytes(b"x")
+    assert _host.fingerprint(root) != before
+
+
+def test_canonical_photos_keep_their_kind_size_and_steps(folders):
+    mine, others, _ = compared_sets(*folders, 32)
+    ready = [PhotoSet(ready=p, done=("a", "b")) for p in (mine, others)]
+    again = compared_sets(*ready, 32)
+    assert [len(p) for p in again[:2]] == [3, 3]
+    swapped = compared_sets(ready[1], ready[0], 32)[0]
+    assert {s.kind for s in swapped.images.sources} == {"photo"}
+    assert ready[0].steps(32) == ("a", "b")
+    assert "32 x 32" in folders[0].steps(32)[1]
+    with pytest.raises(InputError, match="OTHER_SIZE"):
+        compared_sets(*ready, 64)
+    with pytest.raises(InputError, match="MIXED_EVIDENCE"):
+        compared_sets(ready[0], folders[1], 32)
+
+
+def test_one_caption_stands_for_all_or_there_is_one_each():
+    assert captions_for("", "known", 2, "photo") == ("known", "known")
+    assert captions_for(" a \n", "known", 2, "photo") == ("a", "a")
+    assert captions_for("a\n\nb\n", "known", 2, "photo") == ("a", "b")
+    with pytest.raises(InputError, match="CAPTION_COUNT"):
+        captions_for("a\nb\nc", "known", 2, "photo")
+
+
+def test_heat_maps_lie_where_the_report_looks(folders):
+    mine = compared_sets(*folders, 32)[0]
+    heat = noise_of(1, (3, 4, 4))
+    found = _evidence.heat_pictures(mine, heat)
+    assert list(found) == [f"pictures/heat-{i:04d}.png" for i in range(3)]
+    assert all(p.shape == (3, 32, 32) for p in found.values())
+    assert _evidence.heat_pictures(mine, None) == {}
+
+
+def test_a_logo_takes_its_transparency_from_the_mask():
+    logo = torch.rand(1, 4, 6, 3)
+    mask = torch.zeros(1, 4, 6)
+    mask[0, 0] = 1  # the host's masks are 1 where a picture is transparent
+    found = _host.logo_of(logo, mask)
+    torch.testing.assert_close(found[:3], logo[0].movedim(-1, 0))
+    assert found[3, 0].max() == 0
+    assert found[3, 1:].min() == 1
+    assert _host.logo_of(logo, None)[3].min() == 1
+    assert _host.logo_of(torch.rand(1, 4, 6, 4), None).shape == (4, 4, 6)
+    assert len(_host.logo_of(None, None)) == 4
+    for wrong in ((logo, mask[:, :2]), (None, mask)):
+        with pytest.raises(InputError, match="BAD_SHAPE"):
+            _host.logo_of(*wrong)
