@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ def model_of(base: Any, clip: Any, vae: Any, *, resolution: int, sha256: str) ->
     """
     if clip is None:
         raise InputError("NO_CLIP", "captions need a text encoder; connect the base's CLIP")
+    _refuse_other_scales(base)
     patcher = _differentiable(base)
     pair = HostPair(
         patcher,
@@ -87,6 +88,16 @@ def _precision(patcher: Any) -> torch.dtype:
             "load it in float16, bfloat16 or float32",
         )
     return dtype
+
+
+def _refuse_other_scales(base: Any) -> None:
+    sampling = base.get_model_object("model_sampling")
+    if getattr(sampling, "sigma_data", 1.0) != 1.0:
+        raise InputError(
+            "UNSUPPORTED_MODEL",
+            f"the MODEL was trained on data of deviation {sampling.sigma_data:g} (EDM); its loss "
+            "is not known here. Use one of deviation 1",
+        )
 
 
 def _differentiable(base: Any) -> Any:
@@ -129,12 +140,19 @@ def let_gradients_pass(network: nn.Module) -> None:
 def learning(base: Any) -> Iterator[None]:
     """Gradients on, and none for the base's own weights."""
     own = [p for p in base.model.parameters() if p.requires_grad]
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), _kept_values(base):
         try:
             _ask_gradients(own, False)
             yield
         finally:
             _ask_gradients(own, True)
+
+
+def _kept_values(base: Any) -> AbstractContextManager[Any]:
+    """Flux's blocks write over tensors that their gradients need: copies are kept of those."""
+    if base.model.model_config.unet_config.get("image_model") == "flux":
+        return torch.autograd.graph.allow_mutation_on_saved_tensors()
+    return nullcontext()
 
 
 def _ask_gradients(weights: list[nn.Parameter], wanted: bool) -> None:

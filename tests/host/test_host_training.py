@@ -175,44 +175,143 @@ def test_sd3_trains_in_velocity_units(comfy, native_folder, photos, tmp_path):
     check_parity(found, trained)
 
 
-def tiny_sdxl(comfy):
-    """SDXL's class with two narrow levels: the real one's depths are fixed, 5 GB."""
-    import comfy.latent_formats
+SDXL_CONFIG = {
+    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32,
+    "num_res_blocks": [1, 1], "channel_mult": [1, 2], "transformer_depth": [0, 1],
+    "transformer_depth_output": [0, 0, 1, 1], "transformer_depth_middle": 1,
+    "use_linear_in_transformer": True, "context_dim": 64, "num_head_channels": 32,
+    "num_heads": -1, "adm_in_channels": 1280 + 1536, "num_classes": "sequential",
+    "use_spatial_transformer": True, "legacy": False, "use_temporal_attention": False,
+    "use_checkpoint": False, "dtype": torch.float32,
+}  # fmt: skip
+FLUX_CONFIG = {
+    "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 24,
+    "context_in_dim": 64, "hidden_size": 64, "mlp_ratio": 4.0, "num_heads": 2, "depth": 1,
+    "depth_single_blocks": 1, "axes_dim": [4, 14, 14], "theta": 10000, "patch_size": 2,
+    "qkv_bias": True, "guidance_embed": True, "dtype": torch.float32,
+}  # fmt: skip
+
+
+def tiny(comfy, kind, config, **state):
+    """A family's class with narrow layers: SDXL's depths and Flux's width are fixed, GBs each."""
     import comfy.model_patcher
-    import comfy.ops
     import comfy.supported_models as known
 
-    config = {
-        "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32,
-        "num_res_blocks": [1, 1], "channel_mult": [1, 2], "transformer_depth": [0, 1],
-        "transformer_depth_output": [0, 0, 1, 1], "transformer_depth_middle": 1,
-        "use_linear_in_transformer": True, "context_dim": 64, "num_head_channels": 32,
-        "num_heads": -1, "adm_in_channels": 1280 + 1536, "num_classes": "sequential",
-        "use_spatial_transformer": True, "legacy": False, "use_temporal_attention": False,
-        "use_checkpoint": False, "dtype": torch.float32,
-    }  # fmt: skip
-    kind = known.SDXL(config)
-    kind.set_inference_dtype(torch.float32, None)
-    with torch.inference_mode():
-        network = kind.get_model({}, "", torch.device("cpu"))
-        for i, (name, p) in enumerate(network.diffusion_model.named_parameters()):
-            fan = p[0].numel() if p.ndim > 1 else 1
-            value = noise_of(i, p.shape) / fan**0.5
-            p.copy_(value if p.ndim > 1 else torch.full_like(p, float("norm" in name or
-                    name.endswith((".0.weight", "layers.0.weight")))))  # fmt: skip
+    made = getattr(known, kind)(dict(config))
+    made.sampling_settings = dict(made.sampling_settings)  # the host writes into the class's own
+    made.set_inference_dtype(torch.float32, None)
     cpu = torch.device("cpu")
+    with torch.inference_mode():
+        network = made.get_model(state, "", cpu)
+        for i, (name, p) in enumerate(network.diffusion_model.named_parameters()):
+            if p.ndim > 1:
+                p.copy_(noise_of(i, p.shape) / p[0].numel() ** 0.5)
+            else:
+                p.fill_(float(not name.endswith("bias")))
     return comfy.model_patcher.ModelPatcher(network, load_device=cpu, offload_device=cpu)
 
 
-def test_sdxl_is_written_in_names_that_read_back(comfy, sd15, photos, tmp_path):
-    model, vae = tiny_sdxl(comfy), sd15[2]
+@pytest.mark.parametrize("state", [{}, {"v_pred": torch.zeros(0)}], ids=["epsilon", "v"])
+def test_sdxl_is_written_in_names_that_read_back(comfy, sd15, photos, tmp_path, state):
+    model, vae = tiny(comfy, "SDXL", SDXL_CONFIG, **state), sd15[2]
     before, path = state_of(model), tmp_path / "a.safetensors"
     clip = Clip(pooled=(64, 1280))
     trained, _ = train(model, clip, vae, photos, path)
     check_unchanged(model, before)
-    assert trained.family == "sdxl"
+    assert (trained.family, trained.prediction == "v_prediction") == ("sdxl", bool(state))
     assert any(name.startswith("mid_block.attentions") for name in trained.weights)
     check_parity(predictions(comfy, model, vae, clip, trained, path), trained)
+
+
+def test_flux_reads_back_too(comfy, native_folder, photos, tmp_path):
+    model, vae = tiny(comfy, "Flux", FLUX_CONFIG), checkpoint(comfy, native_folder, SD3)[2]
+    before, path, clip = state_of(model), tmp_path / "a.safetensors", Clip(pooled=(64, 24))
+    trained, _ = train(model, clip, vae, photos, path)
+    check_unchanged(model, before)
+    assert (trained.family, trained.prediction) == ("flux", "flow")
+    assert len(trained.weights) == 2 * 10
+    check_parity(predictions(comfy, model, vae, clip, trained, path), trained)
+
+
+def model_and_clip(comfy, sd15, kind):
+    if kind == "sd15":
+        return sd15[0], Clip()
+    if kind == "flux":
+        return tiny(comfy, "Flux", FLUX_CONFIG), Clip(pooled=(64, 24))
+    state = {"v_pred": torch.zeros(0)} if kind == "sdxl v" else {}
+    return tiny(comfy, "SDXL", SDXL_CONFIG, **state), Clip(pooled=(64, 1280))
+
+
+def own_target(prediction, x0, eps, sigma):
+    signal = 1 / (1 + sigma**2).sqrt()
+    return {
+        "epsilon": eps,
+        "v_prediction": signal * eps - sigma * signal * x0,
+        "flow": eps - x0,
+    }[prediction]
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sdxl", "sdxl v", "flux"])
+def test_the_loss_is_that_of_the_networks_own_output(comfy, sd15, monkeypatch, kind):
+    """The network's raw output, caught on its way, against the target of its training."""
+    from lora_forensics.core.learner_pair import PairLearner
+    from lora_forensics.nodes._training import learning, model_of
+
+    model, clip = model_and_clip(comfy, sd15, kind)
+    made = model_of(model, clip, sd15[2], resolution=64, sha256="")
+    outputs, sampling = [], model.get_model_object("model_sampling")
+    real = type(sampling).calculate_denoised
+
+    def caught(self, sigma, output, given):
+        outputs.append(output)
+        return real(self, sigma, output, given)
+
+    monkeypatch.setattr(type(sampling), "calculate_denoised", caught)
+    x0, eps = (noise_of(i, (3, *made.pair.latent_shape)) for i in (1, 2))
+    steps = torch.tensor([20, 500, 900])
+    with learning(model), made.factors(SPEC) as factors:
+        learner = PairLearner(made.pair, factors, made.pair.condition([""], [0.0]))
+        loss = learner.loss(x0, eps, steps, torch.zeros(3, dtype=torch.long))
+    sigma = made.pair.sigmas[steps].float().view(-1, 1, 1, 1)
+    error = outputs[0] - own_target(made.pair.prediction, x0, eps, sigma)
+    assert loss.item() == pytest.approx(error.square().mean().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["sd15", "flux"])
+def test_gradients_are_the_slope_of_the_loss(comfy, sd15, kind):
+    """Against a finite difference: Flux's blocks write over what gradients need."""
+    from lora_forensics.core.learner_pair import PairLearner
+    from lora_forensics.nodes._training import learning, model_of
+
+    model, clip = model_and_clip(comfy, sd15, kind)
+    made = model_of(model, clip, sd15[2], resolution=64, sha256="")
+    x0, eps = (noise_of(i, (2, *made.pair.latent_shape)) for i in (1, 2))
+    batch = x0, eps, torch.tensor([300, 800]), torch.zeros(2, dtype=torch.long)
+    with learning(model), made.factors(SPEC) as factors:
+        for i, w in enumerate(factors.weights.values()):
+            w.data += 0.05 * noise_of(i, w.shape)
+        learner = PairLearner(made.pair, factors, made.pair.condition([""], [0.0]))
+        learner.loss(*batch).backward()
+        slope = sum(w.grad.square().sum() for w in factors.weights.values()).sqrt()
+        step, ends = 0.02 / slope, []
+        for sign in (1, -1):
+            for w in factors.weights.values():
+                w.data += sign * (1 if sign > 0 else 2) * step * w.grad / slope
+            ends.append(learner.loss(*batch).item())
+    assert (ends[0] - ends[1]) / (2 * step.item()) == pytest.approx(slope.item(), rel=0.02)
+
+
+def test_a_base_with_a_lora_of_its_own_is_a_base(comfy, sd15, native_folder, photos, tmp_path):
+    with torch.inference_mode():
+        base, _ = comfy.with_lora(sd15[0], native_folder / "loras" / "sd15_locon.safetensors")
+    before, path = state_of(sd15[0]), tmp_path / "a.safetensors"
+    trained, _ = train(base, Clip(), sd15[2], photos, path)
+    alone, _ = train(sd15[0], Clip(), sd15[2], photos, tmp_path / "b.safetensors")
+    assert trained.base_sha256 != alone.base_sha256
+    assert trained.losses != alone.losses
+    check_parity(predictions(comfy, base, sd15[2], Clip(), trained, path), trained)
+    comfy.model_management.load_models_gpu([sd15[0]])
+    check_unchanged(sd15[0], before)
 
 
 def test_an_interrupt_leaves_the_base_and_resumes(comfy, sd15, photos, tmp_path, monkeypatch):
@@ -378,6 +477,9 @@ def test_bad_input_is_named(comfy, sd15, native_folder, photos, controls, suspec
     assert _retraining.photo_captions("x\ny\nz", photos, "a") == ["x", "y", "z"]
     with pytest.raises(InputError, match="UNSUPPORTED_MODEL"):
         _training._check_readable(model, {}, {})
+    edm = {"edm_mean": torch.zeros(4), "edm_std": torch.ones(4)}
+    with pytest.raises(InputError, match="EDM"):
+        train(tiny(comfy, "SDXL", SDXL_CONFIG, **edm), Clip(), vae, photos, path)
 
 
 def _forget_work():
