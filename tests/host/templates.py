@@ -130,7 +130,7 @@ def black_box_membership(contract: Contract) -> Graph:
         show_text(g, "Score of each photo", scored["table"])
         show_text(g, "In words", scored["summary"])
         show_images(g, "Photos and controls", scored["plot"])
-    with g.column("Baselines: what simpler scores say"):
+    with g.column("Baselines"):
         encoder = descriptor(g)
         for method in ("centroid", "gan_leaks_cosine"):
             simple = g.add(
@@ -149,7 +149,7 @@ def black_box_membership(contract: Contract) -> Graph:
 
 def decoys(contract: Contract) -> Graph:
     g = Graph("decoys", *NOTES["decoys"], contract)
-    with g.column("Before publishing: run once"):
+    with g.column("First: run once"):
         mine = g.add("LoraForensicsPhotoFolder", "The originals", folder="photos")
         g.add("LoraForensicsMakeDecoys", muted=True, photos=mine["photos"])
     with g.column("Suspect"):
@@ -172,7 +172,7 @@ def white_box_membership(contract: Contract) -> Graph:
     with g.column("Suspect"):
         start = Start(g)
         encoder = descriptor(g)
-    with g.column("Photos and null models"):
+    with g.column("Photos, nulls"):
         sets = photo_sets(g)
         nulls = placebos(g, start)
     with g.column("Evidence"):
@@ -190,7 +190,7 @@ def white_box_membership(contract: Contract) -> Graph:
         g.add("LoraForensicsReport", case=verdict["case"], name="white-box")
         show_text(g, "Score of each photo", found["table"])
         show_text(g, "In words", verdict["summary"])
-    with g.column("Signals and places"):
+    with g.column("Signals"):
         show_text(g, "Signals and null models", found["summary"])
         show_images(g, "Where the adapter helps", found["heat"])
     return g
@@ -233,7 +233,7 @@ def moderation_pass(contract: Contract) -> Graph:
         g.add("LoraForensicsInspect", lora_name=LORA)
         start = Start(g)
         encoder = descriptor(g)
-    with g.column("Photos and null models"):
+    with g.column("Photos, nulls"):
         sets = photo_sets(g)
         nulls = placebos(g, start)
     with g.column("Sampling"):
