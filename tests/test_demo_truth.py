@@ -10,8 +10,8 @@ from lora_forensics.core.images import check_disjoint
 from lora_forensics.core.screening import Question, screen
 from lora_forensics.core.specs import ExtractSpec, MembershipSpec, ScreenSpec
 
-SPEC = ScreenSpec()
-QUICK = ScreenSpec(membership=MembershipSpec(noises=2))
+SPEC = ScreenSpec(membership=MembershipSpec(signals="grid"))
+QUICK = ScreenSpec(membership=MembershipSpec(noises=2, signals="grid"))
 
 
 @pytest.fixture(scope="module")
