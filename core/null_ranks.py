@@ -102,14 +102,15 @@ def rank_nulls(
     few = replace(spec, noises=min(spec.noises, spec.null_noises))
     base, tuned = losses.base[..., : few.noises], losses.tuned[..., : few.noises]
     rows = torch.tensor(_compared(len(latents), photos, group))
-    progress.start(f"{group.kind} models", len(group.models))
+    kept = [case is not None and case.has(_unit(model)) for model in group.models]
+    progress.start(f"{group.kind} models", len(group.models), sum(kept))
     scores = []
-    for model in group.models:
+    for model, known in zip(group.models, kept, strict=True):
         null = _losses(model, latents[rows], prompt, few, case)
         if null is None:
             return None
         scores.append(base_ratio(Losses(base[rows], null)))
-        progress.step()
+        progress.step(0 if known else 1)
     own = base_ratio(Losses(base[rows], tuned[rows]))
     return null_rank(group.kind, own, scores, photos, note=group.note) if scores else None
 
@@ -147,11 +148,15 @@ def _compared(images: int, photos: int, group: NullGroup) -> list[int]:
     return [*range(photos), *(photos + c for c in controls)]
 
 
+def _unit(model: NullModel) -> str:
+    return f"membership/{model.name}"
+
+
 def _losses(
     model: NullModel, latents: Tensor, prompt: str, spec: MembershipSpec, case: CaseFolder | None
 ) -> Tensor | None:
     """Losses ``[N, T, K]`` under one null model."""
-    unit = f"membership/{model.name}"
+    unit = _unit(model)
     if case is not None and case.has(unit):
         return case.read_tensors(unit)["tuned"]
     pair = model.open()

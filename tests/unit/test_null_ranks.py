@@ -5,6 +5,7 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.null_ranks import NullGroup, NullModel, noise_group, null_rank, rank_nulls
+from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling import seed_of
 from lora_forensics.core.signals.paired import paired_losses
 from lora_forensics.core.specs import MembershipSpec
@@ -92,6 +93,18 @@ def test_noise_adapters_come_from_the_pair():
     assert seed_of(0, 10_000_000) != seed_of(0, 0)
 
 
+class Counted(NoProgress):
+    """How many units were there already, and how many were made."""
+
+    found = made = 0
+
+    def start(self, task, total, done=0):
+        self.found += done
+
+    def step(self, n=1):
+        self.made += n
+
+
 def test_finished_nulls_are_not_opened_again(tmp_path):
     case = open_case(tmp_path / "case", {})
     group = NullGroup("placebo", placebos([0.1, 0.2]))
@@ -101,5 +114,7 @@ def test_finished_nulls_are_not_opened_again(tmp_path):
         raise AssertionError("opened again")
 
     kept = NullGroup("placebo", tuple(NullModel(m.name, fail) for m in group.models))
-    assert measured(GaussianPair(), kept, case=case) == first
+    progress = Counted()
+    assert measured(GaussianPair(), kept, case=case, progress=progress) == first
+    assert (progress.found, progress.made) == (2, 0)
     case.close()
