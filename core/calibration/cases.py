@@ -27,6 +27,7 @@ class Case:
         photos: training photos, and as many asked about.
         quality: image quality of every photo and control of the case.
         seed: of photos, training and noise; no two cases share one.
+        learning_rate: of the training.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Case:
     photos: int
     quality: str
     seed: int
+    learning_rate: float = 5e-4
 
     @property
     def name(self) -> str:
@@ -50,11 +52,12 @@ class Case:
 def design(spec: CalibrationSpec) -> tuple[Case, ...]:
     """All cases of a study, shuffled by the seed.
 
-    For each set size and truth, rank, steps and quality form a Latin square: every pair of their
-    levels comes up once. Cases where half of the photos were used are one more square.
+    For each set size and truth, rank, steps, quality and learning rate form two orthogonal Latin
+    squares: every pair of their levels comes up once. Cases where half of the photos were used are
+    one more pair of squares.
 
     Raises:
-        InputError: the three factors have different numbers of levels (BAD_SETTING).
+        InputError: the factors have different numbers of levels (BAD_SETTING).
 
     Example:
         >>> cases = design(CalibrationSpec())
@@ -68,23 +71,39 @@ def design(spec: CalibrationSpec) -> tuple[Case, ...]:
             "ranks, steps and qualities form a Latin square: give as many different ranks as steps "
             f"and qualities, not {len(spec.ranks)}, {len(spec.steps)} and {len(spec.qualities)}",
         )
+    _check_rates(spec)
     rng = np.random.default_rng(spec.seed)
     blocks = list(product((GUILTY, INNOCENT), spec.sizes))
     blocks += [(PARTIAL, spec.partial_size)] if spec.partial_size else []
     cells = [(used, n, *cell) for used, n in blocks for cell in _square(spec, rng)]
     order = rng.permutation(len(cells))
     return tuple(
-        Case(i, used, rank, steps, n, quality, spec.seed + i)
-        for i, (used, n, rank, steps, quality) in enumerate(cells[j] for j in order)
+        Case(i, used, rank, steps, n, quality, spec.seed + i, rate)
+        for i, (used, n, rank, steps, quality, rate) in enumerate(cells[j] for j in order)
     )
 
 
-def _square(spec: CalibrationSpec, rng: np.random.Generator) -> list[tuple[int, int, str]]:
-    """A random Latin square: quality as a function of rank and steps."""
-    k = len(spec.ranks)
+def _check_rates(spec: CalibrationSpec) -> None:
+    count, k = len(set(spec.learning_rates)), len(spec.ranks)
+    if count != len(spec.learning_rates) or (count > 1 and (count != k or k % 2 == 0)):
+        raise InputError(
+            "BAD_SETTING",
+            f"{len(spec.learning_rates)} learning rates for {k} ranks; give one for all, or as many "
+            "different ones as ranks, an odd number",
+        )
+
+
+def _square(spec: CalibrationSpec, rng: np.random.Generator) -> list[tuple[int, int, str, float]]:
+    """Random orthogonal Latin squares: quality and learning rate as functions of rank and steps."""
+    k, rates = len(spec.ranks), spec.learning_rates
     rows, columns = rng.permutation(k), rng.permutation(k)
     return [
-        (spec.ranks[a], spec.steps[b], spec.qualities[(rows[a] + columns[b]) % k])
+        (
+            spec.ranks[a],
+            spec.steps[b],
+            spec.qualities[(rows[a] + columns[b]) % k],
+            rates[(rows[a] + 2 * columns[b]) % len(rates)],
+        )
         for a, b in product(range(k), repeat=2)
     ]
 

@@ -19,7 +19,7 @@ from .cases import GUILTY, INNOCENT
 from .examine import PRIMARY, Examined, Scores
 
 LETTERS = ("A", "B", "A or B", "C", "D")
-FACTORS = ("rank", "steps", "photos", "quality")
+FACTORS = ("rank", "steps", "learning_rate", "photos", "quality")
 LEVEL, STRONG = 0.05, 0.01
 PROBE_CELLS = 100  # 199 relabellings, doubled for two probes
 PRIMARY_P, PHOTO_P = "permutation test of the primary signal", "conformal p of one photo a case"

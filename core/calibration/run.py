@@ -203,7 +203,7 @@ def train_case(study: Study, case: Case, kept: CaseFolder, *, progress: Progress
         rank=case.rank,
         steps=case.steps,
         batch=study.spec.batch,
-        learning_rate=study.spec.learning_rate,
+        learning_rate=case.learning_rate,
         flip=0.0,
         seed=case.seed,
     )

@@ -14,18 +14,20 @@ class CalibrationSpec(Spec):
     """Which adapters are trained, and how each is examined.
 
     Ranks, steps and qualities need the same number of levels: their combinations form a Latin
-    square, one a set size and truth.
+    square, one a set size and truth. Several learning rates form a second one, orthogonal to it.
     """
 
     ranks: tuple[int, ...] = setting((4, 8, 16), "ranks of the adapters", low=1, high=1024)
-    steps: tuple[int, ...] = setting((40, 100, 250), "optimiser steps", low=1, high=10**7)
+    steps: tuple[int, ...] = setting((40, 120, 500), "optimiser steps", low=1, high=10**7)
+    learning_rates: tuple[float, ...] = setting(
+        (3e-4, 5e-4, 8e-4), "AdamW step sizes; one for all, or as many as ranks", low=1e-9, high=1.0
+    )
     sizes: tuple[int, ...] = setting((4, 8, 16, 32), "training photos of a case", low=2, high=9999)
     qualities: tuple[str, ...] = setting(QUALITIES, "image qualities", choices=QUALITIES)
     partial_size: int = setting(
         16, "photos of the cases where half of the asked ones were used; 0 = none", low=0, high=9999
     )
     batch: int = setting(8, "rows in one training step", low=1, high=4096)
-    learning_rate: float = setting(5e-4, "AdamW step size", low=1e-9, high=1.0)
     controls: int = setting(40, "controls a case", low=10, high=10_000)
     placebos: int = setting(19, "adapters of other cases as null models", low=1, high=999)
     noise_nulls: int = setting(19, "adapters of noise as null models", low=0, high=999)

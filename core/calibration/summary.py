@@ -143,7 +143,7 @@ def ranges(results: Results, settings: Mapping[str, Any]) -> dict[str, tuple[flo
         "exposure": [c.exposure(settings["batch"]) for c in cases],
         "photos": [c.photos for c in cases],
         "controls": [settings["controls"]],
-        "learning_rate": [settings["learning_rate"]],
+        "learning_rate": [c.learning_rate for c in cases],
     }
     return {name: (float(min(v)), float(max(v))) for name, v in values.items()}
 

@@ -72,7 +72,6 @@ PLAN = {
         "seed": 1,
         "batch": 8,
         "controls": 40,
-        "learning_rate": 5e-4,
         "qualities": ["clean"],
         "placebos": 19,
         "noise_nulls": 19,

@@ -23,7 +23,7 @@ from lora_forensics.core.errors import InputError, NotEnoughDataError
 from PIL import Image
 
 SPEC = CalibrationSpec()
-FACTORS = ("rank", "steps", "photos", "quality")
+FACTORS = ("rank", "steps", "learning_rate", "photos", "quality")
 
 
 def test_guilty_and_innocent_cases_are_the_same_recipes_in_number():
@@ -54,6 +54,16 @@ def test_factors_of_unequal_length_are_refused():
         design(replace(SPEC, ranks=(4, 8)))
     with pytest.raises(InputError, match="BAD_SETTING"):
         design(replace(SPEC, ranks=(4, 4, 8)))
+
+
+@pytest.mark.parametrize("rates", [(1e-4, 2e-4), (1e-4, 1e-4, 2e-4), (1e-4,) * 4])
+def test_learning_rates_that_form_no_square_are_refused(rates):
+    with pytest.raises(InputError, match="learning rates for 3 ranks"):
+        design(replace(SPEC, learning_rates=rates))
+
+
+def test_one_learning_rate_serves_all():
+    assert {c.learning_rate for c in design(replace(SPEC, learning_rates=(1e-4,)))} == {1e-4}
 
 
 def test_shards_take_every_case_once_and_their_own_first():

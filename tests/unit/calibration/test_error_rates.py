@@ -107,6 +107,10 @@ def test_every_way_outside_is_named(rates, change, word):
     assert any("OUTSIDE THE VALIDATED RANGE" in s for s in said)
 
 
+def test_more_controls_than_calibrated_are_inside(rates):
+    assert validated(rates, replace(INSIDE, controls=400)) == ()
+
+
 def test_the_edges_of_the_range_are_inside(rates):
     for photos, rank, steps in ((4, 4.0, 40.0), (32, 16.0, 250.0)):
         assert validated(rates, replace(INSIDE, photos=photos, rank=rank, steps=steps)) == ()
