@@ -88,8 +88,8 @@ def _check_rates(spec: CalibrationSpec) -> None:
     if count != len(spec.learning_rates) or (count > 1 and (count != k or k % 2 == 0)):
         raise InputError(
             "BAD_SETTING",
-            f"{len(spec.learning_rates)} learning rates for {k} ranks; give one for all, or as many "
-            "different ones as ranks, an odd number",
+            f"{len(spec.learning_rates)} learning rates for {k} ranks; give one for all, or as "
+            "many different ones as ranks, an odd number",
         )
 
 

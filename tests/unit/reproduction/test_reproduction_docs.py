@@ -101,7 +101,6 @@ def test_the_guidance_plot_needs_its_rows():
     assert picture == guidance_plot([entry(f"6/{p}", 0.7) for p in POINTS])
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the run's facts are not in this checkout")
 def test_the_page_holds_the_figures_of_the_committed_run():
     told = json.loads(DATA.read_text(encoding="utf-8"))
     page = PAGE.read_text(encoding="utf-8")
