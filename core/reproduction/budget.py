@@ -10,9 +10,9 @@ from ..sampling import forwards, plan
 from .rows import PHOTOS, Row
 from .scales import Drawn, Folder, Scale, folders_of, targets_of
 
-# Seconds on one core of a 2.1 GHz Xeon of 2023, float32, as measured for the tiny scale:
+# Processor seconds of one core, float32: the run in docs/data/reproduction_mia.json by its stages:
 # an optimiser step of 8 photos, a denoiser row, an image in one pass of the attack's training.
-TINY_COST = {"target": 0.075, "images": 0.0025, "attack": 0.0145}
+TINY_COST = {"target": 0.072, "images": 0.0021, "attack": 0.0119}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,5 @@ def describe(stages: Sequence[Stage], scale: Scale) -> str:
         lines.append(f"{len(left)} of {len(own)} {name} to make: {amount:,} {unit}")
     seconds = seconds_of(stages, scale)
     if seconds is not None:
-        lines.append(
-            f"about {seconds / 60:.0f} minutes of one core; two quiet cores need two thirds of that"
-        )
+        lines.append(f"about {seconds / 60:.0f} minutes of one quiet core")
     return "\n".join(lines)
