@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lora_forensics.core.attack import build_classifier, train_classifier
+from lora_forensics.core.attack.classifier import build_classifier, train_classifier
 from lora_forensics.core.images import image_files, to_tensor
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec
 from PIL import Image

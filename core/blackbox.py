@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .attack import (
+from .attack.classifier import (
     SeedResult,
     TrainedClassifier,
     score_images,
     train_and_score,
     train_classifier,
 )
-from .attack_files import AttackModel
-from .attack_images import MAX_SIDE
-from .attack_scores import attack_evidence, judged_rows
+from .attack.files import AttackModel
+from .attack.images import MAX_SIDE
+from .attack.scores import attack_evidence, judged_rows
 from .evidence import AttackEvidence
 from .generation import generate
 from .guidance import cfg

@@ -14,7 +14,7 @@ from scipy.cluster import hierarchy
 from scipy.sparse import csgraph
 
 from .errors import InputError
-from .intervals import Array, at_least, finite_matrix
+from .statistics.intervals import Array, at_least, finite_matrix
 
 TauPolicy = Literal["auto", "fixed"]
 Indices = npt.NDArray[np.intp]

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ForensicsError, InputError, NotEnoughDataError
-from .permutation import null_rank_p
 from .protocols import NoProgress, Progress
 from .specs import DecoySpec
+from .statistics.permutation import null_rank_p
 from .storage import digest_of
 from .types import ModelHashes
 

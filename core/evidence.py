@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .decoys import DecoyRank
-from .metrics import AucEstimate, TprAtFpr
-from .permutation import PermutationTest
 from .probe import BlindProbe
-from .roc import AucDifference
-from .usage import UsageShare
+from .statistics.metrics import AucEstimate, TprAtFpr
+from .statistics.permutation import PermutationTest
+from .statistics.roc import AucDifference
+from .statistics.usage import UsageShare
 
 SCHEMA_VERSION = 2
 NullKind = Literal["noise", "placebo", "counterfactual"]

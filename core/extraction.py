@@ -19,10 +19,10 @@ from .evidence import Extracted, ExtractionEvidence, PilotPoint
 from .generation import generate
 from .guidance import Guidance, cfg, model_guidance
 from .membership import compare
-from .metrics import average_similarity, extraction_success_rate
 from .protocols import ImageEncoder, ModelPair, Progress
 from .sampling import forwards, plan
 from .specs import ExtractSpec, SampleSpec, VerdictSpec
+from .statistics.metrics import average_similarity, extraction_success_rate
 from .storage import CaseFolder
 from .types import Embeddings, ImageBatch
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .error_rates import CaseFacts, KnownRates, Share, validated
 from .errors import NotEnoughDataError
 from .membership import standardised
-from .usage import Rate, UsageShare, share_used
+from .statistics.usage import Rate, UsageShare, share_used
 
 
 def set_statistic(photos: npt.ArrayLike, controls: npt.ArrayLike) -> float:

@@ -14,11 +14,11 @@ from .evidence import (
     NullRank,
     SignalFinding,
 )
-from .intervals import resample_counts, units
-from .metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
-from .permutation import benjamini_hochberg, conformal_p, permutation_test
 from .signals.paired import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
 from .specs import MembershipSpec, VerdictSpec
+from .statistics.intervals import resample_counts, units
+from .statistics.metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
+from .statistics.permutation import benjamini_hochberg, conformal_p, permutation_test
 
 Floats = npt.NDArray[np.float64]
 TARGET_FPRS = (0.01, 0.05)

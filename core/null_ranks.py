@@ -19,12 +19,12 @@ from torch import Tensor
 
 from .evidence import NullKind, NullRank
 from .membership import standardised
-from .permutation import null_rank_p
 from .protocols import ModelPair, NoProgress, Progress
-from .roc import delong_paired
 from .sampling import seed_of
 from .signals.paired import Losses, base_ratio, eps_losses
 from .specs import MembershipSpec
+from .statistics.permutation import null_rank_p
+from .statistics.roc import delong_paired
 from .storage import CaseFolder
 from .types import TUNED
 

@@ -12,8 +12,8 @@ from scipy import linalg, stats
 from threadpoolctl import threadpool_limits
 
 from .errors import InputError, NotEnoughDataError
-from .intervals import Array, at_least, finite_matrix, open_share, units
-from .roc import delong
+from .statistics.intervals import Array, at_least, finite_matrix, open_share, units
+from .statistics.roc import delong
 
 Indices = npt.NDArray[np.intp]
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from .evidence import SignalFinding
-from .metrics import tpr_at_fpr
-from .permutation import holm, permutation_test
 from .protocols import ModelPair
-from .roc import delong
 from .signals import DEEP, FUSED, SIGNALS, STANDARD, Subjects, fusion, planned_rows, refusals
 from .signals.queries import Embed
 from .specs import MembershipSpec, ScreenSpec, SignalSpec
+from .statistics.metrics import tpr_at_fpr
+from .statistics.permutation import holm, permutation_test
+from .statistics.roc import delong
 
 PRIMARY = "base_ratio"
 SETS: dict[str, tuple[str, ...]] = {

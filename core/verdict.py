@@ -22,10 +22,10 @@ from .evidence import (
     Reason,
     Verdict,
 )
-from .intervals import clopper_pearson
-from .permutation import holm
 from .probe import BlindProbe
 from .specs import VerdictSpec
+from .statistics.intervals import clopper_pearson
+from .statistics.permutation import holm
 
 MIN_PROBED = 4
 MIN_DECOYS = 99

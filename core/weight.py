@@ -9,7 +9,7 @@ from typing import Any
 from .error_rates import CaseFacts, KnownRates, validated
 from .errors import MissingDependencyError, NotEnoughDataError
 from .known_rates import set_statistic
-from .likelihood import calibration_quality, likelihood_ratio
+from .statistics.likelihood import calibration_quality, likelihood_ratio
 
 
 def case_weight(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.casebook import (
+from ..core.casework.book import (
     heat_unit,
     item_records,
     picture_unit,

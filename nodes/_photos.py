@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.canonical import DECODED
+from ..core.casework.intake import check_counts
 from ..core.errors import InputError
 from ..core.images import (
     FileFacts,
@@ -25,7 +26,6 @@ from ..core.images import (
     to_picture,
     to_tensor,
 )
-from ..core.intake import check_counts
 from ..core.types import ImageBatch, Source
 from ._host import HostProgress, to_pixels
 

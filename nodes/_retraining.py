@@ -10,18 +10,24 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..core.counterfactual import Recipe, Train, counterfactual_group, recipe_of, split_controls
+from ..core.casework.intake import stop_if_minor
 from ..core.errors import InputError
 from ..core.images import Photos, drop_duplicates
-from ..core.intake import stop_if_minor
-from ..core.learner import check_counts
-from ..core.learner_pair import finetune_pair
 from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
 from ..core.null_ranks import NullGroup, NullModel
 from ..core.specs import FinetuneSpec
 from ..core.storage import CaseFolder
-from ..core.trained import Finetuned, save_lora
+from ..core.training.counterfactual import (
+    Recipe,
+    Train,
+    counterfactual_group,
+    recipe_of,
+    split_controls,
+)
+from ..core.training.learner import check_counts
+from ..core.training.learner_pair import finetune_pair
+from ..core.training.trained import Finetuned, save_lora
 from ._host import HostProgress, check_name, output_folder, work_folder
 from ._pair import HostPair
 from ._photos import PhotoSet

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.casework.intake import recovered_prompts, stop_if_minor
 from ..core.errors import InputError, LoraFormatError
-from ..core.intake import recovered_prompts, stop_if_minor
 from ..core.lora.binding import MIN_MATCHED
 from ..core.lora.formats import read_lora
 from ..core.lora.header import load_tensors, read_header, sha256_file

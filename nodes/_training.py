@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError
-from ..core.learner_factors import Factors, layers_named
-from ..core.learner_pair import PairModel
 from ..core.lora.writing import key_of
 from ..core.specs import FinetuneSpec
+from ..core.training.learner_factors import Factors, layers_named
+from ..core.training.learner_pair import PairModel
 from ..core.types import ModelHashes
 from ._pair import HostPair, compute_dtype
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..core.attack import TrainedClassifier
+from ..core.attack.classifier import TrainedClassifier
 from ..core.decoys import DecoyRank
 from ..core.evidence import (
     NULL_WORDS,

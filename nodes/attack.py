@@ -7,8 +7,8 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..core.arms import check_matched_arms
-from ..core.attack_files import AttackModel, attack_facts, load_attack, save_attack
+from ..core.attack.arms import check_matched_arms
+from ..core.attack.files import AttackModel, attack_facts, load_attack, save_attack
 from ..core.baselines.centroid import centroid_scores
 from ..core.blackbox import score_attack, train_classifiers
 from ..core.errors import InputError

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from comfy_api.latest import io
 
-from ..core.arms import check_matched_arms
+from ..core.attack.arms import check_matched_arms
 from ..core.baselines import BASELINES, base_calibrated, baseline_evidence, pixel_vectors
 from ..core.baselines.evidence import BaselineEvidence
 from ..core.baselines.reconstruction import draw_reconstructions

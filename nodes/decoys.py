@@ -7,7 +7,7 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..core.decoyfiles import PUBLISH, SECRET, base_ratio_score, make_files, read_originals
+from ..core.casework.decoyfiles import PUBLISH, SECRET, base_ratio_score, make_files, read_originals
 from ..core.decoys import Secret, rank_variants, read_secret
 from ..core.errors import InputError
 from ..core.specs import DecoySpec, MembershipSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..core.intake import recovered_prompts
+from ..core.casework.intake import recovered_prompts
 from ..core.lora.formats import read_lora
 from ..core.lora.inspection import inspect_lora
 from ._host import lora_fingerprint, lora_path

@@ -9,7 +9,7 @@ from ..core.embeddings import embed
 from ..core.errors import InputError
 from ..core.extraction import groups
 from ..core.images import pixels_sha256, to_picture
-from ..core.metrics import average_similarity, extraction_success_rate
+from ..core.statistics.metrics import average_similarity, extraction_success_rate
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets
 from ._evidence import grid

@@ -19,13 +19,13 @@ from ..evidence import Comparison
 from ..extraction import planned_forwards as extraction_forwards
 from ..images import check_disjoint
 from ..null_ranks import NullGroup, NullModel
-from ..permutation import permutation_test
 from ..protocols import ImageEncoder, ModelPair, Progress
 from ..screening import Findings, Question, screen
 from ..signal_lines import PRIMARY as BASE_RATIO
 from ..signal_lines import SETS, image_rows, signal_spec
 from ..signals import Measured, Subjects, fusion, measure, planned_rows, residual
 from ..specs import PRESETS, AttackSpec, MembershipSpec, ScreenSpec
+from ..statistics.permutation import permutation_test
 from ..storage import CaseFolder
 from .cases import Case
 from .photos import Sets

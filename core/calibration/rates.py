@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from ..error_rates import Estimate, FactorRate, LetterRate, PValueCheck, Share, SignalRate
 from ..errors import NotEnoughDataError
-from ..intervals import bootstrap_ci, clopper_pearson
 from ..membership import standardised as by_controls
-from ..metrics import auc
-from ..permutation import conformal_p
-from ..uniformity import uniformity
+from ..statistics.intervals import bootstrap_ci, clopper_pearson
+from ..statistics.metrics import auc
+from ..statistics.permutation import conformal_p
+from ..statistics.uniformity import uniformity
 from .cases import GUILTY, INNOCENT
 from .examine import PRIMARY, Examined, Scores
 

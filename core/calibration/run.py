@@ -19,11 +19,11 @@ from ..backends.loading import load_base
 from ..backends.networks import Networks
 from ..demo.assets import asset_path
 from ..encoders import load_encoder
-from ..finetune import finetune
 from ..protocols import ImageEncoder, NoProgress, Progress
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder
-from ..trained import save_lora
+from ..training.finetune import finetune
+from ..training.trained import save_lora
 from .cases import Case, design, own_first
 from .examine import examine, forwards_of
 from .folders import ADAPTER, StudyFolder, open_study

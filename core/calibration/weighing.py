@@ -9,8 +9,8 @@ import numpy as np
 from ..error_rates import LikelihoodCheck, PhotoCalls, Reference, UsageCheck
 from ..errors import MissingDependencyError, NotEnoughDataError
 from ..known_rates import set_statistic
-from ..likelihood import calibration_quality
-from ..usage import Rate, UsageShare, best_threshold, share_used
+from ..statistics.likelihood import calibration_quality
+from ..statistics.usage import Rate, UsageShare, best_threshold, share_used
 from .examine import PRIMARY, Examined
 from .rates import Floats, Results, estimate, share, standardised
 

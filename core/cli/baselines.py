@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..baselinework import RESULT, BaselineRequest, run_baselines
+    from ..casework.baselines import RESULT, BaselineRequest, run_baselines
 
     texts = tuple(t for t in (args.member_text, args.other_text) if t)
     request = BaselineRequest(request_of(args), tuple(args.methods), args.captions, texts)

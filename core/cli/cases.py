@@ -21,8 +21,8 @@ from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
 
 if TYPE_CHECKING:
+    from ..casework.request import Request
     from ..evidence import Case
-    from ..request import Request
 
 WHITE_BOX = {"membership": MembershipSpec, "signals": SignalSpec}
 SECTIONS = {
@@ -108,7 +108,7 @@ def settings_of(args: argparse.Namespace) -> ScreenSpec:
 
 def request_of(args: argparse.Namespace) -> Request:
     """What the flags ask for."""
-    from ..request import Request
+    from ..casework.request import Request
     from ..screening import LINES
 
     return Request(
@@ -139,7 +139,7 @@ def request_of(args: argparse.Namespace) -> Request:
 
 
 def _run_case(args: argparse.Namespace) -> int:
-    from ..casework import run_case
+    from ..casework.case import run_case
 
     bars = Bars()
     try:

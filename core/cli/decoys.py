@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from ..decoyfiles import PUBLISH, SECRET, make_files
+    from ..casework.decoyfiles import PUBLISH, SECRET, make_files
 
     secret = make_files(args.photos, args.out, override(DecoySpec(), args, ""))
     k = len(secret.seeds) - 1
@@ -48,7 +48,7 @@ def _make(args: argparse.Namespace) -> int:
 
 
 def _rank(args: argparse.Namespace) -> int:
-    from ..decoywork import RANK, RankRequest, rank_files
+    from ..casework.decoys import RANK, RankRequest, rank_files
 
     request = RankRequest(
         args.secret,

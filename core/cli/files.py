@@ -58,7 +58,7 @@ def _sample_command(commands: Any) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from ..casework import inspect_files
+    from ..casework.case import inspect_files
     from ..report.twin import render_json
 
     inspection = inspect_files(args.lora, args.base)
@@ -77,8 +77,8 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _sample(args: argparse.Namespace) -> int:
+    from ..casework.sampling import SampleRequest, sample_files
     from ..guidance import cfg, model_guidance
-    from ..samplework import SampleRequest, sample_files
     from ..types import BASE
 
     rules = (
@@ -110,7 +110,7 @@ def _sample(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from ..casebook import rewrite_report, write_redacted
+    from ..casework.book import rewrite_report, write_redacted
 
     written = write_redacted(args.case) if args.redact else (rewrite_report(args.case),)
     print(*written, sep="\n")
@@ -118,7 +118,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from ..casework import run_case
+    from ..casework.case import run_case
     from ..demo.showcase import demo_requests
 
     for title, request in demo_requests(args.out):

@@ -58,7 +58,7 @@ def _watermark_command(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from ..trainwork import TrainRequest, train_files
+    from ..casework.training import TrainRequest, train_files
 
     request = TrainRequest(
         base=args.base,
@@ -83,7 +83,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _caption(args: argparse.Namespace) -> int:
-    from ..trainwork import caption_files
+    from ..casework.training import caption_files
 
     bars = Bars()
     try:
@@ -99,7 +99,7 @@ def _caption(args: argparse.Namespace) -> int:
 
 
 def _watermark(args: argparse.Namespace) -> int:
-    from ..trainwork import watermark_files
+    from ..casework.training import watermark_files
 
     bars = Bars()
     try:

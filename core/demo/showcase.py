@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..request import Request
+from ..casework.request import Request
 from ..specs import PRESETS, ScreenSpec
 from .assets import asset_path, load_truth
 

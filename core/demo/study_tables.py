@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..intervals import bootstrap_ci
+from ..statistics.intervals import bootstrap_ci
 
 GUIDED = "model guidance, pilot"
 BASELINES = (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from peft import LoraConfig
 from torch import Tensor
 
-from ..trainee import LAYERS
+from ..training.trainee import LAYERS
 from .codec import encode
 from .diffusion import Base, add_noise
 from .kohya import TrainingClaims, save_adapter

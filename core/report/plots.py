@@ -9,19 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import text
-from .figures import (
-    CONTROL,
-    FAINT,
-    INK,
-    LINE,
-    PHOTO,
-    Array,
-    Numbers,
-    finite,
-    span,
-    svg,
-    with_gaps,
-)
+from .figures import CONTROL, FAINT, INK, LINE, PHOTO, Array, Numbers, finite, span, svg, with_gaps
 
 
 def roc(photos: Numbers, controls: Numbers, legend: str) -> str | None:

@@ -8,19 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import (
-    CONTROL,
-    FAINT,
-    INK,
-    MOST_POINTS,
-    PHOTO,
-    Array,
-    Numbers,
-    finite,
-    png,
-    span,
-    svg,
-)
+from .figures import CONTROL, FAINT, INK, MOST_POINTS, PHOTO, Array, Numbers, finite, png, span, svg
 
 
 def scores(

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from ..errors import InputError, NotEnoughDataError
-from ..intervals import Interval, paper_seed_interval
-from ..metrics import tpr_at_fpr
-from ..roc import auc, delong, delong_paired
+from ..statistics.intervals import Interval, paper_seed_interval
+from ..statistics.metrics import tpr_at_fpr
+from ..statistics.roc import auc, delong, delong_paired
 
 Array = npt.NDArray[np.float64]
 LEVEL, ALPHA, SUBSAMPLES = 0.95, 0.01, 2000

@@ -14,10 +14,10 @@ import torch
 
 from .. import __version__
 from ..baselines.centroid import centroid_scores
-from ..casebook import tool_facts
-from ..metrics import tpr_at_fpr
+from ..casework.book import tool_facts
 from ..protocols import NoProgress, Progress
-from ..roc import delong
+from ..statistics.metrics import tpr_at_fpr
+from ..statistics.roc import delong
 from ..storage import digest_of, open_case, write_atomic
 from .budget import describe, stages_of
 from .estimates import (

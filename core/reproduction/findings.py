@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..intervals import Interval
+from ..statistics.intervals import Interval
 from .estimates import Scores, Sound, difference, sound_interval
 
 NEAR_CHANCE, NEAR_ONE = 0.60, 0.95

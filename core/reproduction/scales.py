@@ -8,17 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..guidance import Guidance, cfg
 from ..specs import ATTACK_PRESETS, FINETUNE_PRESETS, AttackSpec, FinetuneSpec
 from ..types import BASE, TUNED
-from .rows import (
-    BASE_TARGET,
-    MAIN,
-    PHOTOS,
-    POINTS,
-    REST,
-    ROWS,
-    TARGETS,
-    Arm,
-    Row,
-)
+from .rows import BASE_TARGET, MAIN, PHOTOS, POINTS, REST, ROWS, TARGETS, Arm, Row
 
 PROMPT_SEEDS = {"dtu": 1, "aau": 2, "general": 3}
 REST_SHARE = 5

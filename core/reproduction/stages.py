@@ -20,12 +20,12 @@ from torch import Tensor
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import pair_of
 from ..blackbox import train_seeds
-from ..finetune import finetune, save_checkpoint
 from ..generation import generate
 from ..protocols import NoProgress, Progress
 from ..sampling import plan
 from ..specs import SampleSpec
 from ..storage import LEDGER, CaseFolder, digest_of, open_case
+from ..training.finetune import finetune, save_checkpoint
 from .material import Material, features, stacked
 from .rows import BASE_TARGET, PHOTOS, TARGETS
 from .scales import PROMPT_SEEDS, REST_SHARE, Drawn, Folder, Scale, queries_of

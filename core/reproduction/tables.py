@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..intervals import mean_seed_interval
+from ..statistics.intervals import mean_seed_interval
 
 Facts = Mapping[str, Any]
 NOTHING = "-"

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..metrics import auc
-from ..permutation import permutation_test
 from ..protocols import ModelPair
 from ..sampling import seed_of
 from ..specs import SignalSpec
+from ..statistics.metrics import auc
+from ..statistics.permutation import permutation_test
 from ..types import TUNED
 from .grid import Raw
 from .paired import Floats, eps_losses

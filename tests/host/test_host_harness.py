@@ -17,14 +17,7 @@ from PIL import Image
 from .conftest import PACK
 from .inprocess import conditioning
 from .native_checkpoints import CLIP_L, SD3, SD15, SD15_BARE, SD15_DREAMBOOTH
-from .native_loras import (
-    CAPTION,
-    CONCEPT,
-    KOHYA_WRITTEN,
-    PARTLY_READ,
-    SD3_BUILDERS,
-    SD15_BUILDERS,
-)
+from .native_loras import CAPTION, CONCEPT, KOHYA_WRITTEN, PARTLY_READ, SD3_BUILDERS, SD15_BUILDERS
 from .prompts import node, text_to_image
 from .server import ComfyServer, RequestRefusedError, ServerDiedError
 

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lora_forensics.core.backends.loading import open_pair
+from lora_forensics.core.casework.placebos import placebo_group
 from lora_forensics.core.generation import generate
 from lora_forensics.core.guidance import cfg, model_guidance
 from lora_forensics.core.null_ranks import rank_nulls
-from lora_forensics.core.placebos import placebo_group
 from lora_forensics.core.sampling import plan
 from lora_forensics.core.signals.paired import paired_losses
 from lora_forensics.core.specs import MembershipSpec, SampleSpec

@@ -102,7 +102,7 @@ def check_unchanged(model, before):
 
 def predictions(comfy, model, vae, clip, trained, path):
     """Of the base, the trained factors themselves, the host's loader, and Load Suspect."""
-    from lora_forensics.core.learner_factors import Factors
+    from lora_forensics.core.training.learner_factors import Factors
     from lora_forensics.nodes._suspect import suspect_from_file
     from lora_forensics.nodes._training import file_names, model_of
 
@@ -254,7 +254,7 @@ def own_target(prediction, x0, eps, sigma):
 @pytest.mark.parametrize("kind", ["sd15", "sdxl", "sdxl v", "flux"])
 def test_the_loss_is_that_of_the_networks_own_output(comfy, sd15, monkeypatch, kind):
     """The network's raw output, caught on its way, against the target of its training."""
-    from lora_forensics.core.learner_pair import PairLearner
+    from lora_forensics.core.training.learner_pair import PairLearner
     from lora_forensics.nodes._training import learning, model_of
 
     model, clip = model_and_clip(comfy, sd15, kind)
@@ -280,7 +280,7 @@ def test_the_loss_is_that_of_the_networks_own_output(comfy, sd15, monkeypatch, k
 @pytest.mark.parametrize("kind", ["sd15", "flux"])
 def test_gradients_are_the_slope_of_the_loss(comfy, sd15, kind):
     """Against a finite difference: Flux's blocks write over what gradients need."""
-    from lora_forensics.core.learner_pair import PairLearner
+    from lora_forensics.core.training.learner_pair import PairLearner
     from lora_forensics.nodes._training import learning, model_of
 
     model, clip = model_and_clip(comfy, sd15, kind)
@@ -404,7 +404,7 @@ def counterfactuals(suspect, vae, controls, **changed):
 
 
 def test_counterfactuals_repeat_the_recipe(sd15, suspect, controls, monkeypatch):
-    from lora_forensics.core.counterfactual import split_controls
+    from lora_forensics.core.training.counterfactual import split_controls
     from lora_forensics.nodes._photos import one_kind
 
     model, _, vae = sd15

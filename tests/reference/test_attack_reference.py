@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from lora_forensics.core import attack, attack_images
-from lora_forensics.core.attack_scores import judged_rows, member_scores
+from lora_forensics.core.attack import classifier as attack
+from lora_forensics.core.attack import images as attack_images
+from lora_forensics.core.attack.scores import judged_rows, member_scores
 from lora_forensics.core.specs import ATTACK_PRESETS
 from PIL import Image
 from safetensors.torch import save_file

@@ -4,8 +4,8 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
-from lora_forensics.core import metrics as M
-from lora_forensics.core import roc
+from lora_forensics.core.statistics import metrics as M
+from lora_forensics.core.statistics import roc
 from scipy import stats
 from sklearn import metrics as sk
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from lora_forensics.core.arms import check_matched_arms
+from lora_forensics.core.attack.arms import check_matched_arms
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.guidance import cfg, model_guidance
 from lora_forensics.core.types import BASE, TUNED, ImageBatch, Source

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lora_forensics.core import attack
+from lora_forensics.core.attack import classifier as attack
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.specs import AttackSpec
 from safetensors.torch import save_file

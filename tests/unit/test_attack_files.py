@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lora_forensics.core import attack_files
-from lora_forensics.core.attack import TrainedClassifier, build_classifier, score_images
-from lora_forensics.core.attack_files import AttackModel, attack_facts, load_attack, save_attack
+from lora_forensics.core.attack import files as attack_files
+from lora_forensics.core.attack.classifier import TrainedClassifier, build_classifier, score_images
+from lora_forensics.core.attack.files import AttackModel, attack_facts, load_attack, save_attack
 from lora_forensics.core.blackbox import train_classifiers
 from lora_forensics.core.errors import InputError, RunError
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec

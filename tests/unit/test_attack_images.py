@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from lora_forensics.core import attack_images
-from lora_forensics.core.attack_images import AUGMENTATIONS
+from lora_forensics.core.attack import images as attack_images
+from lora_forensics.core.attack.images import AUGMENTATIONS
 from scipy.ndimage import gaussian_filter
 
 

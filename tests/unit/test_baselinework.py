@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lora_forensics.core.baselinework import METHODS
+from lora_forensics.core.casework.baselines import METHODS
 from lora_forensics.core.cli import baselines, main
 from lora_forensics.core.demo.assets import asset_path
 

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core import blackbox
-from lora_forensics.core.attack import SeedResult
-from lora_forensics.core.attack_files import AttackModel, attack_facts
-from lora_forensics.core.attack_scores import attack_evidence
+from lora_forensics.core.attack.classifier import SeedResult
+from lora_forensics.core.attack.files import AttackModel, attack_facts
+from lora_forensics.core.attack.scores import attack_evidence
 from lora_forensics.core.errors import NotEnoughDataError
-from lora_forensics.core.intervals import mean_seed_interval, paper_seed_interval
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec, VerdictSpec
+from lora_forensics.core.statistics.intervals import mean_seed_interval, paper_seed_interval
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.types import TUNED, ModelHashes
 from sklearn.metrics import roc_auc_score

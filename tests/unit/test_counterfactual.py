@@ -6,18 +6,18 @@ from types import SimpleNamespace
 import pytest
 import tiny_models
 import torch
-from lora_forensics.core import counterfactual as C
-from lora_forensics.core import retraining
 from lora_forensics.core.backends.loading import pair_of
+from lora_forensics.core.casework.placebos import placebo_files, placebo_group
 from lora_forensics.core.errors import InputError, NotEnoughDataError
-from lora_forensics.core.finetune import finetune
 from lora_forensics.core.lora.claims import read_claims
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
-from lora_forensics.core.placebos import placebo_files, placebo_group
 from lora_forensics.core.specs import FinetuneSpec
 from lora_forensics.core.storage import open_case
-from lora_forensics.core.trained import save_lora
+from lora_forensics.core.training import counterfactual as C
+from lora_forensics.core.training import retraining
+from lora_forensics.core.training.finetune import finetune
+from lora_forensics.core.training.trained import save_lora
 
 STATED = {
     "ss_steps": "40",

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core import decoyfiles, decoys
+from lora_forensics.core import decoys
+from lora_forensics.core.casework import decoyfiles
 from lora_forensics.core.cli import main
 from lora_forensics.core.decoys import draw_secret, make_variant, rank_variants, read_secret
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
+from lora_forensics.core.statistics.uniformity import uniformity
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.types import ModelHashes
-from lora_forensics.core.uniformity import uniformity
 from PIL import Image
 
 SPEC = MembershipSpec(timesteps=(200, 600), noises=2)

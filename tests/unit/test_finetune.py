@@ -9,24 +9,24 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
-from lora_forensics.core import finetune as finetune_module
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
-from lora_forensics.core.finetune import (
+from lora_forensics.core.protocols import NoProgress
+from lora_forensics.core.sampling import noise_of
+from lora_forensics.core.specs import FINETUNE_PRESETS, FinetuneSpec
+from lora_forensics.core.storage import open_case
+from lora_forensics.core.training import finetune as finetune_module
+from lora_forensics.core.training.finetune import (
     draw,
     finetune,
     save_checkpoint,
     save_lora,
     save_losses,
 )
-from lora_forensics.core.optimiser import Optimiser, rate_at
-from lora_forensics.core.protocols import NoProgress
-from lora_forensics.core.sampling import noise_of
-from lora_forensics.core.specs import FINETUNE_PRESETS, FinetuneSpec
-from lora_forensics.core.storage import open_case
-from lora_forensics.core.trainee import trainee_of
-from lora_forensics.core.views import Views, fitted
+from lora_forensics.core.training.optimiser import Optimiser, rate_at
+from lora_forensics.core.training.trainee import trainee_of
+from lora_forensics.core.training.views import Views, fitted
 
 CAPTIONS = ["a face", "a face", "another face"]
 QUICK = FinetuneSpec(steps=3, batch=2, rank=2, learning_rate=1e-2)

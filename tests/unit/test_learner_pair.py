@@ -9,17 +9,17 @@ import torch
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError
-from lora_forensics.core.finetune import finetune
-from lora_forensics.core.learner_factors import Factors, layers_named
-from lora_forensics.core.learner_pair import PairLearner, PairModel, finetune_pair
 from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling import noise_of, noised
 from lora_forensics.core.specs import FinetuneSpec
 from lora_forensics.core.storage import open_case
-from lora_forensics.core.trained import save_lora
-from lora_forensics.core.trainee import LAYERS, trainee_of
+from lora_forensics.core.training.finetune import finetune
+from lora_forensics.core.training.learner_factors import Factors, layers_named
+from lora_forensics.core.training.learner_pair import PairLearner, PairModel, finetune_pair
+from lora_forensics.core.training.trained import save_lora
+from lora_forensics.core.training.trainee import LAYERS, trainee_of
+from lora_forensics.core.training.views import Views
 from lora_forensics.core.types import Conditioning, ModelHashes
-from lora_forensics.core.views import Views
 from torch import nn
 
 CAPTIONS = ["a face", "a face", "another face"]

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from lora_forensics.core import likelihood
 from lora_forensics.core.errors import InputError, MissingDependencyError, NotEnoughDataError
-from lora_forensics.core.likelihood import (
+from lora_forensics.core.statistics import likelihood
+from lora_forensics.core.statistics.likelihood import (
     calibration_quality,
     likelihood_ratio,
     log_ratios,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lora_forensics.core import metrics as M
-from lora_forensics.core import permutation
 from lora_forensics.core.errors import InputError, NotEnoughDataError
+from lora_forensics.core.statistics import metrics as M
+from lora_forensics.core.statistics import permutation
 
 scores = st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=25)
 quick = settings(max_examples=80, deadline=None)

@@ -5,9 +5,9 @@ import json
 import pytest
 import tiny_models
 import torch
-from lora_forensics.core import trainwork
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.captions import save_captions
+from lora_forensics.core.casework import training as trainwork
 from lora_forensics.core.cli import main
 from lora_forensics.core.images import decode_file, png_bytes, to_tensor
 from lora_forensics.core.lora.formats import read_lora

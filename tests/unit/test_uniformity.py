@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.metrics import clopper_pearson, conformal_p, null_rank_p, permutation_test
-from lora_forensics.core.uniformity import uniformity
+from lora_forensics.core.statistics.metrics import (
+    clopper_pearson,
+    conformal_p,
+    null_rank_p,
+    permutation_test,
+)
+from lora_forensics.core.statistics.uniformity import uniformity
 from scipy import stats
 
 

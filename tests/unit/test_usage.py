@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from lora_forensics.core.errors import InputError, NotEnoughDataError
-from lora_forensics.core.usage import Rate, best_threshold, share_used
+from lora_forensics.core.statistics.usage import Rate, best_threshold, share_used
 from scipy import stats
 from sklearn.metrics import roc_curve
 

@@ -5,17 +5,12 @@ import numpy as np
 import pytest
 from lora_forensics.core.decoys import DecoyRank
 from lora_forensics.core.errors import LoraFormatError
-from lora_forensics.core.evidence import (
-    LossCurve,
-    MembershipEvidence,
-    NullRank,
-    SignalFinding,
-)
+from lora_forensics.core.evidence import LossCurve, MembershipEvidence, NullRank, SignalFinding
 from lora_forensics.core.membership import compare, effect_interval
-from lora_forensics.core.metrics import tpr_at_fpr
 from lora_forensics.core.probe import BlindProbe
-from lora_forensics.core.roc import delong, delong_paired
 from lora_forensics.core.specs import VerdictSpec
+from lora_forensics.core.statistics.metrics import tpr_at_fpr
+from lora_forensics.core.statistics.roc import delong, delong_paired
 from lora_forensics.core.verdict import decide, error_verdict, smallest_set, unjudged
 
 SPEC = VerdictSpec()

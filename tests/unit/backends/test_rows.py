@@ -6,14 +6,7 @@ import pytest
 import torch
 from lora_forensics.core.backends.rows import AdaptedNetwork, RowAdapter, TwoNetworks
 from lora_forensics.core.errors import InputError, LoraFormatError, RunError
-from lora_forensics.core.lora.operators import (
-    Full,
-    Hadamard,
-    Kronecker,
-    LowRank,
-    Magnitude,
-    delta,
-)
+from lora_forensics.core.lora.operators import Full, Hadamard, Kronecker, LowRank, Magnitude, delta
 from torch import nn
 
 STRENGTH = torch.tensor([0.0, 1.0, -0.5, 0.0, 2.0])

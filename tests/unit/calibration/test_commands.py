@@ -8,6 +8,7 @@ from calibration_studies import PLAN, many
 from lora_forensics.core.calibration.run import own_study, plan_text
 from lora_forensics.core.calibration.settings import CalibrationSpec
 from lora_forensics.core.calibration.summary import known_rates
+from lora_forensics.core.casework.precedents import case_facts
 from lora_forensics.core.cli import main
 from lora_forensics.core.cli.calibration import _command, parse_shard
 from lora_forensics.core.demo.assets import asset_path
@@ -16,7 +17,6 @@ from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.known_rates import case_rates, case_share, set_statistic
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
-from lora_forensics.core.precedents import case_facts
 from lora_forensics.core.weight import case_weight
 
 INSIDE = CaseFacts("ab" * 32, "sd1", 8, 40, 4.0, 100.0, 100.0, 5e-4)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from lora_forensics.core.attack import SeedResult
-from lora_forensics.core.attack_scores import attack_evidence
+from lora_forensics.core.attack.classifier import SeedResult
+from lora_forensics.core.attack.scores import attack_evidence
 from lora_forensics.core.baselines import BASELINES
 from lora_forensics.core.decoys import DecoyRank
 from lora_forensics.core.evidence import CaptionControls

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lora_forensics.core.casebook import rewrite_report, write_redacted
+from lora_forensics.core.casework.book import rewrite_report, write_redacted
 
 
 @pytest.mark.usefixtures("no_plots")

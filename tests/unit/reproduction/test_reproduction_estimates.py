@@ -14,7 +14,7 @@ from lora_forensics.core.reproduction.estimates import (
     shares_above,
     sound_interval,
 )
-from lora_forensics.core.roc import auc, delong
+from lora_forensics.core.statistics.roc import auc, delong
 from scipy import stats
 
 NORMAL = stats.norm

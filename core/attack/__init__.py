@@ -1,0 +1,1 @@
+"""The black-box attack model: network, images, scores, files."""

@@ -1,0 +1,1 @@
+"""From files to a finished case, one file a kind of work."""

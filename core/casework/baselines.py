@@ -1,0 +1,232 @@
+"""The baselines of the black-box attack, from files to a table: other people's ways to ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..baselines import (
+    BASELINES,
+    BaselineEvidence,
+    base_calibrated,
+    baseline_evidence,
+    pixel_vectors,
+)
+from ..baselines.reconstruction import IMAGES, draw_reconstructions
+from ..blackbox import draw_arm, planned_forwards, sample_spec
+from ..captions import captions_of, load_captions
+from ..encoders import load_encoder
+from ..encoders.clip import ClipEncoder
+from ..errors import InputError
+from ..protocols import ImageEncoder, NoProgress, Progress
+from ..specs import AttackSpec, VerdictSpec
+from ..storage import CaseFolder, open_case, write_atomic
+from ..types import BASE, TUNED, ImageBatch
+from .opening import Opened, open_request
+from .questions import build_question
+from .request import Request
+
+ARMS = ("centroid", "gan_leaks", "gan_leaks_cosine", "set_membership")
+METHODS = (*ARMS, "reconstruction", "zero_shot")
+RESULT = "baselines.json"
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRequest:
+    """Which baselines to run on a suspect.
+
+    Attributes:
+        case: base, suspect, photos, controls, folder, encoder; its attack settings draw the arms.
+        methods: of `METHODS`.
+        captions: ``metadata.jsonl`` with a caption a file, for reconstruction; None takes the
+            first prompt for all.
+        texts: member prompt and the other, for zero-shot.
+    """
+
+    case: Request
+    methods: tuple[str, ...] = ARMS
+    captions: Path | None = None
+    texts: tuple[str, ...] = ()
+
+
+def run_baselines(
+    request: BaselineRequest,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> tuple[BaselineEvidence, ...]:
+    """Score photos and controls by every method; plain, and minus the base where it can be asked.
+
+    Images are kept in the folder, so that the same request resumes; the table goes to
+    ``baselines.json``.
+
+    Args:
+        request: what to run.
+        progress: long work.
+        announce: told what will be done.
+
+    Raises:
+        ForensicsError: one of its named kinds; NO_PROMPTS and NO_TEXT_ENCODER for zero-shot.
+    """
+    progress = progress or NoProgress()
+    case = request.case
+    encoder = load_encoder(case.encoder, case.models)
+    _check(request, encoder)
+    opened = open_request(case, progress)
+    try:
+        prompts = build_question(
+            case, opened.pair, opened.inspection, opened.photos, opened.controls
+        ).prompts
+        spec = case.spec.attack
+        announce(
+            f"{len(opened.photos)} photos, {len(opened.controls)} controls; "
+            f"{', '.join(request.methods)}; {spec.images} images an arm"
+        )
+        folder = open_case(case.out, _manifest(request, opened, encoder, prompts))
+        try:
+            found = _Work(request, opened, encoder, prompts, folder, progress).run()
+            facts = {"schema_version": 1, "baselines": [asdict(b) for b in found]}
+            write_atomic(case.out / RESULT, json.dumps(facts, indent=1).encode())
+        finally:
+            folder.close()
+    finally:
+        opened.pair.close()
+    return found
+
+
+def _check(request: BaselineRequest, encoder: ImageEncoder) -> None:
+    if unknown := sorted(set(request.methods) - set(METHODS)):
+        raise InputError(
+            "BAD_SETTING", f"no baseline {', '.join(unknown)}; choose of {', '.join(METHODS)}"
+        )
+    if "zero_shot" not in request.methods:
+        return
+    if len(request.texts) != 2:
+        raise InputError(
+            "NO_PROMPTS", "zero-shot compares two texts; give --member-text and --other-text"
+        )
+    if not isinstance(encoder, ClipEncoder):
+        raise InputError(
+            "NO_TEXT_ENCODER",
+            f"zero-shot needs an encoder of texts, {encoder.id.name} is none; use --encoder clip",
+        )
+
+
+def _manifest(
+    request: BaselineRequest, opened: Opened, encoder: ImageEncoder, prompts: Sequence[str]
+) -> dict[str, Any]:
+    sets = (opened.photos, opened.controls)
+    return {
+        "tool": __version__,
+        "models": asdict(opened.pair.hashes),
+        "strength": request.case.strength,
+        "images": [[s.sha256 for s in p.images.sources] for p in sets],
+        "prompts": list(prompts),
+        "texts": list(request.texts),
+        "captions": None if request.captions is None else load_captions(request.captions),
+        "encoder": asdict(encoder.id),
+        "settings": asdict(request.case.spec.attack),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    request: BaselineRequest
+    opened: Opened
+    encoder: ImageEncoder
+    prompts: Sequence[str]
+    folder: CaseFolder
+    progress: Progress
+
+    @property
+    def spec(self) -> AttackSpec:
+        return self.request.case.spec.attack
+
+    @property
+    def queries(self) -> Tensor:
+        sets = (self.opened.photos, self.opened.controls)
+        return torch.cat([p.images.pixels for p in sets])
+
+    def run(self) -> tuple[BaselineEvidence, ...]:
+        methods = self.request.methods
+        found = self._arms([m for m in methods if m in ARMS])
+        if "reconstruction" in methods:
+            found += self._reconstruction()
+        if "zero_shot" in methods:
+            found.append(self._zero_shot())
+        return tuple(found)
+
+    def _arms(self, methods: Sequence[str]) -> list[BaselineEvidence]:
+        if not methods:
+            return []
+        tuned, base = (self._arm(model) for model in (TUNED, BASE))
+        cost = planned_forwards(self.prompts, self.spec, 1)
+        made = (self._both(m, self._view(m), (tuned, base), cost) for m in methods)
+        return [evidence for pair in made for evidence in pair]
+
+    def _arm(self, model: float) -> ImageBatch:
+        return draw_arm(
+            self.opened.pair, self.prompts, model, self.spec,
+            case=self.folder, progress=self.progress,
+        )  # fmt: skip
+
+    def _view(self, method: str) -> Callable[[Tensor], Tensor]:
+        return pixel_vectors if method == "gan_leaks" else self._vectors
+
+    def _vectors(self, pixels: Tensor) -> Tensor:
+        return torch.cat([self.encoder(part) for part in pixels.split(BATCH)])
+
+    def _both(
+        self,
+        method: str,
+        view: Callable[[Tensor], Tensor],
+        arms: tuple[ImageBatch, ImageBatch],
+        cost: int,
+    ) -> tuple[BaselineEvidence, BaselineEvidence]:
+        """Plain, and minus the base's score."""
+        tuned, base = (view(arm.pixels) for arm in arms)
+        queries, score = view(self.queries), BASELINES[method]
+        plain = self._judged(method, score(tuned, queries), cost)
+        calibrated = base_calibrated(score, tuned, base, queries)
+        return plain, self._judged(method, calibrated, 2 * cost, calibrated=True)
+
+    def _reconstruction(self) -> list[BaselineEvidence]:
+        captions, spec = self._captions(), sample_spec(self.spec)
+        arms = tuple(
+            draw_reconstructions(
+                self.opened.pair, captions, model=model, spec=spec, scale=self.spec.cfgs[0],
+                case=self.folder, progress=self.progress,
+            )
+            for model in (TUNED, BASE)
+        )  # fmt: skip
+        rows = len(captions) * IMAGES * spec.steps * (1 if self.spec.cfgs[0] == 1 else 2)
+        return list(self._both("reconstruction", self._vectors, (arms[0], arms[1]), rows))
+
+    def _captions(self) -> list[str]:
+        photos, controls = self.opened.photos, self.opened.controls
+        names = [f.name for f in (*photos.facts, *controls.facts)]
+        if self.request.captions is None:
+            return [self.prompts[0]] * len(names)
+        return captions_of(names, load_captions(self.request.captions))
+
+    def _zero_shot(self) -> BaselineEvidence:
+        assert isinstance(self.encoder, ClipEncoder)
+        texts = self.encoder.prompts(self.request.texts)
+        scores = BASELINES["zero_shot"](texts, self._vectors(self.queries))
+        return self._judged("zero_shot", scores, 0)
+
+    def _judged(
+        self, method: str, scores: Tensor, cost: int, *, calibrated: bool = False
+    ) -> BaselineEvidence:
+        n = len(self.opened.photos)
+        return baseline_evidence(
+            method, scores[:n], scores[n:], VerdictSpec(), calibrated=calibrated, forwards=cost
+        )

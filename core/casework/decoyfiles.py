@@ -1,0 +1,120 @@
+"""Decoys as files: the variant to publish, its secret, the originals; and what ranks a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..decoys import Pixels, Secret, Variant, draw_secret, make_variant, secret_json
+from ..errors import InputError, RunError
+from ..images import (
+    decode_file,
+    fit_square,
+    image_files,
+    pixels_sha256,
+    png_bytes,
+    to_picture,
+    to_tensor,
+)
+from ..protocols import ModelPair
+from ..signals.paired import base_ratio, paired_losses
+from ..specs import DecoySpec, MembershipSpec
+from ..storage import CaseFolder, digest_of, sha256_bytes, write_atomic
+from .intake import check_output
+
+SECRET, PUBLISH = "secret.json", "publish"
+
+
+def make_files(photos: Path, out: Path, spec: DecoySpec) -> Secret:
+    """Write the variant to publish into ``publish/`` and the secret beside it (mode 0600).
+
+    Args:
+        photos: folder of the photos.
+        out: new or empty folder.
+        spec: kind and number of decoys.
+
+    Raises:
+        RunError: NOT_EMPTY; a second secret for one set would let its owner choose.
+        InputError, NotEnoughDataError: unreadable or too few photos.
+    """
+    check_output(out)
+    if out.exists() and any(out.iterdir()):
+        raise RunError("NOT_EMPTY", f"{out} holds files; give a new folder")
+    names, hashes, pixels = _read(image_files(photos))
+    secret = draw_secret(names, hashes, spec)
+    variant = make_variant(secret, pixels, secret.index)
+    write_atomic(out / SECRET, secret_json(secret))
+    for number, (_, photo) in enumerate(variant.photos):
+        name = f"{number:04d}"
+        write_atomic(out / PUBLISH / f"{name}.png", png_bytes(_pixels(photo)))
+        if variant.caption:
+            write_atomic(out / PUBLISH / f"{name}.txt", variant.caption.encode())
+    return secret
+
+
+def read_originals(secret: Secret, photos: Path) -> list[Pixels]:
+    """Pixels of the photos that a secret names.
+
+    Args:
+        secret: from `draw_secret`.
+        photos: folder of the original photos.
+
+    Raises:
+        InputError: the folder does not hold exactly those photos (PHOTOS_CHANGED).
+    """
+    names, hashes, pixels = _read(image_files(photos))
+    if (names, hashes) != (secret.names, secret.sha256):
+        raise InputError(
+            "PHOTOS_CHANGED",
+            f"{photos} does not hold the {len(secret.names)} photos that the secret names; "
+            "give the originals, not the published variant",
+        )
+    return pixels
+
+
+def base_ratio_score(
+    pair: ModelPair, prompt: str, spec: MembershipSpec, case: CaseFolder | None = None
+) -> Callable[[Variant], float]:
+    """Mean BaseRatio of a variant's photos; a photo that several variants share is scored once.
+
+    Args:
+        pair: the suspect.
+        prompt: conditioning, where the variant has no caption of its own.
+        spec: timesteps, draws, seed.
+        case: keeps scored photos.
+    """
+
+    def score(variant: Variant) -> float:
+        text = variant.caption or prompt
+        return float(np.mean([_photo_score(pair, p, text, spec, case) for _, p in variant.photos]))
+
+    return score
+
+
+def _photo_score(
+    pair: ModelPair, photo: Pixels, prompt: str, spec: MembershipSpec, case: CaseFolder | None
+) -> float:
+    square = fit_square(to_picture(_pixels(photo)), pair.resolution)
+    unit = f"photos/{digest_of([pixels_sha256(square), prompt])[:24]}"
+    if case is not None and case.has(unit):
+        return float(case.read_tensors(unit)["score"])
+    latents = pair.encode(to_tensor(square)[None])
+    value = float(base_ratio(paired_losses(pair, latents, prompt, spec))[0])
+    if not np.isfinite(value):
+        raise InputError("NON_FINITE", "the model gave losses that are not finite; try float32")
+    if case is not None:
+        case.put_tensors(unit, {"score": torch.tensor(value, dtype=torch.float64)})
+    return value
+
+
+def _pixels(photo: Pixels) -> torch.Tensor:
+    return torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255
+
+
+def _read(files: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...], list[Pixels]]:
+    hashes = tuple(sha256_bytes(file.read_bytes()) for file in files)
+    pixels = [np.asarray(decode_file(file)[0], np.uint8) for file in files]
+    return tuple(file.name for file in files), hashes, pixels

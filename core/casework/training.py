@@ -1,0 +1,232 @@
+"""From files to a trained LoRA or checkpoint; captions and watermarks of a folder of photos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .. import __version__
+from ..backends.diffusers import DiffusersPair
+from ..backends.loading import load_base
+from ..backends.networks import Networks
+from ..captions import FILE_NAME, caption, captions_of, load_captions, save_captions
+from ..errors import InputError
+from ..images import decode_file, image_files, png_bytes, to_tensor
+from ..lora.safeguard import stop_words
+from ..lora.writing import LAYOUTS
+from ..protocols import NoProgress, Progress
+from ..specs import FinetuneSpec
+from ..storage import open_case, sha256_bytes, write_atomic
+from ..training.finetune import Finetuned, finetune, save_checkpoint, save_lora, save_losses
+from ..training.views import fit_short
+from ..watermark import KINDS, default_logo, load_logo
+from .intake import check_output, stop_if_minor
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train, as paths and settings.
+
+    Attributes:
+        base: diffusers folder or single-file checkpoint.
+        photos: folder of training photos.
+        out: case folder; holds states, result and loss log.
+        captions: ``metadata.jsonl`` with one caption a photo; or None, and
+        caption: one text for all photos.
+        name: of the output.
+        layout: of a LoRA file, ``kohya`` or ``diffusers``.
+        spec: all settings.
+        device: ``auto``, ``cpu``, ``cuda``.
+        dtype: of the base; ``auto`` is float32 for full training, else what `load_base` takes.
+        minor_suspected: the person says that the material may show a minor.
+    """
+
+    base: Path
+    photos: Path
+    out: Path
+    captions: Path | None = None
+    caption: str = ""
+    name: str = "trained"
+    layout: str = "kohya"
+    spec: FinetuneSpec = field(default_factory=FinetuneSpec)
+    device: str = "auto"
+    dtype: str = "auto"
+    minor_suspected: bool = False
+
+
+def train_files(
+    request: TrainRequest,
+    *,
+    progress: Progress | None = None,
+    announce: Announce = lambda _: None,
+) -> tuple[Path, ...]:
+    """Train on a folder of photos; the same request resumes an interrupted run.
+
+    Returns:
+        The LoRA file or checkpoint folder, and the loss log.
+
+    Raises:
+        ForensicsError: one of its named kinds; MINOR_SUSPECTED before any picture is opened.
+    """
+    check_output(request.out)
+    _check_words(request)
+    files = image_files(request.photos)
+    texts = _texts(request, files)
+    names = [request.name, request.photos.name, *(f.name for f in files)]
+    stop_if_minor(stop_words([*names, *texts]), flagged=request.minor_suspected)
+    full = request.spec.method == "full" and request.dtype == "auto"
+    dtype = "float32" if full else request.dtype
+    networks = load_base(request.base, device=request.device, dtype=dtype)
+    images = load_short(files, DiffusersPair(networks, tuned_sha256="").resolution)
+    announce(
+        f"{len(files)} photos, {len(set(texts))} captions, {request.spec.steps:,} steps of "
+        f"{request.spec.batch * request.spec.accumulation}; method {request.spec.method}"
+    )
+    folder = open_case(request.out, _manifest(request, networks, images, texts))
+    try:
+        trained = finetune(networks, images, texts, request.spec, case=folder, progress=progress)
+        return _save(trained, networks, request)
+    finally:
+        folder.close()
+
+
+def _check_words(request: TrainRequest) -> None:
+    if (request.captions is None) == (not request.caption):
+        raise InputError(
+            "NO_CAPTIONS", "give either a file of captions or one caption for all photos"
+        )
+    if not re.fullmatch(r"[\w .+-]{1,100}", request.name) or request.name.startswith("."):
+        raise InputError(
+            "BAD_NAME", f"the name {request.name!r} is no plain file name; use letters and digits"
+        )
+    if request.layout not in LAYOUTS:
+        raise InputError("BAD_SETTING", f"layout is {request.layout!r}; choose one of {LAYOUTS}")
+
+
+def _texts(request: TrainRequest, files: Sequence[Path]) -> list[str]:
+    if request.captions is None:
+        return [request.caption] * len(files)
+    return captions_of((f.name for f in files), load_captions(request.captions))
+
+
+def load_short(files: Sequence[Path], side: int) -> list[Tensor]:
+    """Decode files canonically, ``[3, H, W]`` each with a short side of `side` pixels."""
+    return [to_tensor(fit_short(decode_file(file)[0], side)) for file in files]
+
+
+def _manifest(
+    request: TrainRequest, networks: Networks, images: Sequence[Tensor], texts: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "tool": __version__,
+        "verb": "train",
+        "base": networks.sha256,
+        "photos": [sha256_bytes(i.contiguous().numpy().tobytes()) for i in images],
+        "captions": list(texts),
+        "settings": asdict(request.spec),
+        "dtype": str(next(networks.unet.parameters()).dtype),
+        "name": request.name,
+        "layout": request.layout,
+    }
+
+
+def _save(trained: Finetuned, networks: Networks, request: TrainRequest) -> tuple[Path, ...]:
+    log = save_losses(trained, request.out / f"{request.name}-loss.csv")
+    if request.spec.method == "full":
+        return save_checkpoint(trained, networks, request.out / request.name), log
+    path = request.out / f"{request.name}.safetensors"
+    return save_lora(trained, path, layout=request.layout, name=request.name), log
+
+
+def caption_files(
+    photos: Path,
+    blip: Path,
+    out: Path,
+    *,
+    prefix: str = "",
+    device: str = "cpu",
+    minor_suspected: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Caption a folder of photos into a file of JSON lines.
+
+    Args:
+        photos: folder.
+        blip: folder with BLIP's weights.
+        out: the file, or a folder to put ``metadata.jsonl`` into.
+        prefix: beginning of every caption.
+        device: where BLIP runs.
+        minor_suspected: the person says that the material may show a minor.
+        progress: counts photos.
+
+    Returns:
+        The file.
+
+    Raises:
+        ForensicsError: MINOR_SUSPECTED also when a caption points to a minor; nothing is written.
+    """
+    files = image_files(photos)
+    words = [prefix, photos.name, *(f.name for f in files)]
+    stop_if_minor(stop_words(words), flagged=minor_suspected)
+    images = [to_tensor(decode_file(file)[0]) for file in files]
+    texts = caption(images, blip, prefix=prefix, device=device, progress=progress)
+    stop_if_minor(stop_words(texts), flagged=False)
+    path = out if out.suffix == ".jsonl" else out / FILE_NAME
+    return save_captions(dict(zip((f.name for f in files), texts, strict=True)), path)
+
+
+def watermark_files(
+    photos: Path,
+    out: Path,
+    *,
+    kind: str,
+    logo: Path | None = None,
+    minor_suspected: bool = False,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Lay a watermark on every photo of a folder; each becomes a PNG of its own size.
+
+    Args:
+        photos: folder.
+        out: folder of the marked photos; another one.
+        kind: ``visible`` or ``faint``.
+        logo: PNG or WebP with transparency; None: the built-in logo.
+        minor_suspected: the person says that the material may show a minor.
+        progress: counts photos.
+
+    Raises:
+        InputError: SAME_FOLDER, DUPLICATE_NAMES, BAD_SETTING, or a picture's own code.
+    """
+    progress = progress or NoProgress()
+    files = image_files(photos)
+    stop_if_minor(stop_words([photos.name, *(f.name for f in files)]), flagged=minor_suspected)
+    _check_names(files, out)
+    if kind not in KINDS:
+        raise InputError("BAD_SETTING", f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
+    mark = default_logo() if logo is None else load_logo(logo)
+    progress.start("watermarks", len(files))
+    written = []
+    for file in files:
+        marked = KINDS[kind](to_tensor(decode_file(file)[0]), mark)
+        written.append(out / f"{file.stem}.png")
+        write_atomic(written[-1], png_bytes(marked))
+        progress.step()
+    return written
+
+
+def _check_names(files: Sequence[Path], out: Path) -> None:
+    if out.resolve() in {f.parent.resolve() for f in files}:
+        raise InputError("SAME_FOLDER", f"{out} is the photos' own folder; give another --out")
+    stems = [f.stem for f in files]
+    twice = sorted({s for s in stems if stems.count(s) > 1})
+    if twice:
+        raise InputError(
+            "DUPLICATE_NAMES", f"several photos are called {', '.join(twice[:5])}; rename them"
+        )

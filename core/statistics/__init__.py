@@ -1,0 +1,1 @@
+"""Tests, intervals and ratios: numbers in, numbers out, each checked against another library."""

@@ -1,0 +1,1 @@
+"""Fine-tuning: targets, shadow models, placebos and counterfactual null models."""

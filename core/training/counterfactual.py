@@ -1,0 +1,154 @@
+"""Counterfactual null models: what the suspect's recipe makes of photos that it never saw.
+
+The recipe is read from the suspect's file and repeated on controls. A control that trained one of
+them is never a control of the test: half of the controls train, the other half compares.
+
+Source: specification membership_sota.md, section 1.5, score 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import InputError, NotEnoughDataError
+from ..lora.claims import Claims
+from ..lora.inspection import Inspection
+from ..lora.names import flatten
+from ..null_ranks import NullGroup, NullModel
+from ..sampling import seed_of
+from ..specs import FinetuneSpec
+
+Train = Callable[[Tensor, FinetuneSpec, int], NullModel]
+"""Trains on images ``[n, 3, H, W]`` by a recipe; the number tells the adapters of a case apart."""
+MIN_CONTROLS = 8
+_SCHEDULES = {"constant": "constant", "linear": "linear", "cosine": "cosine"}
+_ATTENTION = tuple(
+    f"_{part}_" for part in ("to_q", "to_k", "to_v", "to_out", "attn_qkv", "attn_proj")
+)
+SEEDS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the suspect claims to be made.
+
+    Attributes:
+        spec: of the training.
+        images: photos that it was trained on; 0 when the file does not say.
+        assumed: settings that the file does not state, or that are not repeated here.
+    """
+
+    spec: FinetuneSpec
+    images: int
+    assumed: tuple[str, ...]
+
+
+def recipe_of(inspection: Inspection) -> Recipe:
+    """The recipe in a file's metadata; what it lacks is the quick preset's and is named.
+
+    Raises:
+        InputError: NO_RECIPE: the file names neither steps nor a learning rate.
+    """
+    claims, text = inspection.claims, inspection.claims.text
+    rate = _number(text.get("unet_lr")) or _number(text.get("learning_rate"))
+    if not claims.steps or not rate:
+        raise InputError(
+            "NO_RECIPE",
+            "the file's metadata states no steps or no learning rate, so its training cannot be "
+            "repeated; give placebo adapters instead",
+        )
+    rank = max((int(r) for r in inspection.ranks if r.isdigit()), default=None)
+    stated: dict[str, Any] = {
+        "steps": claims.steps,
+        "learning_rate": rate,
+        "rank": rank,
+        "alpha": _number(text.get("network_alpha")),
+        "batch": claims.batch,
+        "decay": _SCHEDULES.get((text.get("lr_scheduler") or "").lower()),
+        "flip": _flip(claims),
+        "caption_dropout": _number(text.get("caption_dropout")),
+    }
+    known = {name: value for name, value in stated.items() if value not in (None, 0, 0.0)}
+    lost = [name for name, value in stated.items() if value is None]
+    if not claims.images:
+        lost.append("number of photos")
+    spec = replace(FinetuneSpec(flip=0.0), layers=_layers(inspection), **known)
+    return Recipe(spec, claims.images or 0, tuple(lost))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _flip(claims: Claims) -> float | None:
+    said = claims.text.get("flip_aug")
+    return None if said is None else 0.5 * (said.lower() == "true")
+
+
+def _layers(inspection: Inspection) -> str:
+    # Files spell modules with dots or, as sd-scripts does, with underscores.
+    names = [f"_{flatten(s.module)}_" for s in inspection.spectra if s.component == "unet"]
+    attention = all(any(part in name for part in _ATTENTION) for name in names)
+    return "attention" if attention else "all"
+
+
+def split_controls(controls: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Controls that train and controls that compare, halved at random.
+
+    Raises:
+        NotEnoughDataError: TOO_FEW_CONTROLS.
+    """
+    if controls < MIN_CONTROLS:
+        raise NotEnoughDataError(
+            "TOO_FEW_CONTROLS",
+            f"{controls} controls; half of them train the counterfactuals and half compare, so "
+            f"{MIN_CONTROLS} or more are needed",
+        )
+    order = np.random.default_rng(seed).permutation(controls).tolist()
+    return tuple(sorted(order[: controls // 2])), tuple(sorted(order[controls // 2 :]))
+
+
+def counterfactual_group(
+    train: Train, controls: Tensor, recipe: Recipe, count: int, *, seed: int
+) -> NullGroup:
+    """Train `count` adapters, each on its own random controls.
+
+    Args:
+        train: trains one and keeps it: `retraining.training_on` for files, a node's for its graph.
+        controls: ``[m, 3, H, W]`` in 0..1, m >= 8.
+        recipe: from `recipe_of`; images 0 takes all training controls.
+        count: adapters.
+        seed: of split, choice and training.
+
+    Raises:
+        NotEnoughDataError: TOO_FEW_CONTROLS.
+        RunError: DIVERGED.
+    """
+    training, comparing = split_controls(len(controls), seed)
+    size = min(recipe.images or len(training), len(training))
+    models = []
+    for k in range(count):
+        own = seed_of(seed, SEEDS + k)
+        chosen = np.random.default_rng(own).choice(training, size, replace=False).tolist()
+        models.append(train(controls[chosen], replace(recipe.spec, seed=own % 2**31), k))
+    note = _note(recipe, size, len(training))
+    return NullGroup("counterfactual", tuple(models), comparing, note=note)
+
+
+def _note(recipe: Recipe, size: int, train: int) -> str:
+    s = recipe.spec
+    text = (
+        f"rank {s.rank}, {s.layers} layers, {s.steps} steps of {s.batch}, rate "
+        f"{s.learning_rate:g}, {size} of {train} training controls each"
+    )
+    fewer = f"; the file claims {recipe.images} photos" if recipe.images > size else ""
+    missing = f"; not stated: {', '.join(recipe.assumed)}" if recipe.assumed else ""
+    return text + fewer + missing

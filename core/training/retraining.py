@@ -1,0 +1,46 @@
+"""Counterfactuals on files: trained by `finetune`, kept in a case, opened as null models."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..backends.diffusers import DiffusersPair
+from ..backends.loading import pair_of
+from ..null_ranks import NullModel
+from ..protocols import NoProgress, Progress
+from ..specs import FinetuneSpec
+from ..storage import CaseFolder
+from .counterfactual import Train
+from .finetune import finetune
+from .trained import save_lora
+
+
+def training_on(
+    pair: DiffusersPair, caption: str, case: CaseFolder, progress: Progress | None = None
+) -> Train:
+    """A training for `counterfactual.counterfactual_group`; finished adapters are not repeated.
+
+    Args:
+        pair: the suspect on its base; its networks are shared.
+        caption: of every image.
+        case: keeps the adapters.
+        progress: counts optimiser steps.
+    """
+
+    def train(images: Tensor, spec: FinetuneSpec, number: int) -> NullModel:
+        unit = f"counterfactual/{number:04d}"
+        path = case.root / f"{unit}.safetensors"
+        trained = finetune(
+            pair.networks,
+            list(images),
+            [caption] * len(images),
+            spec,
+            case=case,
+            unit=unit,
+            progress=progress or NoProgress(),
+        )
+        if not path.is_file():
+            save_lora(trained, path)
+        return NullModel(f"counterfactual-{number:04d}", lambda: pair_of(pair.networks, path))
+
+    return train
