@@ -160,7 +160,7 @@ def test_drawn_relabellings_are_split_into_blocks(monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(0.5, 1, 20), rng.normal(size=30)
     whole = M.permutation_test(x, y, permutations=999)
-    monkeypatch.setattr("lora_forensics.core.intervals.BLOCK_ELEMENTS", 500)
+    monkeypatch.setattr("lora_forensics.core.statistics.intervals.BLOCK_ELEMENTS", 500)
     assert M.permutation_test(x, y, permutations=999).p == whole.p
 
 
