@@ -17,7 +17,7 @@ Embeddings = io.Custom("LORA_FORENSICS_EMBEDDINGS")
 Extraction = io.Custom("LORA_FORENSICS_EXTRACTION")
 """`_evidence.Drawn`: what was drawn from a suspect, before anyone compares it with photos."""
 AttackModel = io.Custom("LORA_FORENSICS_ATTACK_MODEL")
-"""`core.attack_files.AttackModel`."""
+"""`core.attack.files.AttackModel`."""
 Evidence = io.Custom("LORA_FORENSICS_EVIDENCE")
 """`_evidence.Evidence`: what one line found, and about what."""
 Nulls = io.Custom("LORA_FORENSICS_NULLS")

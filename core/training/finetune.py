@@ -1,7 +1,7 @@
 """Fine-tuning of a diffusers base on images with captions: a LoRA on its UNet, or the whole UNet.
 
 The loss is the mean squared error in the model's own prediction units, as in diffusers'
-``train_text_to_image`` scripts (`specs/mia.md` 3). The loop is `core.learner`'s.
+``train_text_to_image`` scripts (`specs/mia.md` 3). The loop is `learner`'s.
 """
 
 from __future__ import annotations

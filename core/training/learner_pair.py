@@ -3,7 +3,7 @@
 The pair predicts ``D(x)`` in the coordinates of `sampling.noised`. The loss is that of the model's
 own training: ``|x0 - D|^2 / sigma^2`` in noise or velocity units, and ``(sigma^2 + 1)`` times that
 for v-prediction (data of variance 1). Full fine-tuning needs the whole network's gradients and is
-`core.finetune`'s.
+`finetune`'s.
 """
 
 from __future__ import annotations
