@@ -54,6 +54,7 @@ class Comparison:
         tpr: share of photos above a control threshold, at each declared false-positive rate.
         photos_needed: photos that the observed AUC would need for the declared power; 0 when
             the AUC is at or below 0.5.
+        photo_sessions, control_sessions: how many; 0 where every image stands for itself.
     """
 
     photo_scores: tuple[float, ...]
@@ -67,6 +68,8 @@ class Comparison:
     effect_high: float
     tpr: tuple[TprAtFpr, ...]
     photos_needed: int
+    photo_sessions: int = 0
+    control_sessions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +167,8 @@ class MembershipEvidence:
         control_curve: losses averaged over controls.
         base_only_auc: AUC of the base model's loss alone; far from 0.5 means the sets differ.
         tuned_only_auc: AUC of the tuned model's loss alone (the classical loss attack).
-        noise_floor: median absolute disagreement of two half-draws, over controls.
-        control_shift: median absolute log ratio over controls.
+        noise_floor: half the disagreement of two halves of the draws, median over images.
+        control_shift: median absolute log ratio, over photos and controls.
         too_weak: the adapter changes the loss less than the noise of the measurement.
         null_ranks: rank among null models, one a kind that was run.
         forwards: denoiser rows spent.

@@ -14,7 +14,7 @@ from .evidence import (
     NullRank,
     SignalFinding,
 )
-from .signals.paired import Losses, base_ratio, loss_score, pair_ratios, timestep_halves
+from .signals.paired import Losses, base_ratio, draw_halves, loss_score, pair_ratios
 from .specs import MembershipSpec, VerdictSpec
 from .statistics.intervals import resample_counts, units
 from .statistics.metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
@@ -52,7 +52,7 @@ def compare(
     x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
     if clusters is not None and len(set(clusters)) == len(clusters):
         clusters = None
-    area = _area(x, y, clusters, seed)
+    area, n = area_of(x, y, clusters, seed), len(x)
     p = conformal_p(x, y)
     effect, low, high = effect_interval(x, y, seed=seed, clusters=clusters)
     shortlist = np.flatnonzero(benjamini_hochberg(p, 0.10).rejected)
@@ -68,6 +68,8 @@ def compare(
         high,
         tuple(tpr_at_fpr(x, y, rate) for rate in TARGET_FPRS),
         needed(area.auc, spec, len(y) / len(x)),
+        0 if clusters is None else len(set(clusters[:n])),
+        0 if clusters is None else len(set(clusters[n:])),
     )
 
 
@@ -78,9 +80,11 @@ def needed(area: float, spec: VerdictSpec, control_ratio: float) -> int:
     return photos_needed(min(area, 0.999), spec.alpha_strong, spec.power, control_ratio)
 
 
-def _area(x: Floats, y: Floats, clusters: tuple[str, ...] | None, seed: int) -> AucEstimate:
+def area_of(
+    x: Floats, y: Floats, clusters: tuple[str, ...] | None = None, seed: int = 0
+) -> AucEstimate:
     """DeLong's interval, or a bootstrap over sessions; one session alone bounds nothing."""
-    if clusters is None:
+    if clusters is None or len(set(clusters)) == len(clusters):
         return delong(x, y)
     try:
         return bootstrap_auc(x, y, seed=seed, clusters=clusters)
@@ -185,8 +189,7 @@ def membership_evidence(
     comparison = compare(
         x, y, verdict, permutations=spec.permutations, seed=spec.seed, clusters=clusters
     )
-    even, odd = timestep_halves(Losses.cat([photos, controls]))
-    noise_floor = float(np.median(np.abs(even - odd)) / 2)
+    noise_floor = noise_of_ratio(Losses.cat([photos, controls]))
     shift = float(np.median(np.abs(np.concatenate([x, y]))))
     return MembershipEvidence(
         SIGNAL,
@@ -212,6 +215,18 @@ def membership_evidence(
         left_out,
         captions,
     )
+
+
+def noise_of_ratio(losses: Losses) -> float:
+    """Typical error of one image's BaseRatio: half the difference of two halves of its draws.
+
+    Returns:
+        Median over images; 0 with a single draw, whose error nobody can see.
+    """
+    if losses.base.shape[2] < 2:
+        return 0.0
+    first, second = draw_halves(losses)
+    return float(np.median(np.abs(first - second)) / 2)
 
 
 def standardised(scores: Floats, photos: int) -> Floats:

@@ -28,6 +28,7 @@ from .statistics.intervals import clopper_pearson
 from .statistics.permutation import holm
 
 MIN_PROBED = 4
+MIN_SEEDS = 2  # independent noise draws, so that "all agree" says something
 MIN_DECOYS = 99
 HEADLINES = {
     "A": "Use of these images is supported",
@@ -55,7 +56,6 @@ def decide(
     extraction: ExtractionEvidence | None = None,
     attack: AttackEvidence | None = None,
     decoys: DecoyRank | None = None,
-    done_share: float = 1.0,
 ) -> Verdict:
     """The verdict of a case.
 
@@ -67,10 +67,9 @@ def decide(
         extraction: secondary line, if it ran.
         attack: secondary line, if it ran.
         decoys: rank of the published variant among its decoys, if the owner drew any.
-        done_share: finished share of the planned work.
     """
     main = membership.comparison
-    letter, why, photos = _letter(membership, probe, spec, exchangeable, done_share)
+    letter, why, photos = _letter(membership, probe, spec, exchangeable)
     if decoys is not None and decoys.k >= MIN_DECOYS and decoys.p <= spec.alpha_strong:
         letter, why, photos = "A", _decoy_words(decoys), 0
     secondary, found = _secondary(extraction, attack, spec)
@@ -90,7 +89,7 @@ def decide(
         HEADLINES[letter],
         reasons,
         _caveats(membership, probe, exchangeable, attack),
-        _error_rates(main, spec, exchangeable),
+        _error_rates(main, spec, exchangeable, decoys),
         photos,
     )
 
@@ -118,64 +117,86 @@ def unjudged() -> Verdict:
 
 
 def _letter(
-    membership: MembershipEvidence,
-    probe: BlindProbe | None,
-    spec: VerdictSpec,
-    exchangeable: bool,
-    done_share: float,
+    membership: MembershipEvidence, probe: BlindProbe | None, spec: VerdictSpec, exchangeable: bool
 ) -> tuple[str, str, int]:
+    """Letter, reason, photos needed: the gates in order."""
     main = membership.comparison
-    n, m = len(main.photo_scores), len(main.control_scores)
-    p, floor = main.permutation.p, main.permutation.floor
-    if done_share < spec.min_done:
-        return "D", f"only {done_share:.0%} of the planned work was done", 0
-    if floor > spec.alpha_strong:
-        enough = smallest_set(m, spec.alpha_strong)
-        return (
-            "D",
-            f"{n} photos and {m} controls cannot reach p = {spec.alpha_strong:g}; "
-            f"{enough} photos would be needed with these controls",
-            enough,
-        )
+    p, needed = main.permutation.p, main.photos_needed
+    if main.permutation.floor > spec.alpha_strong:
+        return _too_small(main, spec)
     if membership.too_weak:
         return "D", "the adapter changes the loss less than the measurement's own noise", 0
     if p > spec.alpha:
-        return (
-            "D",
-            f"the declared test found no difference (p = {p:.3g})"
-            + (
-                f"; an AUC of {main.auc.auc:.2f} would need {main.photos_needed} photos"
-                if main.photos_needed > n
-                else ""
-            ),
-            main.photos_needed if main.photos_needed > n else 0,
-        )
+        return _no_difference(main)
     if probe is None:
         why = f"the blind probe needs {MIN_PROBED} photos; without it no difference can be trusted"
         return "D", why, MIN_PROBED
     if probe.fails:
         return "C", "the sets differ even for a probe that never saw the model", 0
     steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
+    if steady and len(membership.seed_effects) < MIN_SEEDS:
+        return "D", "one noise draw cannot show that the sign holds; measure with 4 or more", 0
     if exchangeable and steady and p <= spec.alpha_strong:
-        return "A", f"the model knows the photos better than exchangeable controls (p = {p:.2g})", 0
-    matched = [r for r in membership.null_ranks if r.kind == "noise" and r.p > spec.alpha]
-    if matched and matched[0].floor <= spec.alpha:
+        against = _contradicting(membership, spec)
+        if against is None:
+            why = f"the model knows the photos better than exchangeable controls (p = {p:.2g})"
+            return "A", why, 0
+        return against
+    if any(_bars(r, spec) for r in membership.null_ranks if r.kind == "noise"):
         return "D", "noise of the same strength moves the sets as far apart", 0
-    null = trained_null(membership)
-    if null is not None and steady and null.p <= spec.alpha and null.difference.low > 0:
+    if steady and (null := beaten_nulls(membership, spec)) is not None:
         kind = NULL_WORDS[null.kind]
-        return (
-            "B",
-            f"the suspect ranks above its {len(null.nulls)} adapters {kind} (p = {null.p:.2g})",
-            0,
-        )
+        why = f"the suspect ranks above its {len(null.nulls)} adapters {kind} (p = {null.p:.2g})"
+        return "B", why, 0
     if not exchangeable:
         return "C", "the controls were not declared exchangeable with the photos", 0
-    return (
-        "D",
-        f"p = {p:.3g} is suggestive but below the bar of verdicts A and B",
-        main.photos_needed,
+    return "D", f"p = {p:.3g} is suggestive but below the bar of verdicts A and B", needed
+
+
+def _too_small(main: Comparison, spec: VerdictSpec) -> tuple[str, str, int]:
+    """Too few photos, or too few sessions of them, for any result to count."""
+    n, m = len(main.photo_scores), len(main.control_scores)
+    sessions = main.photo_sessions > 0
+    enough = smallest_set(main.control_sessions if sessions else m, spec.alpha_strong)
+    what = (
+        f"{n} photos of {main.photo_sessions} sessions and {m} controls of "
+        f"{main.control_sessions} cannot reach p = {spec.alpha_strong:g}, since only sessions are "
+        f"independent; photos of {enough} sessions"
+        if sessions
+        else f"{n} photos and {m} controls cannot reach p = {spec.alpha_strong:g}; {enough} photos"
     )
+    return "D", f"{what} would be needed with these controls", enough
+
+
+def _no_difference(main: Comparison) -> tuple[str, str, int]:
+    found = f"the declared test found no difference (p = {main.permutation.p:.3g})"
+    if main.photos_needed <= len(main.photo_scores):
+        return "D", found, 0
+    more = f"; an AUC of {main.auc.auc:.2f} would need {main.photos_needed} photos"
+    return "D", found + more, main.photos_needed
+
+
+def _bars(rank: NullRank, spec: VerdictSpec) -> bool:
+    """Whether enough null models ran, and one reaches the suspect's effect."""
+    return rank.floor <= spec.alpha < rank.p
+
+
+def _contradicting(
+    membership: MembershipEvidence, spec: VerdictSpec
+) -> tuple[str, str, int] | None:
+    """Null models that tell the sets apart as well as the suspect does.
+
+    That the controls are exchangeable is the user's word; models that never saw the photos speak
+    against it when one of them reaches the suspect's effect and its AUC is not above theirs.
+    """
+    level = [r for r in membership.null_ranks if _bars(r, spec) and r.difference.low <= 0]
+    if not level:
+        return None
+    if all(r.kind == "noise" for r in level):
+        return "D", "noise of the same strength moves the sets as far apart", 0
+    kind = next(NULL_WORDS[r.kind] for r in level if r.kind != "noise")
+    why = f"adapters {kind} tell photos and controls apart as well: the sets are not exchangeable"
+    return "C", why, 0
 
 
 def smallest_set(controls: int, alpha: float) -> int:
@@ -266,9 +287,16 @@ def _probe_reason(probe: BlindProbe | None) -> Reason:
     )
 
 
-def trained_null(membership: MembershipEvidence) -> NullRank | None:
-    """The rank among trained null models with the largest p; noise adapters learned nothing."""
-    trained = [r for r in membership.null_ranks if r.kind in TRAINED_NULLS]
+def trained_nulls(membership: MembershipEvidence) -> list[NullRank]:
+    """Ranks among trained null models; noise adapters learned nothing."""
+    return [r for r in membership.null_ranks if r.kind in TRAINED_NULLS]
+
+
+def beaten_nulls(membership: MembershipEvidence, spec: VerdictSpec) -> NullRank | None:
+    """The rank with the largest p, if every kind of trained null models is beaten."""
+    trained = trained_nulls(membership)
+    if not all(r.p <= spec.alpha and r.difference.low > 0 for r in trained):
+        return None
     return max(trained, key=lambda rank: rank.p, default=None)
 
 
@@ -283,7 +311,7 @@ def _null_reasons(membership: MembershipEvidence) -> list[Reason]:
         )
         for r in ranks
     ]
-    if trained_null(membership) is None:
+    if not trained_nulls(membership):
         none = "No trained null models were run; verdict B was out of reach."
         reasons.append(Reason("not_run", none))
     return reasons
@@ -317,21 +345,16 @@ def _caveats(
     return (*extra, *CAVEATS)
 
 
-def _error_rates(c: Comparison, spec: VerdictSpec, exchangeable: bool) -> tuple[str, ...]:
+def _error_rates(
+    c: Comparison, spec: VerdictSpec, exchangeable: bool, decoys: DecoyRank | None
+) -> tuple[str, ...]:
     m = len(c.control_scores)
     bound = clopper_pearson(0, m, side="upper").high
     rates = [
+        *_letter_rates(spec, exchangeable, decoys),
         f"A single photo's p-value cannot fall below 1/{m + 1}; no alarm among {m} controls bounds "
         f"its false-alarm rate at {bound:.1%} (95%).",
     ]
-    if exchangeable:
-        rates.insert(
-            0,
-            f"If the photos were not used and the controls are exchangeable, verdict A comes up "
-            f"by chance in at most {spec.alpha_strong:.0%} of cases, A or B in {spec.alpha:.0%}.",
-        )
-    else:
-        rates.insert(0, "Without exchangeable controls no false-accusation rate can be stated.")
     for target, r in zip((0.01, 0.05), c.tpr, strict=True):
         if r.estimable:
             rates.append(
@@ -341,3 +364,23 @@ def _error_rates(c: Comparison, spec: VerdictSpec, exchangeable: bool) -> tuple[
         else:
             rates.append(f"At {target:.0%} false alarms: not estimable under {r.needed_controls}.")
     return tuple(rates)
+
+
+def _letter_rates(spec: VerdictSpec, exchangeable: bool, decoys: DecoyRank | None) -> list[str]:
+    """How often the letters accuse by chance: each way to an A adds its own level."""
+    strong = spec.alpha_strong
+    drawn = decoys is not None and decoys.k >= MIN_DECOYS
+    by_decoys = (
+        f"If the published variant was not used, its decoys give verdict A by chance in at most "
+        f"{strong:.0%} of cases, whatever the controls."
+    )
+    if exchangeable:
+        both = f" With the decoys' own {strong:.0%} this makes {2 * strong:.0%} for A."
+        return [
+            f"If the photos were not used and the controls are exchangeable, verdict A comes up "
+            f"by chance in at most {strong:.0%} of cases, A or B in {spec.alpha:.0%}."
+            + (both if drawn else "")
+        ]
+    if drawn:
+        return [by_decoys, "Beside the decoys, without exchangeable controls, none can be stated."]
+    return ["Without exchangeable controls no false-accusation rate can be stated."]

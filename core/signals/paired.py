@@ -103,10 +103,17 @@ def pair_ratios(losses: Losses) -> Floats:
     return np.stack([base_ratio(Losses(losses.base[..., g], losses.tuned[..., g])) for g in groups])
 
 
-def timestep_halves(losses: Losses) -> tuple[Floats, Floats]:
-    """`base_ratio` from even and from odd timesteps: two measurements with other noise."""
+def draw_halves(losses: Losses) -> tuple[Floats, Floats]:
+    """`base_ratio` from two halves of the noise draws of each timestep: independent measurements.
+
+    Halves are made of whole antithetic pairs; a single pair is halved itself, which overstates the
+    noise.
+    """
+    draws = torch.arange(losses.base.shape[2])
+    half = (draws // 2 if len(draws) >= 4 else draws) % 2 == 0
     return tuple(  # type: ignore[return-value]
-        base_ratio(Losses(losses.base[:, start::2], losses.tuned[:, start::2])) for start in (0, 1)
+        base_ratio(Losses(losses.base[..., keep], losses.tuned[..., keep]))
+        for keep in (half, ~half)
     )
 
 
@@ -114,10 +121,10 @@ __all__ = [
     "Floats",
     "Losses",
     "base_ratio",
+    "draw_halves",
     "draws_of",
     "eps_losses",
     "loss_score",
     "pair_ratios",
     "paired_losses",
-    "timestep_halves",
 ]

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from lora_forensics.core.decoys import DecoyRank
-from lora_forensics.core.errors import LoraFormatError
+from lora_forensics.core.errors import InputError, LoraFormatError
 from lora_forensics.core.evidence import LossCurve, MembershipEvidence, NullRank, SignalFinding
 from lora_forensics.core.membership import compare, effect_interval
 from lora_forensics.core.probe import BlindProbe
@@ -92,8 +92,44 @@ def test_too_few_photos_is_d_with_the_number_needed():
     assert str(verdict.photos_needed) in verdict.reasons[0].text
 
 
-def test_unfinished_work_withholds_the_verdict():
-    assert letter(evidence(), done_share=0.9) == "D"
+def test_one_noise_draw_cannot_show_that_the_sign_holds():
+    verdict = decide(evidence(seeds=(1.0,)), probe(), SPEC, exchangeable=True)
+    assert verdict.letter == "D"
+    assert "One noise draw" in verdict.reasons[0].text
+
+
+def test_levels_can_be_made_stricter_only():
+    assert VerdictSpec(alpha_strong=0.001).alpha_strong == 0.001
+    for laxer in ({"alpha": 0.1}, {"alpha_strong": 0.05}, {"probe_limit": 0.9}):
+        with pytest.raises(InputError, match="BAD_SETTING"):
+            VerdictSpec(**laxer)
+
+
+def test_sessions_that_are_too_few_are_counted_as_sessions():
+    rng = np.random.default_rng(0)
+    clusters = ("one",) * 30 + tuple(f"c{i}" for i in range(40))
+    c = compare(rng.normal(3, 1, 30), rng.normal(0, 1, 40), SPEC, clusters=clusters)
+    verdict = decide(replace(evidence(), comparison=c), probe(), SPEC, exchangeable=True)
+    assert verdict.letter == "D"
+    assert (c.photo_sessions, c.control_sessions) == (1, 40)
+    assert "30 photos of 1 sessions" in verdict.reasons[0].text
+    assert verdict.photos_needed == smallest_set(40, SPEC.alpha_strong) == 2
+    assert "2 sessions would be needed" in verdict.reasons[0].text
+
+
+@pytest.mark.parametrize("kind", ["placebo", "counterfactual", "noise"])
+def test_null_models_that_do_the_same_take_a_away(kind):
+    """Exchangeable is the user's word; models that never saw the photos speak against it."""
+    level = evidence(nulls=ranked(1.0, kind, above=False))
+    verdict = decide(level, probe(), SPEC, exchangeable=True)
+    assert verdict.letter == ("D" if kind == "noise" else "C")
+    assert "apart" in verdict.reasons[0].text
+    beaten = evidence(nulls=ranked(0.05, kind))
+    assert letter(beaten) == "A"
+    one_above = evidence(nulls=ranked(0.10, kind))
+    assert letter(one_above) == "A", "one chance null above, yet the AUC is clearly above theirs"
+    few = (replace(ranked(1.0, kind, above=False)[0], floor=0.5),)
+    assert letter(evidence(nulls=few)) == "A", "too few null models to say anything"
 
 
 def test_weak_adapter_is_d_not_clean():
@@ -177,9 +213,15 @@ def test_noise_that_reaches_the_same_effect_bars_b():
     assert letter(both, exchangeable=False) == "D"
 
 
-def test_every_kind_of_trained_null_must_be_beaten():
-    both = evidence(nulls=ranked(0.05) + ranked(0.3, "counterfactual"))
-    assert letter(both, exchangeable=False) == "C"
+@pytest.mark.parametrize("worse", [ranked(0.3), ranked(0.05, above=False)])
+@pytest.mark.parametrize("kind", ["placebo", "counterfactual"])
+def test_every_kind_of_trained_null_must_be_beaten(worse, kind):
+    """By rank and by AUC, whichever kind has the larger p."""
+    other = "counterfactual" if kind == "placebo" else "placebo"
+    for p in (0.01, 0.05):
+        both = (*ranked(p, other), replace(worse[0], kind=kind))
+        assert letter(evidence(nulls=both), exchangeable=False) == "C"
+    assert letter(evidence(nulls=ranked(0.05) + ranked(0.05, other)), exchangeable=False) == "B"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +232,21 @@ def test_a_decoy_rank_among_99_carries_verdict_a(k, p, expected):
     assert letter(evidence(0.0), exchangeable=False, decoys=rank) == expected
     told = kinds(evidence(0.0), probe(), decoys=rank)
     assert told[2] == ("met" if expected == "A" else "not_met")
+
+
+def test_error_rates_add_the_ways_to_an_a():
+    rank = DecoyRank(0.01, 0.01, 99, "mark", "c" * 64, 1.0, (0.0,) * 99, False)
+    few = replace(rank, k=9, floor=0.1, p=0.1, decoys=(0.0,) * 9)
+
+    def said(decoys, exchangeable):
+        made = decide(evidence(0.0), probe(), SPEC, exchangeable=exchangeable, decoys=decoys)
+        return " ".join(made.error_rates)
+
+    assert "2% for A" in said(rank, True)
+    assert "whatever the controls" in said(rank, False)
+    assert "no false-accusation rate can be stated" not in said(rank, False)
+    assert "no false-accusation rate can be stated" in said(few, False)
+    assert "for A" not in said(None, True).replace("verdict A", "")
 
 
 def test_other_signals_never_raise_the_letter():

@@ -64,10 +64,11 @@ def test_one_forward_a_cell_and_model():
     assert pair.rows == 2 * 2 * 3 * 4
 
 
-def test_halves_use_other_timesteps():
+def test_halves_are_made_of_whole_antithetic_pairs():
     pair = GaussianPair()
     losses = signals.paired_losses(pair, latents(pair, 2, 0.5, 0.2, 6), "", SPEC)
-    even, odd = signals.timestep_halves(losses)
-    alone = signals.Losses(losses.base[:, 1:2], losses.tuned[:, 1:2])
-    assert odd == pytest.approx(signals.base_ratio(alone))
-    assert not np.allclose(even, odd)
+    first, second = signals.draw_halves(losses)
+    assert np.array_equal(np.stack([first, second]), signals.pair_ratios(losses))
+    single = signals.Losses(losses.base[..., :2], losses.tuned[..., :2])
+    alone = signals.Losses(losses.base[..., :1], losses.tuned[..., :1])
+    assert signals.draw_halves(single)[0] == pytest.approx(signals.base_ratio(alone))
