@@ -15,20 +15,32 @@ from .membership import standardised
 from .statistics.usage import Rate, UsageShare, share_used
 
 
-def set_statistic(photos: npt.ArrayLike, controls: npt.ArrayLike) -> float:
+def set_statistic(
+    photos: npt.ArrayLike, controls: npt.ArrayLike, clusters: Sequence[str] | None = None
+) -> float:
     """Mean standardised photo score over its standard error: comparable between set sizes.
 
     Args:
         photos: ``[n]`` primary scores.
         controls: ``[m]`` primary scores, m >= 2.
+        clusters: session of each photo, then of each control: the mean of a session counts once.
 
     Example:
         >>> round(set_statistic([1.0, 3.0], [-1.0, 0.0, 1.0]), 3)
         2.191
+        >>> round(set_statistic([1.0, 1.0, 3.0], [-1.0, 0.0, 1.0], [*"aabcde"]), 3)
+        2.191
     """
     x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
+    if clusters is not None:
+        x, y = _session_means(x, clusters[: len(x)]), _session_means(y, clusters[len(x) :])
     own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
     return float(own.mean() / np.sqrt(1 / len(x) + 1 / len(y)))
+
+
+def _session_means(scores: npt.NDArray[np.float64], own: Sequence[str]) -> npt.NDArray[np.float64]:
+    _, unit = np.unique(np.asarray(own), return_inverse=True)
+    return np.bincount(unit, weights=scores) / np.bincount(unit)
 
 
 def case_share(
@@ -57,7 +69,8 @@ def case_share(
     known = min(calls, key=lambda c: abs(math.log(c.steps / steps)))
     x, y = np.asarray(photo_scores, np.float64), np.asarray(control_scores, np.float64)
     own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
-    hit, false = Rate(known.hits, known.members), Rate(known.false, known.nonmembers)
+    hit = Rate(known.hits, known.members, known.member_cases)
+    false = Rate(known.false, known.nonmembers, known.nonmember_cases)
     try:
         return share_used((own >= known.threshold).astype(float), hit, false, clusters=clusters)
     except NotEnoughDataError:

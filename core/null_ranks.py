@@ -24,7 +24,7 @@ from .sampling import seed_of
 from .signals.paired import Losses, base_ratio, eps_losses
 from .specs import MembershipSpec
 from .statistics.permutation import null_rank_p
-from .statistics.roc import delong_paired
+from .statistics.roc import AucDifference, bootstrap_auc_paired, delong_paired
 from .storage import CaseFolder
 from .types import TUNED
 
@@ -78,6 +78,7 @@ def rank_nulls(
     prompt: str,
     spec: MembershipSpec,
     *,
+    clusters: tuple[str, ...] | None = None,
     case: CaseFolder | None = None,
     progress: Progress | None = None,
 ) -> NullRank | None:
@@ -92,6 +93,7 @@ def rank_nulls(
         photos: how many of the images are photos.
         prompt: the conditioning.
         spec: timesteps and draws.
+        clusters: session of each image, photos first.
         case: keeps each null's losses for resume.
         progress: one step a model.
 
@@ -101,7 +103,8 @@ def rank_nulls(
     progress = progress or NoProgress()
     few = replace(spec, noises=min(spec.noises, spec.null_noises))
     base, tuned = losses.base[..., : few.noises], losses.tuned[..., : few.noises]
-    rows = torch.tensor(_compared(len(latents), photos, group))
+    compared = _compared(len(latents), photos, group)
+    rows = torch.tensor(compared)
     kept = [case is not None and case.has(_unit(model)) for model in group.models]
     progress.start(f"{group.kind} models", len(group.models), sum(kept))
     scores = []
@@ -112,11 +115,20 @@ def rank_nulls(
         scores.append(base_ratio(Losses(base[rows], null)))
         progress.step(0 if known else 1)
     own = base_ratio(Losses(base[rows], tuned[rows]))
-    return null_rank(group.kind, own, scores, photos, note=group.note) if scores else None
+    if not scores:
+        return None
+    own_clusters = None if clusters is None else tuple(clusters[i] for i in compared)
+    return null_rank(group.kind, own, scores, photos, note=group.note, clusters=own_clusters)
 
 
 def null_rank(
-    kind: NullKind, suspect: Floats, nulls: list[Floats], photos: int, *, note: str = ""
+    kind: NullKind,
+    suspect: Floats,
+    nulls: list[Floats],
+    photos: int,
+    *,
+    note: str = "",
+    clusters: tuple[str, ...] | None = None,
 ) -> NullRank:
     """The evidence that scores of suspect and nulls on the same images amount to.
 
@@ -126,6 +138,7 @@ def null_rank(
         nulls: ``[N]`` scores under each null model; one or more.
         photos: how many of the images are photos.
         note: how the nulls were made.
+        clusters: session of each image, photos first.
     """
     own = standardised(suspect, photos)
     others = np.stack([standardised(scores, photos) for scores in nulls])
@@ -138,9 +151,18 @@ def null_rank(
         rank.p,
         rank.floor,
         tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
-        delong_paired(own[:photos], own[photos:], mean[:photos], mean[photos:]),
+        _difference(own, mean, photos, clusters),
         note,
     )
+
+
+def _difference(
+    own: Floats, mean: Floats, photos: int, clusters: tuple[str, ...] | None
+) -> AucDifference:
+    areas = (own[:photos], own[photos:], mean[:photos], mean[photos:])
+    if clusters is None or len(set(clusters)) == len(clusters):
+        return delong_paired(*areas)
+    return bootstrap_auc_paired(*areas, clusters)
 
 
 def _compared(images: int, photos: int, group: NullGroup) -> list[int]:

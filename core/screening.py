@@ -51,6 +51,7 @@ class Question:
         nulls: trained null models; noise adapters come from the pair itself.
         device: where the attack's classifiers are trained.
         decoys: rank of the published variant of these photos among its decoys.
+        captions: each image's own, photos first; empty where nobody knows them.
     """
 
     photos: Photos
@@ -64,6 +65,7 @@ class Question:
     nulls: tuple[NullGroup, ...] = ()
     decoys: DecoyRank | None = None
     device: str = "cpu"
+    captions: tuple[str, ...] = ()
 
     @property
     def clusters(self) -> tuple[str, ...]:
@@ -87,7 +89,11 @@ def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] 
     """Denoiser rows that a screening will spend at most."""
     cost = {
         "membership": membership_forwards(
-            len(question.photos), len(question.controls), spec, question.nulls
+            len(question.photos),
+            len(question.controls),
+            spec,
+            question.nulls,
+            captioned=len(set(question.captions)) > 1,
         ),
         "extraction": extraction_forwards(question.prompts, spec.extract),
         "attack": attack_forwards(
@@ -125,8 +131,8 @@ def screen(
     if "membership" in lines:
         white_box = screen_membership(
             pair, question.photos, question.controls, question.prompts, spec,
-            nulls=question.nulls, clusters=question.clusters, embed=encoder, case=case,
-            progress=progress,
+            nulls=question.nulls, captions=question.captions, clusters=question.clusters,
+            embed=encoder, case=case, progress=progress,
         )  # fmt: skip
         membership, heat = white_box.evidence, white_box.heat
     if "extraction" in lines:

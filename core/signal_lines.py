@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from .evidence import SignalFinding
+from .membership import area_of
 from .protocols import ModelPair
 from .signals import DEEP, FUSED, SIGNALS, STANDARD, Subjects, fusion, planned_rows, refusals
 from .signals.queries import Embed
 from .specs import MembershipSpec, ScreenSpec, SignalSpec
 from .statistics.metrics import tpr_at_fpr
 from .statistics.permutation import holm, permutation_test
-from .statistics.roc import delong
 
 PRIMARY = "base_ratio"
 SETS: dict[str, tuple[str, ...]] = {
@@ -111,7 +111,7 @@ def _finding(
         rows,
         tuple(x.tolist()),
         tuple(y.tolist()),
-        delong(x, y),
+        area_of(x, y, clusters, spec.membership.seed),
         tpr_at_fpr(x, y, TARGET_FPR),
         test.p,
         test.p,

@@ -17,6 +17,7 @@ def case_weight(
     facts: CaseFacts,
     photo_scores: Sequence[float],
     control_scores: Sequence[float],
+    clusters: Sequence[str] | None = None,
 ) -> dict[str, Any] | None:
     """How much more probable the case's scores are if its photos were used.
 
@@ -25,15 +26,19 @@ def case_weight(
         facts: of the case.
         photo_scores: primary scores.
         control_scores: of the controls.
+        clusters: session of each photo, then of each control.
 
     Returns:
         The fields of `likelihood.LikelihoodRatio` and ``cllr``; None without `lir`, with too few
-        cases in the study, or for a case outside the validated range, which such a ratio would
-        mislead.
+        cases in the study, or where a ratio would mislead: for a case outside the validated
+        range, or whose controls are all of one session.
     """
     if validated(rates, facts):
         return None
-    statistic, known = set_statistic(photo_scores, control_scores), rates.reference
+    if clusters is not None and len(set(clusters[len(photo_scores) :])) < 2:
+        return None
+    statistic = set_statistic(photo_scores, control_scores, clusters)
+    known = rates.reference
     try:
         ratio = likelihood_ratio(statistic, known.guilty, known.innocent)
         quality = calibration_quality(known.guilty, known.innocent)

@@ -41,13 +41,18 @@ class WhiteBox:
 
 
 def planned_forwards(
-    photos: int, controls: int, spec: ScreenSpec, nulls: Sequence[NullGroup] = ()
+    photos: int,
+    controls: int,
+    spec: ScreenSpec,
+    nulls: Sequence[NullGroup] = (),
+    *,
+    captioned: bool = False,
 ) -> int:
     """Denoiser rows of the line at most; counterfactuals leave half of the controls out."""
     images, m = photos + controls, spec.membership
     whole = m.nulls + sum(len(g.models) for g in nulls if g.controls is None)
     asked = whole * images + m.counterfactuals * (images - controls // 2)
-    captions = _caption_rows(m) * images if m.signals == "deep" else 0
+    captions = _caption_rows(m) * images if m.signals == "deep" and captioned else 0
     return image_rows(spec) * images + captions + asked * null_draws(m)
 
 
@@ -63,6 +68,7 @@ def screen_membership(
     spec: ScreenSpec,
     *,
     nulls: Sequence[NullGroup] = (),
+    captions: Sequence[str] = (),
     clusters: tuple[str, ...] | None = None,
     embed: Embed | None = None,
     case: CaseFolder | None = None,
@@ -77,6 +83,8 @@ def screen_membership(
         prompts: the first conditions every image.
         spec: settings of the line and of the verdict.
         nulls: trained null models; noise adapters come from the pair itself.
+        captions: each image's own, photos first, for the prompt controls of the conditional gap;
+            without captions that differ there is nothing to control.
         clusters: session of each photo, then of each control.
         embed: pixels to unit vectors, for the deep signals.
         case: keeps finished work.
@@ -98,14 +106,15 @@ def screen_membership(
     assert losses is not None
     assert heat is not None
     ranks = [
-        rank_nulls(group, losses, subjects.latents, n, prompt, settings, case=case,
-                   progress=progress)
+        rank_nulls(group, losses, subjects.latents, n, prompt, settings, clusters=clusters,
+                   case=case, progress=progress)
         for group in (noise_group(pair, settings), *nulls)
         if group.models
     ]  # fmt: skip
-    captions = None
-    if settings.signals == "deep" and "conditional_gap" in names:
-        captions = _caption_controls(pair, subjects, n, spec, prompt, case)
+    checked = None
+    if settings.signals == "deep" and "conditional_gap" in names and len(set(captions)) > 1:
+        own = subjects.captioned(captions)
+        checked = _caption_controls(pair, own, n, spec, prompt, clusters=clusters, case=case)
     evidence = membership_evidence(
         Losses(losses.base[:n], losses.tuned[:n]),
         Losses(losses.base[n:], losses.tuned[n:]),
@@ -115,9 +124,9 @@ def screen_membership(
         null_ranks=tuple(rank for rank in ranks if rank is not None),
         signals=signal_findings(measured.scores, n, spec, clusters=clusters),
         left_out=tuple(left_out.items()),
-        captions=captions,
+        captions=checked,
         clusters=clusters,
-        forwards=measured.forwards + (_caption_rows(settings) * len(subjects) if captions else 0),
+        forwards=measured.forwards + (_caption_rows(settings) * len(subjects) if checked else 0),
     )
     return WhiteBox(evidence, heat[:n])
 
@@ -128,6 +137,8 @@ def _caption_controls(
     photos: int,
     spec: ScreenSpec,
     trigger: str,
+    *,
+    clusters: tuple[str, ...] | None,
     case: CaseFolder | None,
 ) -> CaptionControls:
     if case is not None and case.has(CAPTIONS):
@@ -141,5 +152,6 @@ def _caption_controls(
         {k: v[photos:] for k, v in gaps.items()},
         alpha=spec.verdict.alpha,
         permutations=spec.membership.permutations,
+        clusters=clusters,
     )
     return CaptionControls(check.aucs, check.p, check.dependent)

@@ -61,6 +61,6 @@ def precedents(
     """
     c = membership.comparison
     own = None if clusters is None else clusters[: len(c.photo_scores)]
-    weight = case_weight(rates, facts, c.photo_scores, c.control_scores)
+    weight = case_weight(rates, facts, c.photo_scores, c.control_scores, clusters)
     share = case_share(rates, facts, c.photo_scores, c.control_scores, own)
     return case_rates(rates, facts, weight), replace(membership, usage=share)

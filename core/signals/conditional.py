@@ -186,6 +186,7 @@ def caption_dependent(
     *,
     alpha: float = 0.05,
     permutations: int = 9999,
+    clusters: Sequence[str] | None = None,
 ) -> CaptionCheck:
     """Label a gap that lives only with the paired captions.
 
@@ -194,9 +195,13 @@ def caption_dependent(
         controls: the same on the controls.
         alpha: level of each test.
         permutations: Monte Carlo draws when there are too many to enumerate.
+        clusters: session of each photo, then of each control.
     """
     names = ("paired", *GAP_CONTROLS)
     aucs = {k: auc(np.asarray(photos[k]), np.asarray(controls[k])) for k in names}
-    p = {k: permutation_test(photos[k], controls[k], "rank", permutations).p for k in names}
+    p = {
+        k: permutation_test(photos[k], controls[k], "rank", permutations, clusters=clusters).p
+        for k in names
+    }
     alone = p["paired"] <= alpha and all(p[k] > alpha for k in GAP_CONTROLS)
     return CaptionCheck(aucs, p, alone)

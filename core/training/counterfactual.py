@@ -8,7 +8,7 @@ Source: specification membership_sota.md, section 1.5, score 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,11 +100,21 @@ def _layers(inspection: Inspection) -> str:
     return "attention" if attention else "all"
 
 
-def split_controls(controls: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Controls that train and controls that compare, halved at random.
+def split_controls(
+    controls: int, seed: int, sessions: Sequence[str] | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Controls that train and controls that compare, halved at random by whole sessions.
+
+    Photos of one session are much alike: one that compares would score high under a null model
+    that another one trained, and every suspect would rank above.
+
+    Args:
+        controls: how many.
+        seed: of the halving.
+        sessions: session of each control; None where each stands for itself.
 
     Raises:
-        NotEnoughDataError: TOO_FEW_CONTROLS.
+        NotEnoughDataError: TOO_FEW_CONTROLS, or one session holds so many that none are left.
     """
     if controls < MIN_CONTROLS:
         raise NotEnoughDataError(
@@ -112,12 +122,32 @@ def split_controls(controls: int, seed: int) -> tuple[tuple[int, ...], tuple[int
             f"{controls} controls; half of them train the counterfactuals and half compare, so "
             f"{MIN_CONTROLS} or more are needed",
         )
-    order = np.random.default_rng(seed).permutation(controls).tolist()
-    return tuple(sorted(order[: controls // 2])), tuple(sorted(order[controls // 2 :]))
+    own = list(sessions or map(str, range(controls)))
+    groups: dict[str, list[int]] = {}
+    for i in np.random.default_rng(seed).permutation(controls).tolist():
+        groups.setdefault(own[i], []).append(i)
+    training: list[int] = []
+    for group in groups.values():
+        if len(training) + len(group) <= controls // 2:
+            training += group
+    comparing = sorted(set(range(controls)) - set(training))
+    if min(len(training), len(comparing)) < MIN_CONTROLS // 2:
+        raise NotEnoughDataError(
+            "TOO_FEW_CONTROLS",
+            f"the {controls} controls are of {len(groups)} sessions that cannot be halved; give "
+            "controls of more sessions",
+        )
+    return tuple(sorted(training)), tuple(comparing)
 
 
 def counterfactual_group(
-    train: Train, controls: Tensor, recipe: Recipe, count: int, *, seed: int
+    train: Train,
+    controls: Tensor,
+    recipe: Recipe,
+    count: int,
+    *,
+    seed: int,
+    sessions: Sequence[str] | None = None,
 ) -> NullGroup:
     """Train `count` adapters, each on its own random controls.
 
@@ -127,12 +157,13 @@ def counterfactual_group(
         recipe: from `recipe_of`; images 0 takes all training controls.
         count: adapters.
         seed: of split, choice and training.
+        sessions: session of each control.
 
     Raises:
         NotEnoughDataError: TOO_FEW_CONTROLS.
         RunError: DIVERGED.
     """
-    training, comparing = split_controls(len(controls), seed)
+    training, comparing = split_controls(len(controls), seed, sessions)
     size = min(recipe.images or len(training), len(training))
     models = []
     for k in range(count):

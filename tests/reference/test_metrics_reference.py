@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from lora_forensics.core.statistics import metrics as M
 from lora_forensics.core.statistics import roc
+from lora_forensics.core.statistics.roc import bootstrap_auc_paired
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -138,6 +139,26 @@ def test_delong_paired_matches_the_kernel_definition(seed):
     cov = np.cov(_kernel(x1, y1).mean(1), _kernel(x2, y2).mean(1))[0, 1] / 20
     cov += np.cov(_kernel(x1, y1).mean(0), _kernel(x2, y2).mean(0))[0, 1] / 30
     assert d.covariance == pytest.approx(cov)
+
+
+def test_paired_bootstrap_of_single_images_is_delongs():
+    rng = np.random.default_rng(4)
+    x1, y1 = rng.normal(0.7, 1, 60), rng.normal(0, 1, 90)
+    x2, y2 = x1 + rng.normal(0, 1, 60), y1 + rng.normal(0, 1, 90)
+    wanted = M.delong_paired(x1, y1, x2, y2)
+    found = bootstrap_auc_paired(x1, y1, x2, y2, range(150), n=20_000)
+    assert found.difference == wanted.difference
+    assert found.se == pytest.approx(wanted.se, rel=0.06)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=0.015)
+
+
+def test_paired_bootstrap_is_cautious_without_spread():
+    split = bootstrap_auc_paired([5, 6], [1, 2], [1, 2], [5, 6], [*"abcd"])
+    assert split.difference == 1
+    assert split.method == "separate intervals, Bonferroni"
+    assert split.low < 0
+    lone = bootstrap_auc_paired([5, 6], [1, 2], [5, 1], [2, 6], [*"aabc"])
+    assert (lone.low, lone.high) == (-1, 1)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (1, 7), (9, 40), (3, 1000), (0, 1)])

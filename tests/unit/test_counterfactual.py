@@ -88,6 +88,18 @@ def test_controls_that_train_never_compare():
         C.split_controls(7, seed=0)
 
 
+def test_sessions_are_never_halved():
+    """A control that compares must not be the twin of one that trained."""
+    sessions = [f"burst {i // 4}" for i in range(40)]
+    for seed in range(20):
+        train, compare = C.split_controls(40, seed, sessions)
+        assert not {sessions[i] for i in train} & {sessions[i] for i in compare}
+        assert sorted((*train, *compare)) == list(range(40))
+        assert len(train) == 20
+    with pytest.raises(NotEnoughDataError, match=r"TOO_FEW_CONTROLS.*1 sessions"):
+        C.split_controls(40, 0, ["one"] * 40)
+
+
 @pytest.fixture(scope="module")
 def suspect(tmp_path_factory):
     path = tiny_models.save_lora(tmp_path_factory.mktemp("lora") / "a.safetensors", "sd1")

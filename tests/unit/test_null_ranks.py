@@ -118,3 +118,19 @@ def test_finished_nulls_are_not_opened_again(tmp_path):
     assert measured(GaussianPair(), kept, case=case, progress=progress) == first
     assert (progress.found, progress.made) == (2, 0)
     case.close()
+
+
+def test_a_difference_of_sessions_is_resampled_by_sessions():
+    """Ten bursts of four much alike photos are ten photos, not forty."""
+    rng = np.random.default_rng(3)
+    bursts = np.repeat(np.arange(20), 4)
+    low = {}
+    for clusters in (None, tuple(f"burst {b}" for b in bursts)):
+        found = 0
+        for _ in range(150):
+            own, other = (rng.normal(size=20)[bursts] + rng.normal(0, 0.4, 80) for _ in range(2))
+            rank = null_rank("placebo", own, [other], 40, clusters=clusters)
+            found += rank.difference.low > 0
+        low[clusters is None] = found / 150
+    assert low[True] > 0.1, "photos taken as independent accuse too often"
+    assert low[False] <= 0.07
