@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from .errors import RunError
 
+_LOOKS, _LOOK = 10, 0.05  # half a second, far longer than a lock is empty
 MANIFEST, LEDGER, LOCK = "manifest.json", "ledger.jsonl", "lock"
 
 
@@ -167,7 +169,7 @@ def _take_lock(root: Path) -> None:
         try:
             handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except FileExistsError:
-            owner = lock.read_text().strip()
+            owner = _owner(lock)
             if owner.isdigit() and _alive(int(owner)) and int(owner) != os.getpid():
                 raise RunError(
                     "IN_USE", f"process {owner} is working in {root}; wait for it"
@@ -177,6 +179,16 @@ def _take_lock(root: Path) -> None:
         with os.fdopen(handle, "w") as out:
             out.write(str(os.getpid()))
         return
+
+
+def _owner(lock: Path) -> str:
+    """Who holds a lock; one that is empty may be in the making, so it is looked at again."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(FileNotFoundError):
+            if owner := lock.read_text().strip():
+                return owner
+        time.sleep(_LOOK)
+    return ""
 
 
 def _alive(pid: int) -> bool:

@@ -64,7 +64,8 @@ Every figure on this page was written by a command; no one typed it.
 Several processes may share the folder (`--shard 1/2` and `--shard 2/2` in two shells), and a run
 that was stopped goes on where it was.
 
-{r.guilty + r.innocent} small LoRAs were trained with known truth ({r.source}) and each went through
+{_finished(r)}{r.guilty + r.innocent} small LoRAs were trained with known truth
+({r.source}) and each went through
 the whole pipeline: white-box membership with {_nulls(r)}, extraction,
 the black-box attack, the blind probe, the verdict. {r.guilty} were asked about exactly the photos
 that they were trained on (guilty), {r.innocent} about photos of the same source and quality that
@@ -78,6 +79,11 @@ Intervals are 95%: Clopper-Pearson for shares of cases, a bootstrap over cases f
 """
 
 
+def _finished(r: KnownRates) -> str:
+    done = r.guilty + r.innocent + r.partial
+    return "" if done == r.planned else f"**Only {done} of {r.planned} cases are finished.** "
+
+
 def _nulls(r: KnownRates) -> str:
     s = r.settings
     return f"{s['placebos']} placebo and {s['noise_nulls']} noise adapters as null models"
@@ -87,7 +93,11 @@ def _claims(r: KnownRates) -> str:
     rows = [(c.text, c.figure, "held" if c.held else "**not held**") for c in r.claims]
     chosen = (
         "\n*The best signal* of a case is the white-box signal with the highest mean AUC over all "
-        "**other** guilty cases: choosing and judging on the same cases would flatter it.\n"
+        "**other** guilty cases: choosing and judging on the same cases would flatter it. A gain "
+        "holds if the lower end of its interval does. That no test rejects uniformity is no proof "
+        f"of it: with {r.innocent} cases a p-value that is at or below 0.05 in a tenth of them "
+        "would mostly pass. Placebos come from the same design as the suspects, as they will not "
+        "in a case.\n"
     )
     return _table(("claim", "measured", "result"), rows) + chosen
 
@@ -203,7 +213,8 @@ def _validity(r: KnownRates) -> str:
     rows += [("image quality", ", ".join(r.qualities)), ("family", r.family), ("base", r.base[:16])]
     return (
         _table(("fact", "calibrated"), rows)
-        + "\nA case outside any of these is flagged in its report. These rates belong to this base "
+        + "\nA case outside any of these is flagged in its report, but for image quality, which no "
+        "file states. These rates belong to this base "
         "and recipe; for another base, measure its own: `lora-forensics calibrate --scale own "
         "--base MODEL --photos POOL --prompt CAPTION --out FOLDER`.\n"
     )

@@ -24,6 +24,7 @@ from .rates import (
     PHOTO_P,
     PLACEBO_P,
     PRIMARY_P,
+    STRONG,
     Method,
     Results,
     case_auc,
@@ -114,6 +115,7 @@ def known_rates(
         innocent=len(results.innocent),
         partial=len(results.partial),
         shared_photos="pool" in plan["source"],
+        planned=len(plan["cases"]),
         letters=letters,
         signals=signals,
         p_values=checks,
@@ -121,7 +123,7 @@ def known_rates(
         usage=usage_checks(results),
         likelihood=likelihood_check(results),
         reference=reference(results),
-        claims=claims(results, letters, signals, checks),
+        claims=claims(results, settings, letters, signals, checks),
         cases=tuple(case_row(e, results) for e in results.all()),
         settings=settings,
     )
@@ -162,6 +164,7 @@ def case_row(e: Examined, results: Results) -> CaseRow:
 
 def claims(
     results: Results,
+    settings: Mapping[str, Any],
     letters: Sequence[LetterRate],
     signals: Sequence[SignalRate],
     checks: Sequence[PValueCheck],
@@ -172,35 +175,45 @@ def claims(
     decisive = [c for c in checks if c.name in DECISIVE]
     accusation = Claim(
         f"Verdicts A and B together accuse at most {LEVEL:.0%} of at least {LEAST_INNOCENT} "
-        "innocent adapters",
+        "innocent adapters (the observed share; its interval is beside it)",
         str(both),
         enough,
     )
     uniform = Claim(
-        "The p-values that a verdict rests on are uniform when nothing was used",
-        "; ".join(f"{c.name}: p = {c.uniform_p:.2g}" for c in decisive),
+        "No test finds the p-values that a verdict rests on other than uniform when nothing was "
+        f"used (level {STRONG:g})",
+        "; ".join(f"{c.name}: p = {c.uniform_p:.2g}, {c.at_05} at or below 0.05" for c in decisive),
         all(c.verdict == "uniform" for c in decisive),
     )
-    return (accusation, uniform, *_comparisons(results, signals))
+    return (accusation, uniform, *_comparisons(results, settings, signals))
 
 
-def _comparisons(results: Results, signals: Sequence[SignalRate]) -> list[Claim]:
-    """The best white-box signal, chosen for each case on the other cases, against the rest."""
+def _comparisons(
+    results: Results, settings: Mapping[str, Any], signals: Sequence[SignalRate]
+) -> list[Claim]:
+    """The best white-box signal, chosen for each case on the other cases, against the rest.
+
+    A gain holds if the lower end of its interval does.
+    """
     own = [s.name for s in signals if s.group == "white box"]
     best = chosen_elsewhere({name: [case_auc(e, name) for e in results.guilty] for name in own})
-    found = []
     black = estimate((best - [case_auc(e, ATTACK) for e in results.guilty]).tolist())
-    found.append(
-        Claim(
-            f"The best signal's per-photo AUC exceeds the black-box attack's by at least {GAIN}",
-            f"{estimate(best.tolist())}, {black} more",
-            black.value >= GAIN,
-        )
+    budget = (
+        f"{settings['attack_images']} images an arm, {settings['attack_epochs']} epochs, "
+        f"{settings['attack_seeds']} seeds, random start"
     )
+    found = [
+        Claim(
+            f"The best signal's per-photo AUC exceeds the black-box attack's ({budget}) by at "
+            f"least {GAIN}",
+            f"{estimate(best.tolist())}, {black} more",
+            black.low >= GAIN,
+        )
+    ]
     for s in (s for s in signals if s.group == "published"):
         gain = estimate((best - [case_auc(e, s.name) for e in results.guilty]).tolist())
         text = f"It exceeds the published {s.title} on average"
-        found.append(Claim(text, f"{gain} more", gain.value > 0))
+        found.append(Claim(text, f"{gain} more", gain.low > 0))
     return found
 
 

@@ -31,7 +31,8 @@ def case_usage(e: Examined, others: Results) -> UsageShare | None:
     if known is None:
         return None
     calls = (standardised(e.scores[PRIMARY])[0] >= known.threshold).astype(float)
-    hit, false = Rate(known.hits, known.members), Rate(known.false, known.nonmembers)
+    hit = Rate(known.hits, known.members, known.member_cases)
+    false = Rate(known.false, known.nonmembers, known.nonmember_cases)
     try:
         return share_used(calls, hit, false, seed=e.case.seed)
     except NotEnoughDataError:
@@ -56,9 +57,19 @@ def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCall
     if min(len(part) for part in like) < 2:
         return None
     threshold = best_threshold(*(_photos(part[::2]) for part in like))
-    members, others = (_photos(part[1::2]) for part in like)
-    hits, false = (int((s >= threshold).sum()) for s in (members, others))
-    return PhotoCalls(steps, threshold, hits, len(members), false, len(others))
+    member_cases, nonmember_cases = (_called(part[1::2], threshold) for part in like)
+    (hits, members), (false, nonmembers) = (
+        tuple(map(sum, zip(*counts, strict=True))) for counts in (member_cases, nonmember_cases)
+    )
+    return PhotoCalls(
+        steps, threshold, hits, members, false, nonmembers, member_cases, nonmember_cases
+    )
+
+
+def _called(cases: Sequence[Examined], threshold: float) -> tuple[tuple[int, int], ...]:
+    """Photos called and photos asked about, of each case."""
+    scores = [standardised(e.scores[PRIMARY])[0] for e in cases]
+    return tuple((int((s >= threshold).sum()), len(s)) for s in scores)
 
 
 def _photos(cases: Sequence[Examined]) -> Floats:

@@ -199,6 +199,8 @@ class PhotoCalls:
         threshold: standardised primary score at and above which a photo is called.
         hits: members called, among `members` that the threshold was not chosen on.
         false: non-members called, among `nonmembers`.
+        member_cases: calls and photos of each guilty case among them.
+        nonmember_cases: the same of innocent cases.
     """
 
     steps: int
@@ -207,6 +209,8 @@ class PhotoCalls:
     members: int
     false: int
     nonmembers: int
+    member_cases: tuple[tuple[int, int], ...]
+    nonmember_cases: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,7 @@ class KnownRates:
         innocent: cases asked about photos of the same source that were not used.
         partial: cases in which half of the asked photos were used.
         shared_photos: cases share photos, so that the intervals are too narrow.
+        planned: cases of the design; fewer finished ones say so.
     """
 
     scale: str
@@ -262,6 +267,7 @@ class KnownRates:
     innocent: int
     partial: int
     shared_photos: bool
+    planned: int
     letters: tuple[LetterRate, ...]
     signals: tuple[SignalRate, ...]
     p_values: tuple[PValueCheck, ...]

@@ -21,10 +21,14 @@ class Rate:
     Attributes:
         hits: images called "used".
         n: images.
+        parts: hits and images of each calibration model. Images of one model rise and fall
+            together, so its models, not its images, are what a rate is known by; empty where
+            they are independent.
     """
 
     hits: int
     n: int
+    parts: tuple[tuple[int, int], ...] = ()
 
     @property
     def share(self) -> float:
@@ -58,7 +62,7 @@ class UsageShare:
     tpr: float
     fpr: float
     level: float
-    method: str = "Bayesian bootstrap of photos, Jeffreys draws of both rates"
+    method: str = "Bayesian bootstrap of photos and of calibration models"
 
 
 def share_used(
@@ -74,7 +78,7 @@ def share_used(
     """Estimate which share of the photos was used, from one yes-or-no call a photo.
 
     The interval carries both uncertainties: which photos were looked at (whole sessions are
-    reweighted) and how well the two error rates are known.
+    reweighted) and how well the two error rates are known (whole calibration models are).
 
     Args:
         calls: ``[n]`` 0 or 1, 1 = "used", by a rule that was fixed before.
@@ -160,7 +164,12 @@ def _rate_draws(rate: Rate, draws: int, rng: np.random.Generator, name: str) -> 
     at_least(rate.n, 1, f"{name}.n")
     if not 0 <= rate.hits <= rate.n:
         raise InputError("OUT_OF_RANGE", f"{name}: {rate.hits} hits of {rate.n} images.")
-    return rng.beta(rate.hits + 0.5, rate.n - rate.hits + 0.5, draws)
+    if not rate.parts:
+        return rng.beta(rate.hits + 0.5, rate.n - rate.hits + 0.5, draws)
+    hits, sizes = np.array(rate.parts, np.float64).T
+    if (hits.sum(), sizes.sum()) != (rate.hits, rate.n):
+        raise InputError("OUT_OF_RANGE", f"{name}: its parts do not add up to it.")
+    return _weighted_share(hits, sizes, draws, rng)
 
 
 def _check_gap(gap: float, low: float, members: Rate, nonmembers: Rate) -> None:
@@ -177,8 +186,14 @@ def _check_gap(gap: float, low: float, members: Rate, nonmembers: Rate) -> None:
 def _call_draws(
     calls: Array, unit: npt.NDArray[np.intp], draws: int, rng: np.random.Generator
 ) -> Array:
-    """Share called under random weights of the units and half a unit of each call."""
-    sums, sizes = np.bincount(unit, weights=calls), np.bincount(unit).astype(np.float64)
+    """Share called under random weights of the sessions."""
+    sums: Array = np.bincount(unit, weights=calls).astype(np.float64)
+    sizes: Array = np.bincount(unit).astype(np.float64)
+    return _weighted_share(sums, sizes, draws, rng)
+
+
+def _weighted_share(sums: Array, sizes: Array, draws: int, rng: np.random.Generator) -> Array:
+    """Share under random weights of the units and half a unit of each call."""
     weights = rng.exponential(size=(draws, len(sums)))
     half = rng.gamma(0.5, size=(draws, 2)) * sizes.mean()
     return (weights @ sums + half[:, 0]) / (weights @ sizes + half.sum(axis=1))

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,17 @@ def test_kill_loses_no_acknowledged_unit(tmp_path):
 
 def test_digest_ignores_key_order():
     assert storage.digest_of({"a": 1, "b": 2}) == storage.digest_of(json.loads('{"b":2,"a":1}'))
+
+
+def test_a_lock_in_the_making_is_not_taken_over(tmp_path):
+    """Another process creates the file first and writes its number a moment later."""
+    folder = tmp_path / "c"
+    storage.open_case(folder, {}).close()
+    lock = folder / storage.LOCK
+    lock.touch()
+    writer = threading.Timer(0.1, lambda: lock.write_text(str(os.getppid())))
+    writer.start()
+    assert code_of(lambda: storage.open_case(folder, {})) == "IN_USE"
+    writer.join()
+    lock.write_text("")
+    storage.open_case(folder, {}).close()  # left behind by a kill: taken over after a while

@@ -106,3 +106,28 @@ def test_weak_calls_are_refused(members, nonmembers):
 def test_bad_input_is_named(call):
     with pytest.raises(InputError):
         call()
+
+
+@pytest.mark.parametrize("used", [0, 16])
+def test_adapters_not_photos_are_what_a_rate_is_known_by(used):
+    """Rates that differ between adapters: independent draws would cover far less."""
+    rng = np.random.default_rng(used)
+    covered = naive = 0
+    for _ in range(300):
+        tpr, fpr = rng.beta(8, 2, 9), rng.beta(1, 9, 9)
+        members, others = (
+            tuple((int(rng.binomial(15, p)), 15) for p in rates) for rates in (tpr, fpr)
+        )
+        calls = draw(rng, used, 16, rng.beta(8, 2), rng.beta(1, 9))
+        pair = [(sum(h for h, _ in part), 15 * 9, part) for part in (members, others)]
+        e = share_used(calls, *(Rate(*p) for p in pair), draws=400)
+        covered += e.low <= used / 16 <= e.high
+        e = share_used(calls, *(Rate(*p[:2]) for p in pair), draws=400)
+        naive += e.low <= used / 16 <= e.high
+    assert covered > naive
+    assert covered >= 0.85 * 300
+
+
+def test_parts_add_up_to_their_rate():
+    with pytest.raises(InputError, match="add up"):
+        share_used([1, 0], Rate(8, 10, ((4, 5), (3, 5))), Rate(1, 10))

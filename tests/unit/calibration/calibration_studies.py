@@ -68,8 +68,12 @@ PLAN = {
     "base": "ab" * 32,
     "family": "sd1",
     "source": {"drawn": "faces"},
+    "cases": [{}] * 81,
     "settings": {
         "seed": 1,
+        "attack_images": 64,
+        "attack_epochs": 4,
+        "attack_seeds": 3,
         "batch": 8,
         "controls": 40,
         "qualities": ["clean"],
