@@ -31,3 +31,20 @@ def overlay(pixels: Tensor, heat: Tensor) -> Tensor:
     tint = torch.where(strength > 0, warm, cold)
     weight = 0.7 * strength.abs()
     return (1 - weight) * grey + weight * tint
+
+
+def tinted(pixels: Tensor, amount: Tensor) -> Tensor:
+    """A grey photo, tinted red as far as a map says.
+
+    The scale is absolute: an empty map leaves the photo grey.
+
+    Args:
+        pixels: ``[3, H, W]`` in 0..1.
+        amount: ``[H, W]`` in 0..1.
+
+    Returns:
+        ``[3, H, W]`` in 0..1.
+    """
+    grey = pixels.mean(0).expand(3, -1, -1)
+    weight = 0.7 * amount.clamp(0, 1)
+    return (1 - weight) * grey + weight * torch.tensor(WARM).view(3, 1, 1)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ForensicsError
-from . import baselines, calibration, cases, decoys, files, reproduction, training
+from . import baselines, calibration, cases, decoys, files, localization, reproduction, training
 
 EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 2, 3, 130
-FAMILIES = (cases, baselines, files, training, calibration, reproduction, decoys)
+FAMILIES = (
+    cases, baselines, files, training, calibration, reproduction, decoys, localization,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,14 +27,28 @@ def render_html(case: Mapping[str, Any], root: Path) -> str:
             redacted one gives a page without any image, plots included.
         root: the case folder, below which picture files lie.
     """
-    css, redacted = _style(), case.get("redacted") is True
-    return _template().render(
-        css=Markup(css),
-        csp=content_policy(css, images=not redacted),
+    redacted = case.get("redacted") is True
+    return render_page(
+        "template.html",
+        case_view(plain(case), root),
+        images=not redacted,
         twin_name=REDACTED_NAME if redacted else TWIN_NAME,
         redacted=redacted,
-        **case_view(plain(case), root),
     )
+
+
+def render_page(name: str, view: Mapping[str, Any], *, images: bool = True, **more: Any) -> str:
+    """A page of one of the templates here, with the one inline style and its policy.
+
+    Args:
+        name: of the template.
+        view: what it shows; every text is escaped and cleaned.
+        images: whether the page may hold data images.
+        more: further values.
+    """
+    css = _style()
+    policy = content_policy(css, images=images)
+    return _template(name).render(css=Markup(css), csp=policy, **more, **view)
 
 
 def content_policy(css: str, *, images: bool = True) -> str:
@@ -52,7 +66,7 @@ def _style() -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -63,4 +77,4 @@ def _template() -> Template:
     )
     environment.filters.update(text.FILTERS)
     environment.globals.update(text.GLOBALS)
-    return environment.get_template("template.html")
+    return environment.get_template(name)

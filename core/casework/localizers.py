@@ -1,0 +1,109 @@
+"""From sets of examples to a localiser's file, with its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import InputError
+from ..inpainting.examples import ExampleSet, read_examples
+from ..localization.files import Localizer, save_localizer
+from ..localization.measuring import finish, words_of
+from ..localization.settings import SETUPS, LocalizerSpec
+from ..localization.training import train_localizer
+from ..lora.header import load_tensors, sha256_file
+from ..protocols import Progress
+from ..storage import open_case
+from .intake import check_output
+from .localizing import words_of_card
+
+FILE = "localizer.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizerRequest:
+    """What a localiser is trained on, and how.
+
+    Attributes:
+        examples: folder that `inpaint` made.
+        out: case folder, new or to resume; the file is written into it.
+        setup: of `localization.settings.SETUPS`: which pictures, labels or masks.
+        outside: further folders of generators that it never sees, to measure on.
+        weights: first weights as safetensors, such as ImageNet's of timm's legacy_xception.
+        spec: network and training.
+        device: ``cpu``, ``cuda``.
+    """
+
+    examples: Path
+    out: Path
+    setup: str = "practical"
+    outside: tuple[Path, ...] = ()
+    weights: Path | None = None
+    spec: LocalizerSpec = field(default_factory=LocalizerSpec)
+    device: str = "cpu"
+
+
+def train_files(
+    request: LocalizerRequest,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> tuple[Path, Localizer]:
+    """Train, set the gate, measure, write; the same request resumes.
+
+    Raises:
+        ForensicsError: one of its named kinds.
+    """
+    check_output(request.out)
+    whole, spec = read_examples(request.examples), _spec(request)
+    chosen = whole.pick(variants=SETUPS[request.setup].variants)
+    outside = [read_examples(folder) for folder in request.outside]
+    start = None if request.weights is None else load_tensors(request.weights)
+    announce(
+        f"{spec.method}, setup {request.setup}: {words_of(chosen)}; "
+        f"{spec.epochs * spec.iterations:,} steps of {spec.batch}"
+    )
+    case = open_case(request.out, _manifest(request, spec, whole, outside))
+    try:
+        trained = train_localizer(
+            chosen, spec, start=start, case=case, device=request.device, progress=progress
+        )
+        made = finish(
+            trained, whole, words_of(chosen.pick(split="train")),
+            source_side=min(whole.picture(whole.rows[0]).size), outside=outside, progress=progress,
+        )  # fmt: skip
+        path = save_localizer(made.network, made.card, request.out / FILE)
+    finally:
+        case.close()
+    announce(words_of_card(made))
+    return path, made
+
+
+def _spec(request: LocalizerRequest) -> LocalizerSpec:
+    if request.setup not in SETUPS:
+        raise InputError(
+            "BAD_SETTING", f"no setup {request.setup!r}; choose one of {', '.join(SETUPS)}"
+        )
+    wanted = SETUPS[request.setup].supervision
+    if request.spec.supervision != wanted:
+        raise InputError(
+            "BAD_SETTING",
+            f"setup {request.setup} learns from {wanted}, not {request.spec.supervision}",
+        )
+    return request.spec
+
+
+def _manifest(
+    request: LocalizerRequest, spec: LocalizerSpec, whole: ExampleSet, outside: list[ExampleSet]
+) -> dict[str, Any]:
+    return {
+        "tool": __version__,
+        "examples": whole.digest(),
+        "outside": [other.digest() for other in outside],
+        "setup": request.setup,
+        "weights": None if request.weights is None else sha256_file(request.weights),
+        "settings": asdict(spec),
+    }

@@ -1,0 +1,1 @@
+"""Photos with a repainted region and its mask: RePaint, classical generators, LaMa."""

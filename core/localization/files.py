@@ -1,0 +1,199 @@
+"""A localiser as a file: safetensors, and a card of what it is and what it was measured to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from .. import __version__
+from ..errors import InputError
+from ..lora.header import load_tensors, read_header, sha256_file
+from ..storage import write_atomic
+from .networks import Network, build
+from .settings import METHOD_NAMES
+from .xception import OFFSET, STRIDE
+
+KEY = "lora_forensics.localizer"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How well a localiser did on one kind of picture.
+
+    Attributes:
+        name: what was tested, such as ``repaint_latent, spliced``.
+        domain: ``in`` for generators and sources of its training, else ``out``.
+        pictures: repainted ones.
+        iou: mean, at the pictures' size and threshold 0.5, as are the others.
+        f1: mean.
+        pbca: mean.
+        all_fake_iou: IoU of calling every pixel repainted.
+        all_real_pbca: PBCA of calling none.
+        found: share of repainted pictures whose score passes the gate.
+    """
+
+    name: str
+    domain: str
+    pictures: int
+    iou: float
+    f1: float
+    pbca: float
+    all_fake_iou: float
+    all_real_pbca: float
+    found: float
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a localiser is.
+
+    Attributes:
+        method: ``patches``, ``gradcam`` or ``attention``.
+        supervision: ``masks`` or ``labels``.
+        width: of the network.
+        side: pixels of its input, while it was trained.
+        source_side: pixels of the training pictures: 299 / 256 enlarges by 1.17.
+        pooling: how the score is made of cells.
+        gate: score at or below which a map is blank; None where no untouched picture set it.
+        gate_alarm: share of untouched pictures wanted above the gate.
+        gate_pictures: untouched pictures that set the gate.
+        gate_false: fresh untouched pictures above it, of
+        gate_tested: so many.
+        trained_on: in words.
+        pictures: training pictures.
+        seed: of the training.
+        epoch: whose weights these are.
+        tool: version that trained it.
+        measured: its figures.
+        limits: what a reader must know.
+    """
+
+    method: str
+    supervision: str
+    width: float
+    side: int
+    source_side: int
+    pooling: str
+    gate: float | None
+    gate_alarm: float
+    gate_pictures: int
+    gate_false: int
+    gate_tested: int
+    trained_on: str
+    pictures: int
+    seed: int
+    epoch: int
+    tool: str = __version__
+    measured: tuple[Measured, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    @property
+    def stride(self) -> int:
+        """Input pixels between two cells."""
+        return STRIDE if self.method == "patches" else 2 * STRIDE
+
+    @property
+    def offset(self) -> int:
+        """Input pixel at the centre of the first cell."""
+        return OFFSET
+
+    @property
+    def scale(self) -> float:
+        """How far pictures are enlarged before the network sees them."""
+        return self.side / self.source_side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Localizer:
+    """A network, its card, and the SHA-256 of its file."""
+
+    network: Network
+    card: Card
+    sha256: str
+
+
+def save_localizer(network: Network, card: Card, path: Path) -> Path:
+    """Write a localiser; returns the path."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    facts = {"schema_version": SCHEMA_VERSION, **asdict(card)}
+    write_atomic(path, save_safetensors(tensors, {KEY: json.dumps(facts, allow_nan=False)}))
+    return path
+
+
+def load_localizer(path: Path, device: str = "cpu") -> Localizer:
+    """Read a localiser.
+
+    Raises:
+        InputError: the file is something else, such as a LoRA (NOT_A_LOCALIZER), of a newer
+            version (LOCALIZER_SCHEMA), or its tensors do not fit its card (WRONG_WEIGHTS).
+    """
+    card = read_card(path)
+    tensors = load_tensors(path)
+    with torch.device("meta"):
+        network = build(card.method, card.supervision, card.width)
+    _check_tensors(path, network.state_dict(), tensors)
+    network.load_state_dict(tensors, assign=True)
+    network.to(device).eval().requires_grad_(False)
+    return Localizer(network, card, sha256_file(path))
+
+
+def read_card(path: Path) -> Card:
+    """The card of a localiser's file; errors as `load_localizer`."""
+    text = read_header(path, allow_zero_size=True).metadata.get(KEY)
+    if text is None:
+        raise InputError(
+            "NOT_A_LOCALIZER",
+            f"{path} is no localiser: it has no card. Give a file that `localizer train` wrote; a "
+            "LoRA or checkpoint is asked about with `screen`",
+        )
+    try:
+        facts = json.loads(text)
+        version = facts.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                "LOCALIZER_SCHEMA",
+                f"{path} has schema {version}, this version reads {SCHEMA_VERSION}; update",
+            )
+        return _card(facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("NOT_A_LOCALIZER", f"{path} has a broken card ({error})") from error
+
+
+def _card(facts: Mapping[str, Any]) -> Card:
+    unknown = facts.keys() - {f.name for f in fields(Card)}
+    if unknown:
+        raise ValueError(f"unknown {', '.join(sorted(unknown))}")
+    measured = tuple(Measured(**m) for m in facts["measured"])
+    card = Card(**{**facts, "measured": measured, "limits": tuple(facts["limits"])})
+    numbers = (card.width, card.side, card.source_side)
+    if card.method not in METHOD_NAMES or not all(isinstance(n, int | float) for n in numbers):
+        raise ValueError(f"method {card.method!r}, sizes {numbers}")
+    if not (0.05 <= card.width <= 1 and 64 <= card.side <= 1024 and 16 <= card.source_side <= 4096):
+        raise ValueError(f"sizes {numbers} are out of range")
+    if not isinstance(card.gate, int | float | None) or card.gate != card.gate:
+        raise ValueError(f"gate {card.gate!r}")
+    return card
+
+
+def _check_tensors(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    wrong = sorted(
+        k
+        for k in wanted.keys() | found.keys()
+        if k not in found or k not in wanted or wanted[k].shape != found[k].shape
+    )
+    if wrong:
+        raise InputError(
+            "WRONG_WEIGHTS",
+            f"{len(wrong)} tensors of {path} do not fit its card, {wrong[0]!r} among them; the "
+            "file was changed",
+        )
