@@ -30,7 +30,7 @@ CAPTION = "a photo of {token}"
 _SOUNDS = ("bcdfghjklmnprstvz", "aeiou")
 
 
-RANK_SCHEMA = 1
+RANK_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,25 @@ class DecoyRank:
     statistic: float
     decoys: tuple[float, ...]
     contrast_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPhoto:
+    """One photo of the set that a rank is about, by what it is known again.
+
+    Attributes:
+        original: SHA-256 of the owner's file and of its canonical pixels at their own size.
+        published: the same of the picture that was published of it; empty where none was, as for
+            the half that a ``subset`` keeps back.
+    """
+
+    original: tuple[str, ...]
+    published: tuple[str, ...] = ()
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.original, *self.published)
 
 
 def draw_secret(names: Sequence[str], sha256: Sequence[str], spec: DecoySpec) -> Secret:
@@ -239,30 +258,40 @@ def rank_variants(
     )  # fmt: skip
 
 
-def rank_json(rank: DecoyRank, models: ModelHashes) -> bytes:
-    """A rank as a file, with the models that it is about."""
-    facts = {"schema_version": RANK_SCHEMA, "models": asdict(models), "rank": asdict(rank)}
+def rank_json(rank: DecoyRank, models: ModelHashes, photos: Sequence[RankedPhoto]) -> bytes:
+    """A rank as a file, with the models and the photos that it is about."""
+    facts = {
+        "schema_version": RANK_SCHEMA,
+        "models": asdict(models),
+        "photos": [asdict(photo) for photo in photos],
+        "rank": asdict(rank),
+    }
     return json.dumps(facts, indent=1).encode()
 
 
-def read_rank(data: bytes, models: ModelHashes) -> DecoyRank:
-    """Read a rank and hold it to the suspect and to its own scores.
+def read_rank(data: bytes, models: ModelHashes, given: Sequence[Sequence[str]]) -> DecoyRank:
+    """Read a rank and hold it to its own scores, to the suspect and to the photos in question.
+
+    Args:
+        data: the file.
+        models: the suspect and its base.
+        given: hashes of each photo in question, as `check_photos` wants them.
 
     Raises:
         InputError: BAD_RANK: it is no such file, or its p is not that of its scores.
             OTHER_SUSPECT: it ranks variants in other models.
+            OTHER_PHOTOS: it ranks variants of other photos.
     """
+    facts = _rank_facts(data)
     try:
-        facts = json.loads(data)
         told: dict[str, Any] = facts["rank"]
-        told["decoys"] = tuple(told["decoys"])
-        rank = DecoyRank(**told)
+        rank = DecoyRank(**{**told, "decoys": tuple(told["decoys"])})
+        photos = tuple(_ranked_photo(photo) for photo in facts["photos"])
         again = null_rank_p(rank.statistic, rank.decoys)
-        known = facts["schema_version"] == RANK_SCHEMA
         same = facts["models"] == asdict(models)
     except (ValueError, TypeError, KeyError, ForensicsError) as error:
         raise InputError("BAD_RANK", f"no rank of `decoys rank` ({error})") from error
-    if not known or (again.p, again.floor, again.n_nulls) != (rank.p, rank.floor, rank.k):
+    if (again.p, again.floor, again.n_nulls) != (rank.p, rank.floor, rank.k):
         raise InputError(
             "BAD_RANK", "the rank's p does not follow from its scores; run `decoys rank` again"
         )
@@ -271,4 +300,56 @@ def read_rank(data: bytes, models: ModelHashes) -> DecoyRank:
             "OTHER_SUSPECT",
             "the rank is about another base or suspect; rank the decoys in it",
         )
+    check_photos(photos, given)
     return rank
+
+
+def check_photos(photos: Sequence[RankedPhoto], given: Sequence[Sequence[str]]) -> None:
+    """Hold the photos in question to those that a rank is about.
+
+    A rank speaks for what was published as a whole. So every photo in question must have been
+    published, as it is or in a variant, or others would be judged by it (the half that `subset`
+    kept back among them); and every published picture must be in question, or one borrowed photo
+    would carry the whole set's p.
+
+    Args:
+        photos: what the rank is about.
+        given: hashes of each photo in question, of its file and of its canonical pixels at their
+            own size; one that is known is enough.
+
+    Raises:
+        InputError: OTHER_PHOTOS.
+    """
+    published = [photo for photo in photos if photo.published]
+    known = {sha256 for photo in published for sha256 in photo.hashes}
+    asked = {sha256 for hashes in given for sha256 in hashes}
+    ours = sum(not known.isdisjoint(hashes) for hashes in given)
+    found = sum(not asked.isdisjoint(photo.hashes) for photo in published)
+    if not published or ours < len(given) or found < len(published):
+        raise InputError(
+            "OTHER_PHOTOS",
+            f"the rank is about {ours} of the case's {len(given)} photos, and {found} of the "
+            f"{len(published)} published pictures are in the case; give all pictures of `publish`, "
+            "or their originals, unchanged and with no other photo, or leave the decoys out",
+        )
+
+
+def _rank_facts(data: bytes) -> dict[str, Any]:
+    """What a rank's file says, of this schema."""
+    try:
+        facts: dict[str, Any] = json.loads(data)
+        version = facts["schema_version"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError("BAD_RANK", f"no rank of `decoys rank` ({error})") from error
+    if version != RANK_SCHEMA:
+        raise InputError(
+            "BAD_RANK",
+            f"the rank has schema {version}, {RANK_SCHEMA} is read, which says what photos it is "
+            "about; run `decoys rank` again with a new --out",
+        )
+    return facts
+
+
+def _ranked_photo(facts: dict[str, Any]) -> RankedPhoto:
+    original, published = (tuple(map(str, facts[k])) for k in ("original", "published"))
+    return RankedPhoto(original, published)

@@ -20,17 +20,19 @@ from ..core.casework.book import (
     tool_facts,
     write_report,
 )
-from ..core.decoys import DecoyRank
+from ..core.casework.decoyfiles import known_by
+from ..core.decoys import DecoyRank, RankedPhoto, check_photos
 from ..core.errors import InputError
 from ..core.evidence import Case, ExtractionEvidence
 from ..core.extraction import Extraction
 from ..core.heat import overlay
-from ..core.images import Photos, png_bytes
+from ..core.images import Photos, pixels_sha256, png_bytes, to_picture
 from ..core.report.pictures import contact_sheet
 from ..core.screening import Findings
 from ..core.storage import digest_of, write_atomic
 from ..core.types import ModelHashes
-from ._host import png_image, to_image
+from ._host import png_image, to_image, to_pixels
+from ._photos import PhotoSet
 from ._suspect import Suspect
 
 
@@ -63,10 +65,11 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """Rank of a published variant among its decoys, and in which models."""
+    """Rank of a published variant among its decoys, in which models, and of which photos."""
 
     rank: DecoyRank
     models: ModelHashes
+    photos: tuple[RankedPhoto, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +100,11 @@ def check_same_question(question: str, lines: Sequence[Evidence]) -> None:
         )
 
 
-def checked_rank(suspect: Suspect, decoys: Ranked | None) -> DecoyRank | None:
-    """The rank, if it is about this suspect.
+def checked_rank(suspect: Suspect, photos: PhotoSet, decoys: Ranked | None) -> DecoyRank | None:
+    """The rank, if it is about this suspect and about these photos.
 
     Raises:
-        InputError: OTHER_SUSPECT.
+        InputError: OTHER_SUSPECT, OTHER_PHOTOS.
     """
     if decoys is None:
         return None
@@ -110,7 +113,19 @@ def checked_rank(suspect: Suspect, decoys: Ranked | None) -> DecoyRank | None:
             "OTHER_SUSPECT",
             "the decoys were ranked in another base or suspect; connect the same suspect to both",
         )
+    check_photos(decoys.photos, _known_by(photos))
     return decoys.rank
+
+
+def _known_by(photos: PhotoSet) -> list[tuple[str, ...]]:
+    """Hashes of each photo as it came: of its file, of its pixels, or of both."""
+    done = () if photos.ready is None else photos.ready.facts
+    pixels = (p for batch in photos.images for p in to_pixels(batch))
+    return [
+        *((fact.sha256,) for fact in done),
+        *known_by(photos.files),
+        *((pixels_sha256(to_picture(p)),) for p in pixels),
+    ]
 
 
 def photo_pictures(photos: Photos) -> dict[str, Tensor]:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import torch
 
+from ..core.casework.intake import check_placebos, stop_if_minor
 from ..core.errors import InputError
 from ..core.images import Photos
-from ..core.lora.header import sha256_file
 from ..core.lora.operators import tensors_of
+from ..core.lora.safeguard import stop_words
 from ..core.null_ranks import NullGroup, NullModel
 from ..core.storage import digest_of
 from ._changes import Change
@@ -80,12 +81,14 @@ def placebos_of(suspect: Suspect, files: Sequence[Path]) -> Placebos:
     """The files as placebos; they are read when they are measured.
 
     Raises:
-        InputError: SAME_ADAPTER: the suspect is among them, or one is there twice.
+        InputError: SAME_ADAPTER: the suspect is among them, or one is there twice, whatever its
+            metadata says.
+        ForensicsError: MINOR_SUSPECTED: a name points to a minor.
     """
-    hashes = [sha256_file(file) for file in files]
-    for file, sha256 in zip(files, hashes, strict=True):
-        if sha256 == suspect.hashes.tuned or hashes.count(sha256) > 1:
-            raise _same(file, "is the suspect or stands there twice")
+    names = (part for f in files for part in (f.parent.name, f.name))
+    stop_if_minor(stop_words(names), flagged=False)
+    own = () if suspect.inspection is None else (suspect.inspection.tensor_sha256,)
+    hashes = check_placebos(files, (suspect.hashes.tuned, *own))
     return Placebos(suspect, tuple(files), tuple(hashes))
 
 
@@ -101,16 +104,12 @@ def _opened(suspect: Suspect, file: Path, vae: Any, resolution: int) -> HostPair
     )
     own = suspect.changes, suspect.clip_changes
     if all(map(same_changes, (null.changes, null.clip_changes), own)):
-        raise _same(file, "changes the base exactly as the suspect does")
+        raise InputError(
+            "SAME_ADAPTER",
+            f"{file.name} changes the base exactly as the suspect does; every placebo must be "
+            "another LoRA, or the smallest possible p would be a lie",
+        )
     return null.unnamed_pair(vae, resolution)
-
-
-def _same(file: Path, what: str) -> InputError:
-    return InputError(
-        "SAME_ADAPTER",
-        f"{file.name} {what}; every placebo must be another LoRA, or the smallest possible p "
-        "would be a lie",
-    )
 
 
 def same_changes(a: Sequence[Change], b: Sequence[Change]) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.canonical import DECODED
-from ..core.casework.intake import check_counts
+from ..core.casework.intake import check_counts, stop_if_minor
 from ..core.errors import InputError
 from ..core.images import (
     FileFacts,
@@ -26,6 +26,7 @@ from ..core.images import (
     to_picture,
     to_tensor,
 )
+from ..core.lora.safeguard import stop_words
 from ..core.types import ImageBatch, Source
 from ._host import HostProgress, to_pixels
 
@@ -60,6 +61,17 @@ class PhotoSet:
         facts = () if self.ready is None else self.ready.facts
         return bool(self.files) or any(f.format != "IMAGE" for f in facts)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the files and of their folders, which may point to a minor.
+
+        The loader's folder may lie one below another of the input folder, which was named too.
+        """
+        start = -2 if self.root is None else len(self.root.parts) - 2
+        parts = (part for file in self.files for part in file.parts[start:])
+        ready = () if self.ready is None else self.ready.facts
+        return list(dict.fromkeys([*parts, *(fact.name for fact in ready)]))
+
     def steps(self, side: int) -> tuple[str, ...]:
         """What the photos went through, in words."""
         decoded = DECODED if self.files else DECODED[1:]
@@ -70,13 +82,24 @@ class PhotoSet:
 
         Raises:
             InputError: OTHER_SIZE for photos that were processed at another size.
+            ForensicsError: MINOR_SUSPECTED before any file is opened.
         """
+        stop_for_names(self)
         if self.ready is not None:
             return _resting(self.ready, side, kind)
         if not self.files:
             return _from_tensors([p for batch in self.images for p in to_pixels(batch)], side, kind)
         progress.start(f"reading {kind}s", len(self.files))
         return load_photos(self.files, kind, side, on_file=progress.step, root=self.root)
+
+
+def stop_for_names(*sets: PhotoSet) -> None:
+    """No photo is opened while a name in any of the sets points to a minor.
+
+    Raises:
+        ForensicsError: MINOR_SUSPECTED.
+    """
+    stop_if_minor(stop_words(name for photos in sets for name in photos.names), flagged=False)
 
 
 def _resting(photos: Photos, side: int, kind: Kind) -> Photos:
@@ -117,7 +140,9 @@ def compared_sets(
 
     Raises:
         InputError, NotEnoughDataError: too few, or a photo among the controls.
+        ForensicsError: MINOR_SUSPECTED before any file is opened.
     """
+    stop_for_names(photos, controls)
     check_counts(len(photos), len(controls))
     if photos.done != controls.done:
         raise InputError(

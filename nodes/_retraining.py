@@ -59,19 +59,12 @@ def photo_captions(text: str, photos: PhotoSet, name: str) -> list[str]:
         InputError: CAPTION_COUNT.
         ForensicsError: MINOR_SUSPECTED: names or captions point to a minor.
     """
-    stop_if_minor(stop_words([name, text, *file_names(photos)]), flagged=False)
+    stop_if_minor(stop_words([name, text, *photos.names]), flagged=False)
     lines = [line.strip() for line in text.strip().splitlines()]
     if len(lines) <= 1:
         return (lines or [""]) * len(photos)
     check_counts(len(photos), len(lines))
     return lines
-
-
-def file_names(photos: PhotoSet) -> list[str]:
-    """Names of files and of their folders, which may point to a minor."""
-    ready = () if photos.ready is None else photos.ready.facts
-    return [*(part for f in photos.files for part in (f.name, f.parent.name)),
-            *(fact.name for fact in ready)]  # fmt: skip
 
 
 def train_lora(

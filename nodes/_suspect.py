@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.casework.intake import recovered_prompts, stop_if_minor
+from ..core.casework.intake import model_signs, recovered_prompts, stop_if_minor
 from ..core.errors import InputError, LoraFormatError
 from ..core.lora.binding import MIN_MATCHED
 from ..core.lora.formats import read_lora
@@ -46,6 +46,8 @@ class Suspect:
         inspection: of the file; None where there is no file that the core reads.
         coverage: how much of the file found its place, in words.
         strength: of the adapter, for the report.
+        notes: what a reader of results must know.
+        signs: of a minor, in a file that the core does not read and so does not inspect.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Suspect:
     coverage: str = ""
     strength: float = 1.0
     notes: tuple[str, ...] = field(default=())
+    signs: tuple[str, ...] = ()
 
     @property
     def own_network(self) -> bool:
@@ -88,8 +91,9 @@ class Suspect:
         Raises:
             ForensicsError: MINOR_SUSPECTED.
         """
-        found = () if self.inspection is None else self.inspection.stop_words
-        stop_if_minor([*stop_words([self.name, *texts]), *found], flagged=False)
+        found = self.signs if self.inspection is None else self.inspection.stop_words
+        said = [self.name, *recovered_prompts(self.inspection), *texts]
+        stop_if_minor([*stop_words(said), *found], flagged=False)
 
     @cached_property
     def texts_sha256(self) -> str:
@@ -207,6 +211,7 @@ def suspect_from_file(
         coverage,
         strength,
         notes,
+        () if inspection else tuple(model_signs(path)),
     )
 
 

@@ -67,7 +67,7 @@ class TrainAttack(io.ComfyNode):
         """Train every seed, save one file."""
         from ..core.report.training_plot import attack_training_png
 
-        suspect.stop_if_minor(s.prompt for s in positives.sources)
+        suspect.stop_if_minor(s.prompt for arm in (positives, negatives) for s in arm.sources)
         scales = check_matched_arms(positives, negatives)
         spec = replace(spec_of(AttackSpec, settings), cfgs=scales, images=len(positives))
         trained = train_classifiers(

@@ -70,7 +70,8 @@ class Baselines(io.ComfyNode):
         base_generated=None,
     ) -> io.NodeOutput:  # fmt: skip
         """Score."""
-        suspect.stop_if_minor(s.prompt for s in generated.sources)
+        arms = [generated] if base_generated is None else [generated, base_generated]
+        suspect.stop_if_minor(s.prompt for arm in arms for s in arm.sources)
         side = resolution or native_resolution(suspect.base)
         mine, others, _ = compared_sets(photos, controls, side)
 
@@ -80,8 +81,7 @@ class Baselines(io.ComfyNode):
             scores = BASELINES[method](rows(generated), queries)
         else:
             check_matched_arms(generated, base_generated)
-            arms = rows(generated), rows(base_generated)
-            scores = base_calibrated(BASELINES[method], *arms, queries)
+            scores = base_calibrated(BASELINES[method], *map(rows, arms), queries)
         return _told(method, scores, mine, others, calibrated=base_generated is not None)
 
 
@@ -129,6 +129,7 @@ class Reconstruction(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         """Draw from every caption with one or both models, then compare."""
         spec = spec_of(SampleSpec, settings)
+        suspect.stop_if_minor([*photo_captions.splitlines(), *control_captions.splitlines()])
         side = resolution or native_resolution(suspect.base)
         mine, others, _ = compared_sets(photos, controls, side)
         known = suspect.prompts()[0]

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..core.casework.decoyfiles import PUBLISH, SECRET, base_ratio_score, make_files, read_originals
+from ..core.casework.decoyfiles import (
+    PUBLISH,
+    SECRET,
+    base_ratio_score,
+    make_files,
+    ranked_photos,
+    read_originals,
+)
+from ..core.casework.intake import names_in
 from ..core.decoys import Secret, rank_variants, read_secret
 from ..core.errors import InputError
 from ..core.specs import DecoySpec, MembershipSpec
@@ -106,14 +114,17 @@ class RankDecoys(io.ComfyNode):
     ) -> io.NodeOutput:
         """Score each photo of each variant once; finished photos are kept."""
         secret, spec = secret_of(folder), spec_of(MembershipSpec, settings)
-        pixels, chosen = read_originals(secret, _originals(photos)), suspect.prompts(prompts)
+        place, chosen = _originals(photos), suspect.prompts(prompts)
+        suspect.stop_if_minor([*chosen, *secret.names, *names_in(place)])
+        pixels = read_originals(secret, place)
         with suspect.pair(vae, resolution, chosen) as pair:
             facts = {"models": pair.describe(), "commitment": secret.commitment}
             facts |= {"prompt": chosen[0], "settings": asdict(spec), "strength": suspect.strength}
             with work_folder({"kind": "decoys", **facts}) as case:
                 score = base_ratio_score(pair, chosen[0], spec, case)
                 rank = rank_variants(secret, pixels, score, progress=HostProgress())
-        return io.NodeOutput(Ranked(rank, suspect.hashes), rank.p, decoy_words(rank))
+        ranked = Ranked(rank, suspect.hashes, ranked_photos(secret, pixels))
+        return io.NodeOutput(ranked, rank.p, decoy_words(rank))
 
     @classmethod
     def fingerprint_inputs(cls, folder, **_) -> str:

@@ -121,6 +121,7 @@ class JudgeExtraction(io.ComfyNode):
     ) -> io.NodeOutput:
         """Compare."""
         spec = spec_of(VerdictSpec, settings)
+        suspect.stop_if_minor(s.prompt for s in extraction.found.images.sources)
         side = resolution or native_resolution(suspect.base)
         mine, others, _ = compared_sets(photos, controls, side)
         embedded = embed(mine.images, descriptor), embed(others.images, descriptor)

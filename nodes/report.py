@@ -86,8 +86,8 @@ class QuickScreen(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         """Screen."""
         chosen, spec, run = suspect.prompts(prompts), PRESETS[preset], LINE_CHOICES[lines]
-        rank = checked_rank(suspect, decoys)
         with suspect.pair(vae, resolution, chosen) as pair:
+            rank = checked_rank(suspect, photos, decoys)
             mine, others, dropped = compared_sets(photos, controls, pair.resolution)
             models, question = pair.describe(), question_of(suspect, mine, others)
             nulls = null_groups(suspect, vae, resolution, others, placebos, counterfactuals)
@@ -193,7 +193,7 @@ class Verdict(io.ComfyNode):
         attack=None, decoys=None, **settings,
     ) -> io.NodeOutput:  # fmt: skip
         """Judge, at the resolution of the white-box line."""
-        rank = checked_rank(suspect, decoys)
+        rank = checked_rank(suspect, photos, decoys)
         spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
         lines = _lines(membership, extraction, attack)
         side = membership.facts["models"]["resolution"]

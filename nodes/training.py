@@ -7,14 +7,7 @@ from comfy_api.latest import io
 from ..core.specs import FinetuneSpec
 from . import _sockets as sockets
 from ._host import drawn
-from ._retraining import (
-    FOLDER,
-    counterfactuals_of,
-    file_names,
-    lora_file,
-    photo_captions,
-    train_lora,
-)
+from ._retraining import FOLDER, counterfactuals_of, lora_file, photo_captions, train_lora
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import native_resolution
 
@@ -127,7 +120,7 @@ class TrainCounterfactuals(io.ComfyNode):
     def execute(cls, suspect, vae, controls, prompts, count, seed, resolution) -> io.NodeOutput:
         """Train what is not there yet."""
         caption = suspect.prompts(prompts)[0]
-        suspect.stop_if_minor([caption, *file_names(controls)])
+        suspect.stop_if_minor([caption, *controls.names])
         made = counterfactuals_of(
             suspect, vae, controls, caption, count, seed=seed, resolution=resolution
         )

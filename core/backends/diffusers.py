@@ -151,6 +151,11 @@ class DiffusersPair:
             adapter.close()
 
     @property
+    def strength(self) -> float:
+        """What a row strength of 1 stands for: how strongly the adapter acts on tuned rows."""
+        return self._strength
+
+    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.networks.unet.parameters()).device

@@ -17,8 +17,10 @@ from typing import Any
 from .. import __version__
 from ..backends.loading import load_base
 from ..backends.networks import Networks
+from ..casework.intake import names_in, stop_if_minor
 from ..demo.assets import asset_path
 from ..encoders import load_encoder
+from ..lora.safeguard import stop_words
 from ..protocols import ImageEncoder, NoProgress, Progress
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder
@@ -107,7 +109,9 @@ def own_study(
 
     Raises:
         NotEnoughDataError: the pool is too small (SMALL_POOL).
+        ForensicsError: MINOR_SUSPECTED: the prompt or a name in the pool points to a minor.
     """
+    stop_if_minor(stop_words([prompt, *names_in(photos)]), flagged=False)
     networks, cases = load_base(base, device=device, dtype=dtype), design(spec)
     side = side_of(networks)
     source = PhotoPool(photos, side, prompt, spec.seed)

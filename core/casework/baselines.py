@@ -30,7 +30,7 @@ from ..specs import AttackSpec, VerdictSpec
 from ..storage import CaseFolder, open_case, write_atomic
 from ..types import BASE, TUNED, ImageBatch
 from .opening import Opened, open_request
-from .questions import build_question
+from .questions import prompts_of
 from .request import Request
 
 ARMS = ("centroid", "gan_leaks", "gan_leaks_cosine", "set_membership")
@@ -74,17 +74,16 @@ def run_baselines(
         announce: told what will be done.
 
     Raises:
-        ForensicsError: one of its named kinds; NO_PROMPTS and NO_TEXT_ENCODER for zero-shot.
+        ForensicsError: one of its named kinds; NO_PROMPTS and NO_TEXT_ENCODER for zero-shot;
+            MINOR_SUSPECTED before any photo is opened.
     """
     progress = progress or NoProgress()
     case = request.case
     encoder = load_encoder(case.encoder, case.models)
     _check(request, encoder)
-    opened = open_request(case, progress)
+    opened = open_request(case, progress, _words(request))
     try:
-        prompts = build_question(
-            case, opened.pair, opened.inspection, opened.photos, opened.controls
-        ).prompts
+        prompts = prompts_of(case, opened.inspection)
         spec = case.spec.attack
         announce(
             f"{len(opened.photos)} photos, {len(opened.controls)} controls; "
@@ -118,6 +117,12 @@ def _check(request: BaselineRequest, encoder: ImageEncoder) -> None:
             "NO_TEXT_ENCODER",
             f"zero-shot needs an encoder of texts, {encoder.id.name} is none; use --encoder clip",
         )
+
+
+def _words(request: BaselineRequest) -> list[str]:
+    """All texts that the methods use beside prompts, which may point to a minor."""
+    told = {} if request.captions is None else load_captions(request.captions)
+    return [*request.texts, *told, *told.values()]
 
 
 def _manifest(

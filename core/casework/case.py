@@ -58,7 +58,7 @@ def run_case(
     opened = open_request(request, progress)
     pair, inspection = opened.pair, opened.inspection
     photos, controls = opened.photos, opened.controls
-    question = build_question(request, pair, inspection, photos, controls)
+    question = build_question(request, pair, inspection, photos, controls, opened.negatives)
     encoder = load_encoder(request.encoder, request.models)
     planned = planned_forwards(question, request.spec, request.lines)
     announce(

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..decoys import Pixels, Secret, Variant, draw_secret, make_variant, secret_json
+from ..decoys import (
+    Pixels,
+    RankedPhoto,
+    Secret,
+    Variant,
+    draw_secret,
+    make_variant,
+    secret_json,
+)
 from ..errors import InputError, RunError
 from ..images import (
     decode_file,
@@ -49,7 +57,7 @@ def make_files(photos: Path, out: Path, spec: DecoySpec) -> Secret:
     write_atomic(out / SECRET, secret_json(secret))
     for number, (_, photo) in enumerate(variant.photos):
         name = f"{number:04d}"
-        write_atomic(out / PUBLISH / f"{name}.png", png_bytes(_pixels(photo)))
+        write_atomic(out / PUBLISH / f"{name}.png", _png(photo))
         if variant.caption:
             write_atomic(out / PUBLISH / f"{name}.txt", variant.caption.encode())
     return secret
@@ -73,6 +81,34 @@ def read_originals(secret: Secret, photos: Path) -> list[Pixels]:
             "give the originals, not the published variant",
         )
     return pixels
+
+
+def ranked_photos(secret: Secret, photos: Sequence[Pixels]) -> tuple[RankedPhoto, ...]:
+    """What a rank is about: each original and what was published of it, by their hashes.
+
+    Args:
+        secret: from `draw_secret`.
+        photos: pixels of the original photos, as `read_originals` gives them.
+    """
+    variant = make_variant(secret, photos, secret.index)
+    published = {i: (sha256_bytes(_png(p)), pixels_sha256(p)) for i, p in variant.photos}
+    return tuple(
+        RankedPhoto((file, pixels_sha256(photo)), published.get(i, ()))
+        for i, (file, photo) in enumerate(zip(secret.sha256, photos, strict=True))
+    )
+
+
+def known_by(files: Sequence[Path]) -> list[tuple[str, str]]:
+    """SHA-256 of each photo's file and of its canonical pixels, for `decoys.check_photos`.
+
+    The file's lasts where another decoder rounds otherwise, the pixels' where a copy was saved
+    anew without loss.
+
+    Raises:
+        InputError: a file is no picture.
+    """
+    decoded = (decode_file(file) for file in files)
+    return [(facts.sha256, pixels_sha256(picture)) for picture, facts in decoded]
 
 
 def base_ratio_score(
@@ -112,6 +148,10 @@ def _photo_score(
 
 def _pixels(photo: Pixels) -> torch.Tensor:
     return torch.from_numpy(photo.copy()).permute(2, 0, 1).float() / 255
+
+
+def _png(photo: Pixels) -> bytes:
+    return png_bytes(_pixels(photo))
 
 
 def _read(files: Sequence[Path]) -> tuple[tuple[str, ...], tuple[str, ...], list[Pixels]]:

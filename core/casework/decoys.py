@@ -13,8 +13,8 @@ from ..lora.safeguard import stop_words
 from ..protocols import Progress
 from ..specs import MembershipSpec
 from ..storage import open_case, write_atomic
-from .decoyfiles import base_ratio_score, read_originals
-from .intake import check_output, stop_if_minor
+from .decoyfiles import base_ratio_score, ranked_photos, read_originals
+from .intake import check_output, model_signs, names_in, stop_if_minor
 from .questions import inspect_pair
 
 RANK = "rank.json"
@@ -46,21 +46,22 @@ def rank_files(
 
     Raises:
         InputError: the secret was changed, or the photos are not those it names (PHOTOS_CHANGED).
-        ForensicsError: one of its named kinds.
+        ForensicsError: one of its named kinds; MINOR_SUSPECTED before any photo is opened.
     """
     check_output(request.out)
     secret = read_secret(request.secret.read_bytes())
-    photos = read_originals(secret, request.photos)
+    texts = [request.prompt, *secret.names, *names_in(request.photos)]
+    stop_if_minor(stop_words(texts), flagged=request.minor_suspected)
     pair = open_pair(request.base, request.tuned, device=request.device, dtype=request.dtype)
     try:
-        inspection = inspect_pair(pair)
-        found = () if inspection is None else inspection.stop_words
-        signs = [*stop_words([request.tuned.name, request.prompt]), *found]
-        stop_if_minor(signs, flagged=request.minor_suspected)
+        stop_if_minor(model_signs(request.tuned, inspect_pair(pair)), flagged=False)
+        photos = read_originals(secret, request.photos)
         announce(f"{len(secret.seeds)} variants of {len(photos)} photos, kind {secret.kind}")
         facts = {
             "tool": __version__,
             "models": asdict(pair.hashes),
+            "device": pair.device.type,
+            "dtype": str(pair.dtype),
             "commitment": secret.commitment,
             "prompt": request.prompt,
             "settings": asdict(request.spec),
@@ -69,7 +70,8 @@ def rank_files(
         try:
             score = base_ratio_score(pair, request.prompt, request.spec, case)
             rank = rank_variants(secret, photos, score, progress=progress)
-            write_atomic(request.out / RANK, rank_json(rank, pair.hashes))
+            about = ranked_photos(secret, photos)
+            write_atomic(request.out / RANK, rank_json(rank, pair.hashes, about))
         finally:
             case.close()
     finally:

@@ -1,13 +1,17 @@
-"""What is checked before any work: folders, counts, the suspect's file, the stop for minors."""
+"""What is checked before any work: folders, counts, the given models, the stop for minors."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ..errors import ForensicsError, NotEnoughDataError, RunError
+from ..errors import ForensicsError, InputError, NotEnoughDataError, RunError
+from ..images import image_files
+from ..lora.claims import Claims, read_claims
+from ..lora.header import read_header, sha256_file, sha256_tensors
 from ..lora.inspection import Inspection
+from ..lora.safeguard import stop_words
 
 MIN_PHOTOS, MIN_CONTROLS = 2, 2
 MAX_PROMPTS = 4
@@ -46,6 +50,30 @@ def check_counts(photos: int, controls: int) -> None:
         )
 
 
+def check_placebos(files: Sequence[Path], suspect: Collection[str]) -> list[str]:
+    """SHA-256 of each file, if no two hold the same tensors and none holds the suspect's.
+
+    A copy with other metadata is another file and the same adapter.
+
+    Args:
+        files: the placebos.
+        suspect: SHA-256 of the suspect's file and of its tensors' bytes, as far as known.
+
+    Raises:
+        InputError: SAME_ADAPTER.
+        LoraFormatError: a file is no safetensors file.
+    """
+    hashes, tensors = ([hashed(f) for f in files] for hashed in (sha256_file, sha256_tensors))
+    for file, *known in zip(files, hashes, tensors, strict=True):
+        if not {*known}.isdisjoint(suspect) or tensors.count(known[1]) > 1:
+            raise InputError(
+                "SAME_ADAPTER",
+                f"{file.name} is the suspect or stands there twice, perhaps with other metadata; "
+                "every placebo must be another adapter, or the smallest possible p would be a lie",
+            )
+    return hashes
+
+
 def stop_if_minor(signs: Sequence[str], *, flagged: bool) -> None:
     """The stop that no setting switches off.
 
@@ -62,15 +90,56 @@ def stop_if_minor(signs: Sequence[str], *, flagged: bool) -> None:
         )
 
 
+def names_in(photos: Path) -> list[str]:
+    """Names of a folder of photos, its sessions and its files, which may point to a minor.
+
+    Args:
+        photos: folder, or one image file; nothing is opened.
+
+    Raises:
+        InputError, NotEnoughDataError: there is no such folder, or no picture in it.
+    """
+    below = (part for file in image_files(photos) for part in file.relative_to(photos).parts)
+    return list(dict.fromkeys([own_name(photos), *below]))
+
+
+def own_name(path: Path) -> str:
+    """The last name of a path, also of one such as ``.`` that has none."""
+    return Path(os.path.abspath(path)).name
+
+
+def model_signs(model: Path, inspection: Inspection | None = None) -> list[str]:
+    """Signs of a minor in a model's names and metadata, and in the prompts that these suggest.
+
+    Args:
+        model: adapter or checkpoint, a file or a folder; no tensor is read.
+        inspection: of the file, where it was inspected already.
+
+    Raises:
+        LoraFormatError, UnsafeFileError: a file's header cannot be read.
+    """
+    if inspection is not None:
+        said = stop_words([own_name(model), *recovered_prompts(inspection)])
+        return [*said, *inspection.stop_words]
+    files = sorted(model.glob("*.safetensors")) if model.is_dir() else [model]
+    texts = [own_name(model), *(file.name for file in files)]
+    for file in files:
+        metadata = read_header(file, allow_zero_size=True).metadata
+        texts += [*metadata, *metadata.values(), *claimed_prompts(read_claims(metadata))]
+    return stop_words(texts)
+
+
 def recovered_prompts(inspection: Inspection | None) -> tuple[str, ...]:
-    """Prompts that the file's metadata suggests, at most four; empty when it says nothing.
+    """Prompts that the file's metadata suggests, at most four; empty when it says nothing."""
+    return () if inspection is None else claimed_prompts(inspection.claims)
+
+
+def claimed_prompts(claims: Claims) -> tuple[str, ...]:
+    """Prompts that metadata suggests, at most four.
 
     The stated trigger phrase and captions that at least half of the photos carry come first;
     else folder names, else the commonest caption.
     """
-    if inspection is None:
-        return ()
-    claims = inspection.claims
     stated = [claims.text[k] for k in ("trigger_phrase",) if k in claims.text]
     captions = [p for p in claims.prompts if p.source == "caption"]
     common = [p.text for p in captions if claims.images and 2 * p.count >= claims.images]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from ..images import Photos, check_disjoint, drop_duplicates, image_files, load_
 from ..lora.inspection import Inspection
 from ..lora.safeguard import stop_words
 from ..protocols import Progress
-from .intake import check_counts, check_output, stop_if_minor
-from .questions import inspect_pair
+from .intake import check_counts, check_output, model_signs, names_in, own_name, stop_if_minor
+from .placebos import placebo_files
+from .questions import inspect_pair, load_negatives
 from .request import Request
 
 
@@ -26,6 +28,7 @@ class Opened:
         inspection: of the suspect's file; None for a full checkpoint.
         photos: the photos in question, each once.
         controls: photos that were not used, each once.
+        negatives: label-0 images of the attack, where the person gave a folder of them.
         dropped: names of files that were there twice.
         steps: what photos and controls went through alike, in words.
     """
@@ -34,12 +37,18 @@ class Opened:
     inspection: Inspection | None
     photos: Photos
     controls: Photos
+    negatives: Photos | None
     dropped: tuple[str, ...]
     steps: tuple[str, ...]
 
 
-def open_request(request: Request, progress: Progress) -> Opened:
+def open_request(request: Request, progress: Progress, texts: Sequence[str] = ()) -> Opened:
     """Read and check everything that a request names; nothing is written.
+
+    Args:
+        request: what the person asked for.
+        progress: long work.
+        texts: further captions and prompts that will be used.
 
     Raises:
         ForensicsError: one of its named kinds; MINOR_SUSPECTED before any photo is opened.
@@ -55,26 +64,48 @@ def open_request(request: Request, progress: Progress) -> Opened:
         dtype=request.dtype,
     )
     inspection = inspect_pair(pair)
-    safeguard(request, inspection)
+    safeguard(request, inspection, texts)
     photos = load_photos(photo_files, "photo", pair.resolution, root=_root(request.photos))
     controls = load_photos(control_files, "control", pair.resolution, root=_root(request.controls))
     check_disjoint(photos, controls)
+    negatives = load_negatives(request, pair, photos, controls)
     photos, dropped = drop_duplicates(photos)
     controls, more = drop_duplicates(controls)
     check_counts(len(photos), len(controls))
     photos, controls, steps = _canonical(request, pair, photos, controls, progress)
-    return Opened(pair, inspection, photos, controls, (*dropped, *more), steps)
+    return Opened(pair, inspection, photos, controls, negatives, (*dropped, *more), steps)
 
 
-def safeguard(request: Request, inspection: Inspection | None) -> None:
-    """Stop before any sampling when anything points to a minor.
+def safeguard(request: Request, inspection: Inspection | None, texts: Sequence[str] = ()) -> None:
+    """Stop before any sampling when anything points to a minor; no picture is opened for it.
+
+    Args:
+        request: its names, prompts, suspect and shadow.
+        inspection: of the suspect's file; None for a full checkpoint.
+        texts: further captions and prompts that will be used.
 
     Raises:
         ForensicsError: MINOR_SUSPECTED; only `inspect` may go on.
     """
-    found = () if inspection is None else inspection.stop_words
-    texts = [request.tuned.name, *request.prompts]
-    stop_if_minor([*stop_words(texts), *found], flagged=request.minor_suspected)
+    signs = model_signs(request.tuned, inspection)
+    origin, source = request.label_0
+    if origin == "shadow" and source is not None:
+        signs += model_signs(source)
+    signs += stop_words([*request.prompts, *texts, *_names(request)])
+    stop_if_minor(signs, flagged=request.minor_suspected)
+
+
+def _names(request: Request) -> list[str]:
+    """Names of all photos, and of the placebos, whose losses alone are measured."""
+    origin, source = request.label_0
+    folders = [request.photos, request.controls]
+    if origin == "folder" and source is not None:
+        folders.append(source)
+    names = [name for folder in folders for name in names_in(folder)]
+    if request.placebos is not None and "membership" in request.lines:
+        files = placebo_files(request.placebos)
+        names += [own_name(request.placebos), *(file.name for file in files)]
+    return names
 
 
 def _root(given: Path) -> Path:

@@ -8,9 +8,9 @@ from pathlib import Path
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import pair_of
 from ..errors import InputError, NotEnoughDataError
-from ..lora.header import sha256_file
 from ..null_ranks import NullGroup, NullModel
 from ..storage import sha256_bytes
+from .intake import check_placebos
 
 
 def placebo_files(folder: Path) -> list[Path]:
@@ -36,22 +36,19 @@ def placebo_group(pair: DiffusersPair, files: Sequence[Path]) -> NullGroup:
     """The adapters as null models of the suspect's base.
 
     Args:
-        pair: the suspect on its base; its networks are shared.
+        pair: the suspect on its base; its networks are shared, its strength is taken.
         files: adapters that were certainly not trained on the photos in question.
 
     Raises:
         InputError: SAME_ADAPTER: the suspect is among them, or one is there twice.
     """
-    hashes = [sha256_file(file) for file in files]
-    for file, sha256 in zip(files, hashes, strict=True):
-        if sha256 == pair.hashes.tuned or hashes.count(sha256) > 1:
-            raise InputError(
-                "SAME_ADAPTER",
-                f"{file.name} is the suspect or stands there twice; every placebo must be another "
-                "adapter, or the smallest possible p would be a lie",
-            )
+    suspect = () if pair.lora is None else (pair.lora.tensor_sha256,)
+    hashes = check_placebos(files, (pair.hashes.tuned, *suspect))
     models = (
-        NullModel(f"placebo-{sha256[:16]}", lambda f=file: pair_of(pair.networks, f))
+        NullModel(
+            f"placebo-{sha256[:16]}",
+            lambda f=file: pair_of(pair.networks, f, strength=pair.strength),
+        )
         for file, sha256 in zip(files, hashes, strict=True)
     )
     return NullGroup("placebo", tuple(models), note=f"{len(files)} adapters given by the user")

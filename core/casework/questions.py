@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -10,7 +11,7 @@ from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..decoys import DecoyRank, read_rank
 from ..errors import InputError
-from ..images import Photos, image_files, load_photos
+from ..images import Photos, image_files, load_photos, near_duplicates
 from ..lora.inspection import Inspection, inspect_lora
 from ..null_ranks import NullGroup
 from ..protocols import Progress
@@ -18,7 +19,8 @@ from ..screening import Question
 from ..storage import CaseFolder
 from ..training.counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from ..training.retraining import training_on
-from .intake import recovered_prompts
+from .decoyfiles import known_by
+from .intake import model_signs, recovered_prompts, stop_if_minor
 from .placebos import placebo_files, placebo_group
 from .request import Request
 
@@ -34,29 +36,79 @@ def build_question(
     inspection: Inspection | None,
     photos: Photos,
     controls: Photos,
+    negatives: Photos | None = None,
 ) -> Question:
-    """Photos, controls and prompts as the screening wants them."""
-    recovered = recovered_prompts(inspection)
-    negatives, negatives_from = None, "base"
-    if request.negatives is not None and "attack" in request.lines:
-        files = image_files(request.negatives)
-        negatives = load_photos(files, "control", pair.resolution).images.pixels
-        negatives_from = "folder"
-    elif request.shadow is not None and "attack" in request.lines:
-        negatives, negatives_from = _shadow_images(request, recovered), "shadow"
+    """Photos, controls and prompts as the screening wants them.
+
+    Args:
+        request: what the person asked for.
+        pair: the suspect.
+        inspection: of its file; None for a full checkpoint.
+        photos: the photos in question.
+        controls: photos that were not used.
+        negatives: of `load_negatives`.
+
+    Raises:
+        ForensicsError: one of its named kinds; MINOR_SUSPECTED before a shadow is sampled.
+    """
+    origin, source = request.label_0
+    label_0 = None if negatives is None else negatives.images.pixels
+    if origin == "shadow" and source is not None:
+        label_0 = _shadow_images(request, source, recovered_prompts(inspection))
     return Question(
         photos,
         controls,
-        request.prompts or recovered or ("",),
+        prompts_of(request, inspection),
         request.exchangeable,
         0 if inspection is None else inspection.claims.images or 0,
-        negatives,
-        negatives_from,
+        label_0,
+        origin,
         request.resnet,
         _placebos(request, pair),
         _decoys(request, pair),
         str(pair.device),
     )
+
+
+def prompts_of(request: Request, inspection: Inspection | None) -> tuple[str, ...]:
+    """The person's prompts; without any, those that the file's metadata suggests."""
+    return request.prompts or recovered_prompts(inspection) or ("",)
+
+
+def load_negatives(
+    request: Request, pair: DiffusersPair, photos: Photos, controls: Photos
+) -> Photos | None:
+    """The folder of label-0 images for the attack; None if none is used.
+
+    Args:
+        request: what the person asked for.
+        pair: the suspect, whose resolution is taken.
+        photos: the photos in question, as decoded.
+        controls: photos that were not used, as decoded.
+
+    Raises:
+        InputError: DUPLICATE_PHOTOS, or what is wrong with a file.
+    """
+    origin, source = request.label_0
+    if origin != "folder" or source is None:
+        return None
+    negatives = load_photos(image_files(source), "control", pair.resolution)
+    _check_unseen("--photos", photos, negatives)
+    _check_unseen("--controls", controls, negatives)
+    return negatives
+
+
+def _check_unseen(flag: str, asked: Photos, negatives: Photos) -> None:
+    """The attack is asked about no picture that it was trained on as label 0."""
+    pairs = near_duplicates(asked.images.pixels, negatives.images.pixels)
+    if pairs:
+        shown = (f"{asked.facts[i].name} = {negatives.facts[j].name}" for i, j in pairs[:5])
+        raise InputError(
+            "DUPLICATE_PHOTOS",
+            f"{len(pairs)} pictures are both in {flag} and in --negatives ({', '.join(shown)}); "
+            "the attack learns the negatives as label 0 and would know these pictures again: take "
+            "them out of one folder",
+        )
 
 
 def _placebos(request: Request, pair: DiffusersPair) -> tuple[NullGroup, ...]:
@@ -72,7 +124,7 @@ def _decoys(request: Request, pair: DiffusersPair) -> DecoyRank | None:
         data = request.decoys.read_bytes()
     except OSError as error:
         raise InputError("MISSING_FILE", f"{request.decoys} cannot be read: {error}") from error
-    return read_rank(data, pair.hashes)
+    return read_rank(data, pair.hashes, known_by(image_files(request.photos)))
 
 
 def recipe_for(request: Request, inspection: Inspection | None, controls: int) -> Recipe | None:
@@ -109,14 +161,15 @@ def with_counterfactuals(
     return replace(question, nulls=(*question.nulls, group))
 
 
-def _shadow_images(request: Request, recovered: tuple[str, ...]) -> torch.Tensor:
+def _shadow_images(request: Request, file: Path, recovered: tuple[str, ...]) -> torch.Tensor:
     from ..blackbox import draw_arm
     from ..types import TUNED
 
-    assert request.shadow is not None
-    shadow = open_pair(request.base, request.shadow, device=request.device, dtype=request.dtype)
+    shadow = open_pair(request.base, file, device=request.device, dtype=request.dtype)
     try:
-        prompts = recovered_prompts(inspect_pair(shadow)) or request.prompts or recovered or ("",)
+        inspection = inspect_pair(shadow)
+        stop_if_minor(model_signs(file, inspection), flagged=request.minor_suspected)
+        prompts = recovered_prompts(inspection) or request.prompts or recovered or ("",)
         return draw_arm(shadow, prompts, TUNED, request.spec.attack).pixels
     finally:
         shadow.close()

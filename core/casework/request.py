@@ -62,3 +62,12 @@ class Request:
     pictures: bool = True
     minor_suspected: bool = False
     command: str = ""
+
+    @property
+    def label_0(self) -> tuple[str, Path | None]:
+        """Where the attack's label-0 images come from, and the folder or LoRA that gives them."""
+        if "attack" in self.lines and self.negatives is not None:
+            return "folder", self.negatives
+        if "attack" in self.lines and self.shadow is not None:
+            return "shadow", self.shadow
+        return "base", None

@@ -16,7 +16,7 @@ from ..protocols import Progress
 from ..sampling import forwards, plan
 from ..specs import SampleSpec
 from ..storage import open_case, write_atomic
-from .intake import check_output, stop_if_minor
+from .intake import check_output, model_signs, stop_if_minor
 from .questions import inspect_pair
 
 
@@ -48,14 +48,12 @@ def sample_files(
         The number of images.
 
     Raises:
-        ForensicsError: one of its named kinds.
+        ForensicsError: one of its named kinds; MINOR_SUSPECTED before any image is drawn.
     """
     check_output(request.out)
     pair = open_pair(request.base, request.tuned, device=request.device, dtype=request.dtype)
     try:
-        inspection = inspect_pair(pair)
-        found = () if inspection is None else inspection.stop_words
-        signs = [*stop_words([request.tuned.name, *request.prompts]), *found]
+        signs = [*stop_words(request.prompts), *model_signs(request.tuned, inspect_pair(pair))]
         stop_if_minor(signs, flagged=request.minor_suspected)
         jobs = plan(request.prompts, request.rules, request.images, request.spec.seed)
         announce(f"{len(jobs)} images, {forwards(jobs, request.spec.steps):,} denoiser forwards")

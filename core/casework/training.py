@@ -25,7 +25,7 @@ from ..storage import open_case, sha256_bytes, write_atomic
 from ..training.finetune import Finetuned, finetune, save_checkpoint, save_lora, save_losses
 from ..training.views import fit_short
 from ..watermark import KINDS, default_logo, load_logo
-from .intake import check_output, stop_if_minor
+from .intake import check_output, names_in, stop_if_minor
 
 Announce = Callable[[str], None]
 
@@ -79,7 +79,7 @@ def train_files(
     _check_words(request)
     files = image_files(request.photos)
     texts = _texts(request, files)
-    names = [request.name, request.photos.name, *(f.name for f in files)]
+    names = [request.name, *names_in(request.photos)]
     stop_if_minor(stop_words([*names, *texts]), flagged=request.minor_suspected)
     full = request.spec.method == "full" and request.dtype == "auto"
     dtype = "float32" if full else request.dtype
@@ -173,8 +173,7 @@ def caption_files(
         ForensicsError: MINOR_SUSPECTED also when a caption points to a minor; nothing is written.
     """
     files = image_files(photos)
-    words = [prefix, photos.name, *(f.name for f in files)]
-    stop_if_minor(stop_words(words), flagged=minor_suspected)
+    stop_if_minor(stop_words([prefix, *names_in(photos)]), flagged=minor_suspected)
     images = [to_tensor(decode_file(file)[0]) for file in files]
     texts = caption(images, blip, prefix=prefix, device=device, progress=progress)
     stop_if_minor(stop_words(texts), flagged=False)
@@ -206,7 +205,7 @@ def watermark_files(
     """
     progress = progress or NoProgress()
     files = image_files(photos)
-    stop_if_minor(stop_words([photos.name, *(f.name for f in files)]), flagged=minor_suspected)
+    stop_if_minor(stop_words(names_in(photos)), flagged=minor_suspected)
     _check_names(files, out)
     if kind not in KINDS:
         raise InputError("BAD_SETTING", f"kind is {kind!r}; choose one of {', '.join(KINDS)}")

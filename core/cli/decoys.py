@@ -73,5 +73,5 @@ def _rank(args: argparse.Namespace) -> int:
     if rank.contrast_only:
         print("One decoy gives a contrast, not a test.")
     print("Valid if nobody but the owner knew the secret, and only this variant was published.")
-    print(f"Scores: {args.out / RANK}")
+    print(f"Scores: {args.out / RANK}, for --decoys of a case about these photos and no others.")
     return 0

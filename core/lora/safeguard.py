@@ -21,14 +21,31 @@ _HARMLESS = re.compile(
     r"billy the kid|kid icarus|kid gloves?|baby (?:blue|pink|doll|hair|bangs)|"
     r"(?:18|19|2\d)\+)"
 )
+_ORDINAL = (
+    "(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|1st|2nd|"
+    "3rd|[4-9]th|1[0-2]th)"
+)
+# "son" is also French, a name's end and a firm's: only with whose son it is.
+_FAMILY = (
+    "(?:my|step|god)?daughters?|(?:step|god)(?:sons?|child(?:ren)?|kids?)|"
+    "grand ?(?:daughters?|sons?|child(?:ren)?|kids?|baby|babies)|"
+    "(?:my|our|his|her|their) (?:(?:own|little|young(?:er|est)?|old(?:er|est)?|eldest|only|first|"
+    "second|baby|newborn|two|three|[2-9]) )?sons?|sons? of (?:mine|ours|his|hers|theirs)|"
+    "(?:little|lil|baby|kid) (?:sis|sisters?|brothers?)"
+)
+_GRADES = (
+    f"{_ORDINAL} grade(?:rs?| (?:students?|pupils?|class(?:mates?|rooms?)?|girls?|boys?))|"
+    f"in (?:the )?{_ORDINAL} grade|grade (?:[1-9]|1[0-2]) (?:student|pupil)s?"
+)
 _TERMS = (
     # English
     "child|children|kid|kids|kiddo|toddlers?|infants?|newborns?|baby|babies|preteens?|pre teens?|"
     "tweens?|teens?|teenagers?|teenaged?|underaged?|under aged?|minors|juveniles?|adolescents?|"
     "prepubescent|pubescent|school ?girls?|school ?boys?|kindergart(?:en|ner)s?|preschool(?:er)?s?|"
-    "(?:elementary|primary|middle) school(?:er)?s?|(?:little|young|small|tiny) (?:girl|boy)s?|"
+    "(?:elementary|primary|middle|grade) school(?:er)?s?|"
+    "(?:little|young|small|tiny) (?:girl|boy)s?|"
     "aged down|age regression|lolis?|lolitas?|lolicon|lolycon|shotas?|shotacon|jailbait|pedo|"
-    "(?:fe)?male child|"
+    f"(?:fe)?male child|{_FAMILY}|{_GRADES}|"
     # German, Dutch
     "kleinkind(?:er)?|kindern|säugling|minderjährige?[rns]?|schulmädchen|kleines mädchen|"
     "kleiner junge|jugendliche[rns]?|kinderen|peuters?|kleuters?|minderjarigen?|"
@@ -63,17 +80,27 @@ _NOT_A_PERSON = (
     r"(?! ?(?:whisk|scotch|bourbon|wine|rum\b|car\b|house|building|tree|laptop|computer|"
     r"anniversary|experience|cheese))"
 )
+_YEARS = r"yo(?! yos?\b)|y/o|y\. ?o\.?|yrs? old|years? (?:old|of age)"
 _YEARS_OLD = re.compile(
-    r"(?<![\d.,])(\d{1,2}) ?(?:yo|y/o|y\. ?o\.?|yrs? old|years? old|jahre alt|jährige?[rns]?|"
+    rf"(?<![\d.,])(\d{{1,2}}) ?(?:{_YEARS}|jahre alt|jährige?[rns]?|"
     r"ans|años|anos de idade|anni|lat|yaşında|лет|года|годик\w*|歳|才|岁|歲|살)(?![a-zà-ÿ])"
     + _NOT_A_PERSON
 )
+_MONTHS = r"(?:months?|mos?\.?) ?(?:old|of age)"
+_MONTHS_OLD = re.compile(rf"(?<![\d.,])(\d{{1,3}}) ?{_MONTHS}(?!\w){_NOT_A_PERSON}")
 _AGED = re.compile(r"(?<!\w)age[ds]?(?: of| is)? ?[:=]? ?(\d{1,2})(?![\d%+]| years (?!old))")
 _UNDER = re.compile(r"(?<!\w)under (?:the age of )?(1[0-7])(?!\d)")
-_NUMBER_WORDS = re.compile(
-    r"(?<!\w)(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|"
-    r"fifteen|sixteen|seventeen) years? old(?!\w)" + _NOT_A_PERSON
+_AGES = ((_YEARS_OLD, _ADULT), (_AGED, _ADULT), (_UNDER, _ADULT), (_MONTHS_OLD, 12 * _ADULT))
+_NUMBERS = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    "sixteen|seventeen"
 )
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred")
+_NUMBER_WORDS = re.compile(
+    rf"(?<!\w)(?:{''.join(f'(?<!{ten} )' for ten in _TENS)}(?:{_NUMBERS}) ?(?:{_YEARS})|"
+    rf"(?:{_NUMBERS}|eighteen|nineteen|twenty|thirty) ?{_MONTHS})(?!\w)" + _NOT_A_PERSON
+)
+_ESCAPE = re.compile(r"\\+[bfnrtv/]")
 
 
 def clean_text(text: str, limit: int = SHOWN_CHARS) -> str:
@@ -98,7 +125,8 @@ def stop_words(texts: Iterable[str]) -> list[str]:
     found: set[str] = set()
     left = MAX_SEARCHED_CHARS
     for text in texts:
-        found |= _matches(_normal(text[: max(0, left)]))
+        for reading in _readings(text[: max(0, left)]):
+            found |= _matches(_normal(reading))
         left -= len(text)
     if left < 0:
         found.add(TOO_LONG)
@@ -111,20 +139,25 @@ def _visible(char: str) -> str:
     return char
 
 
+def _readings(text: str) -> set[str]:
+    r"""The text as it is, and with JSON's escapes as spaces: ``\teen`` may be a path, or a tab."""
+    return {text, _ESCAPE.sub(" ", text)}
+
+
 def _normal(text: str) -> str:
-    """Case-folded, without invisible characters; ``_``, ``-`` and JSON escapes are spaces."""
+    """Case-folded, without invisible characters; ``_`` and ``-`` are spaces."""
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", unicodedata.normalize("NFKC", text))
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    text = re.sub(r"[\s_\-‐‑–]+", " ", text.casefold().replace("\\n", " "))
+    text = re.sub(r"[\s_\-‐‑–]+", " ", text.casefold())
     return _HARMLESS.sub(" ", text)
 
 
 def _matches(text: str) -> set[str]:
     found = {match[0] for match in _WORDS.finditer(text)}
     found |= {match[0] for match in _NUMBER_WORDS.finditer(text)}
-    for pattern in (_YEARS_OLD, _AGED, _UNDER):
-        found |= {match[0] for match in pattern.finditer(text) if int(match[1]) < _ADULT}
+    for pattern, adult in _AGES:
+        found |= {match[0] for match in pattern.finditer(text) if int(match[1]) < adult}
     return found | _disguised(text)
 
 

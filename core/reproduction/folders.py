@@ -8,17 +8,19 @@ target, 1,120 in the paper) and ``unseen``. Each ``seen`` folder holds a ``metad
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from ..backends.loading import load_base
+from ..casework.intake import names_in, own_name, stop_if_minor
 from ..encoders import load_encoder
 from ..errors import InputError, MissingWeightsError
 from ..images import decode_file, image_files, to_tensor
 from ..lora.header import sha256_file
+from ..lora.safeguard import stop_words
 from ..watermark import default_logo, load_logo
 from .material import Material, digest_of_sets, with_marks
 from .scales import Scale
@@ -64,6 +66,7 @@ def folder_material(scale: Scale, given: Folders) -> Material:
     Raises:
         InputError: MISSING_FLAG, MISSING_CAPTIONS, or what the readers of photos say.
         MissingWeightsError: a file is not there.
+        ForensicsError: MINOR_SUSPECTED before any photo is opened.
     """
     base, roots = _required(given)
     files = {name: image_files(roots[who] / part) for name, (who, part) in SETS.items()}
@@ -72,6 +75,7 @@ def folder_material(scale: Scale, given: Folders) -> Material:
         for name, (who, part) in SETS.items()
         if part == "seen"
     }
+    _stop_for_words(roots, told)
     plain: dict[str, Sequence[Tensor]] = {name: _read(paths) for name, paths in files.items()}
     logo = default_logo() if given.logo is None else load_logo(given.logo)
     if given.resnet is not None and not given.resnet.is_file():
@@ -98,6 +102,13 @@ def _required(given: Folders) -> tuple[Path, dict[str, Path]]:
             f"the sd15 scale needs {', '.join(missing)}; the tiny scale needs no file",
         )
     return found.pop("base"), found
+
+
+def _stop_for_words(roots: Mapping[str, Path], told: Mapping[str, Sequence[str]]) -> None:
+    """Nothing is opened or trained while a name or a caption points to a minor."""
+    names = [name for who, part in SETS.values() for name in names_in(roots[who] / part)]
+    captions = [text for texts in told.values() for text in texts]
+    stop_if_minor(stop_words([*map(own_name, roots.values()), *names, *captions]), flagged=False)
 
 
 def _read(files: Sequence[Path]) -> list[Tensor]:

@@ -21,7 +21,7 @@ def training_on(
     """A training for `counterfactual.counterfactual_group`; finished adapters are not repeated.
 
     Args:
-        pair: the suspect on its base; its networks are shared.
+        pair: the suspect on its base; its networks are shared, its strength is taken.
         caption: of every image.
         case: keeps the adapters.
         progress: counts optimiser steps.
@@ -41,6 +41,9 @@ def training_on(
         )
         if not path.is_file():
             save_lora(trained, path)
-        return NullModel(f"counterfactual-{number:04d}", lambda: pair_of(pair.networks, path))
+        return NullModel(
+            f"counterfactual-{number:04d}",
+            lambda: pair_of(pair.networks, path, strength=pair.strength),
+        )
 
     return train

@@ -83,17 +83,22 @@ def test_the_rank_is_exact_and_resumes(server, made):
 
 
 def test_the_rank_goes_into_verdict_and_report(server, made):
+    history = succeed(server, made_decoys("words", kind="token", decoys=9))
+    commitment = history.outputs["2"]["text"][0]
     whole = without(template("white_box_membership", nulls=0), "LoraForensicsPlacebos")
     rank = ranking()[node_of(ranking(), "LoraForensicsRankDecoys")]
     suspect = node_of(whole, "LoraForensicsLoadSuspect")
     inputs = rank["inputs"] | {"suspect": [suspect, 0], "vae": ["1", 2], "photos": ["4", 0]}
+    inputs["folder"] = "words"
     whole["90"] = node("LoraForensicsRankDecoys", **inputs)
     whole = with_node(whole, node_of(whole, "LoraForensicsVerdict"), decoys=["90", 0])
     history = succeed(server, whole)
     told = history.outputs[node_of(whole, "LoraForensicsReport")]["text"][0]
     report = json.loads((server.base / told).with_name("report.json").read_text())
     assert report["decoys"]["k"] == 9
-    assert report["decoys"]["commitment"] in made[0]
+    assert report["decoys"]["commitment"] in commitment
+    half = with_node(whole, "90", folder="nine")
+    assert "0 of" not in refused(server, half, "OTHER_PHOTOS"), "half of the photos were published"
     other = whole | {"91": node("LoraForensicsLoadSuspect", **whole[suspect]["inputs"])}
     other["91"]["inputs"]["lora_name"] = "sd15_kohya.safetensors"
     other = with_node(other, "90", suspect=["91", 0])

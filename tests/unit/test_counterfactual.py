@@ -157,7 +157,7 @@ def test_placebos_must_be_other_adapters(suspect, tmp_path):
     other = tmp_path / "other.safetensors"
     other.write_bytes(own.read_bytes())
     stranger = replace(suspect.hashes, tuned="0")
-    twice = SimpleNamespace(hashes=stranger, networks=suspect.networks)
+    twice = SimpleNamespace(hashes=stranger, networks=suspect.networks, lora=None)
     with pytest.raises(InputError, match="SAME_ADAPTER"):
         placebo_group(twice, [own, other])
     assert len(placebo_group(twice, [own]).models) == 1

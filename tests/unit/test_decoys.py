@@ -1,7 +1,9 @@
 import io
 import json
+import shutil
 import stat
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +11,22 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core import decoys
+from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import decoyfiles
+from lora_forensics.core.casework.decoys import RankRequest, rank_files
+from lora_forensics.core.casework.questions import _decoys
+from lora_forensics.core.casework.request import Request
 from lora_forensics.core.cli import main
-from lora_forensics.core.decoys import draw_secret, make_variant, rank_variants, read_secret
+from lora_forensics.core.decoys import (
+    RankedPhoto,
+    draw_secret,
+    make_variant,
+    rank_variants,
+    read_secret,
+)
 from lora_forensics.core.demo.assets import asset_path
-from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
+from lora_forensics.core.errors import ForensicsError, InputError, NotEnoughDataError, RunError
+from lora_forensics.core.images import image_files
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
 from lora_forensics.core.statistics.uniformity import uniformity
 from lora_forensics.core.storage import open_case
@@ -206,6 +219,8 @@ def test_command_line_from_photos_to_rank(tmp_path, capsys):
     other = [str(asset_path("photos/innocent")) if a == str(source) else a for a in rank]
     assert main(other) == 2
     assert "PHOTOS_CHANGED" in capsys.readouterr().err
+    assert main([*rank, "--dtype", "bfloat16"]) == 2  # scores of two precisions never mix
+    assert "begun with other dtype" in capsys.readouterr().err
     assert main([*rank[:-4], "--minor-suspected"]) == 3
 
 
@@ -219,11 +234,162 @@ def test_pixels_survive_the_way_through_tensors():
 def test_a_rank_is_held_to_its_scores_and_to_its_suspect():
     models = ModelHashes("base", "tuned")
     rank = rank_variants(secret_of("mark", 9), photos(), lambda v: float(v.photos[0][1].sum()))
-    data = decoys.rank_json(rank, models)
-    assert decoys.read_rank(data, models) == rank
+    about, given = [RankedPhoto(("a", "b"), ("c",))], [("b",)]
+    data = decoys.rank_json(rank, models, about)
+    assert decoys.read_rank(data, models, given) == rank
     with pytest.raises(InputError, match="OTHER_SUSPECT"):
-        decoys.read_rank(data, ModelHashes("base", "other"))
-    better = decoys.rank_json(replace(rank, p=rank.floor / 2), models)
-    for bad in (better, b"{}", b"[]", b"\xff", data.replace(b'"schema_version": 1', b'"x": 1')):
+        decoys.read_rank(data, ModelHashes("base", "other"), given)
+    with pytest.raises(InputError, match="OTHER_PHOTOS"):
+        decoys.read_rank(data, models, [("d",)])
+    better = decoys.rank_json(replace(rank, p=rank.floor / 2), models, about)
+    for bad in (better, b"{}", b"[]", b"\xff", data.replace(b'"schema_version": 2', b'"x": 2')):
         with pytest.raises(InputError, match="BAD_RANK"):
-            decoys.read_rank(bad, models)
+            decoys.read_rank(bad, models, given)
+
+
+MODELS = ModelHashes("base", "tuned")
+
+
+@pytest.mark.parametrize("about", [b"{}", b"7", b'[{"original": ["a"]}]', b"[[]]"])
+def test_a_rank_that_does_not_say_its_photos_is_refused(about):
+    rank = rank_variants(secret_of("mark", 9), photos(), lambda _: 0.0)
+    data = decoys.rank_json(rank, MODELS, ()).replace(b'"photos": []', b'"photos": ' + about)
+    with pytest.raises(InputError, match=r"BAD_RANK|OTHER_PHOTOS"):
+        decoys.read_rank(data, MODELS, [("a",)])
+
+
+def test_a_rank_of_before_is_to_be_made_again():
+    rank = rank_variants(secret_of("mark", 9), photos(), lambda _: 0.0)
+    old = json.loads(decoys.rank_json(rank, MODELS, ())) | {"schema_version": 1}
+    del old["photos"]
+    with pytest.raises(InputError, match=r"BAD_RANK: the rank has schema 1.*run `decoys rank`"):
+        decoys.read_rank(json.dumps(old).encode(), MODELS, [("a",)])
+
+
+def published_set(tmp_path, kind):
+    """Photos, what was published of them, and the file of their rank."""
+    given = photos(12)
+    source = folder_of(tmp_path / "in", given)
+    secret = decoyfiles.make_files(source, tmp_path / "out", DecoySpec(kind=kind, decoys=19))
+    rank = rank_variants(secret, given, lambda _: 0.0)
+    file = tmp_path / "rank.json"
+    file.write_bytes(decoys.rank_json(rank, MODELS, decoyfiles.ranked_photos(secret, given)))
+    chosen = [i for i, _ in make_variant(secret, given, secret.index).photos]
+    return source, tmp_path / "out" / "publish", file, chosen
+
+
+def case_rank(photos, rank):
+    """The rank that a case about a folder of photos would be judged by."""
+    files = Path("base"), Path("tuned"), photos, Path("controls"), Path("out")
+    return _decoys(Request(*files, decoys=rank), SimpleNamespace(hashes=MODELS))
+
+
+def copy_of(place, *files):
+    place.mkdir()
+    for number, file in enumerate(files):
+        shutil.copy(file, place / f"{number:03}{file.suffix}")
+    return place
+
+
+def resaved(place, source):
+    place.mkdir()
+    for file in image_files(source):
+        Image.open(file, formats=("PNG",)).save(place / f"{file.stem}.webp", lossless=True)
+    return place
+
+
+@pytest.mark.parametrize("kind", ["mark", "subset", "token"])
+def test_a_rank_is_for_its_originals_and_for_what_was_published(tmp_path, kind):
+    source, publish, rank, chosen = published_set(tmp_path, kind)
+    originals, pictures = image_files(source), image_files(publish)
+    half = copy_of(tmp_path / "half", *(originals[i] for i in chosen))
+    mixed = copy_of(tmp_path / "mixed", *pictures[:3], *(originals[i] for i in chosen[3:]))
+    again = resaved(tmp_path / "originals again", source), resaved(tmp_path / "again", publish)
+    for place in (publish, half, mixed, again[1]):
+        assert case_rank(place, rank).k == 19
+    for place in (source, again[0]):
+        if kind == "subset":  # the other half was never published
+            with pytest.raises(InputError, match="OTHER_PHOTOS"):
+                case_rank(place, rank)
+        else:
+            assert case_rank(place, rank).k == 19
+
+
+@pytest.mark.parametrize("kind", ["mark", "subset", "token"])
+def test_a_rank_is_not_for_other_photos(tmp_path, kind):
+    source, publish, rank, chosen = published_set(tmp_path, kind)
+    originals, pictures = image_files(source), image_files(publish)
+    strangers = image_files(folder_of(tmp_path / "strangers", photos(12, seed=1)))
+    n = len(chosen)
+    cases = {
+        "others": (strangers, f"0 of the case's 12 photos, and 0 of the {n} published"),
+        "one of the set": ([*strangers, originals[chosen[0]]], "1 of the case's 13 photos, and 1"),
+        "one more": ([*pictures, strangers[0]], f"{n} of the case's {n + 1} photos, and {n} of"),
+        "one less": (pictures[1:], f"{n - 1} of the case's {n - 1} photos, and {n - 1} of the {n}"),
+    }
+    if kind == "subset":
+        kept = [file for i, file in enumerate(originals) if i not in chosen]
+        cases["kept back"] = kept, "0 of the case's 6 photos, and 0 of the 6 published"
+    for name, (files, says) in cases.items():
+        with pytest.raises(InputError, match=f"OTHER_PHOTOS: the rank is about {says}"):
+            case_rank(copy_of(tmp_path / name, *files), rank)
+
+
+def test_a_rank_of_which_nothing_was_published_is_for_nothing():
+    with pytest.raises(InputError, match="OTHER_PHOTOS"):
+        decoys.check_photos([RankedPhoto(("a",))], [("a",)])
+    with pytest.raises(InputError, match="OTHER_PHOTOS"):
+        decoys.check_photos((), ())
+
+
+def test_a_case_about_other_photos_is_refused_before_any_work(tmp_path, capsys):
+    secret = decoyfiles.make_files(
+        asset_path("photos/guilty_strong"), tmp_path / "made", DecoySpec(kind="token", decoys=99)
+    )
+    given = decoyfiles.read_originals(secret, asset_path("photos/guilty_strong"))
+    base, lora = asset_path("base"), asset_path("suspects/guilty_strong.safetensors")
+    pair = open_pair(base, lora, device="cpu")
+    rank = rank_variants(secret, given, _first(make_variant(secret, given, secret.index).caption))
+    about = decoyfiles.ranked_photos(secret, given)
+    (tmp_path / "rank.json").write_bytes(decoys.rank_json(rank, pair.hashes, about))
+    pair.close()
+    case = tmp_path / "case"
+    screen = [
+        "screen", "--photos", str(asset_path("photos/innocent")), "--base", str(base),
+        "--controls", str(asset_path("photos/controls_north")), "--lora", str(lora),
+        "--out", str(case), "--decoys", str(tmp_path / "rank.json"),
+    ]  # fmt: skip
+    assert rank.p == 0.01
+    assert main(screen) == 2
+    assert "OTHER_PHOTOS: the rank is about 0 of" in capsys.readouterr().err
+    assert not case.exists()
+
+
+def _first(caption):
+    return lambda variant: float(variant.caption == caption)
+
+
+@pytest.mark.parametrize("place", ["kids/a.png", "photos/my child/a.png", "photos/a_toddler.png"])
+def test_names_that_point_to_a_minor_stop_a_rank_before_any_picture(tmp_path, place):
+    secret = tmp_path / "secret.json"
+    secret.write_bytes(decoys.secret_json(secret_of("mark", 9)))
+    file = tmp_path / place
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"never opened")
+    request = RankRequest(
+        secret, tmp_path / place.split("/")[0], Path("base"), Path("tuned"), tmp_path / "out"
+    )
+    with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
+        rank_files(request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_in_the_secret_count_as_well(tmp_path):
+    secret = tmp_path / "secret.json"
+    named = draw_secret(["kid.png"], ["0" * 64], DecoySpec(decoys=9))
+    secret.write_bytes(decoys.secret_json(named))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"never opened")
+    places = tmp_path / "photos", Path("base"), Path("tuned"), tmp_path / "out"
+    with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
+        rank_files(RankRequest(secret, *places))

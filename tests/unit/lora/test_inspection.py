@@ -6,11 +6,12 @@ import json
 
 import pytest
 import torch
+from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.lora import safeguard
 from lora_forensics.core.lora.binding import bind
 from lora_forensics.core.lora.claims import concept, exposure, read_claims
 from lora_forensics.core.lora.formats import read_lora
-from lora_forensics.core.lora.header import kohya_hashes
+from lora_forensics.core.lora.header import kohya_hashes, read_header
 from lora_forensics.core.lora.inspection import Severity, inspect_lora, match_base
 from lora_forensics.core.lora.safeguard import TOO_LONG, clean_text, stop_words
 from safetensors.torch import save_file
@@ -201,6 +202,42 @@ STOPS = [
     "ch\u200bild",
     '{"10_x": {"\\u5e7c\\u5973": 3}}',
     "ｃｈｉｌｄ",
+    "my daughter",
+    "MyDaughter",
+    "photos of daughters",
+    "stepdaughter",
+    "my son",
+    "our_sons",
+    "her youngest son",
+    "a son of mine",
+    "grandson",
+    "granddaughters",
+    "grandkids",
+    "little sister",
+    "little-brothers",
+    "kid brother",
+    "baby sister",
+    "first grader",
+    "1st-graders",
+    "fifth grader",
+    "11th grade student",
+    "in the third grade",
+    "grade 5 students",
+    "grade schooler",
+    "6 months old",
+    "18-month-old",
+    "30 mo. old",
+    "six months old",
+    "twenty four months old",
+    "fourteen yo",
+    "fourteen-yo",
+    "twelve y/o",
+    "nine y.o.",
+    "seven yrs old",
+    "14 years of age",
+    '{"10_sks\\tchild": 3}',
+    "C:\\photos\\newborn",
+    "C:\\photos\\teens\\1.png",
 ]
 
 
@@ -245,12 +282,46 @@ HARMLESS = [
     "a kind man",
     "f/1.4 14mm",
     "kohya_ss 10_ohwx man",
+    "season",
+    "a person",
+    "persons in a room",
+    "Jackson, Samson and Emerson",
+    "Mumford and Sons",
+    "my sonata",
+    "my season of comics, her sonar",
+    "her person",
+    "son et lumière",
+    "Daughtry",
+    "a sister and a brother",
+    "high grade steel, first grade quality, 2nd grade",
+    "grade 5 bolts",
+    "a grader on a road",
+    "24 months warranty, 3 months",
+    "ten yo-yos",
+    "twenty-one years old",
+    "thirty one yo",
+    "eighteen yo",
+    "240 months old",
+    "IMG_20240612_101112.jpg",
+    "PXL_20230103_090807123.MP.jpg",
+    "DSC00012.JPG",
+    "Aaron_Eckhart_0001.jpg",
+    "5ebfde5e-12d4-4f1a-9b1e-0a1b2c3d4e5f.png",
 ]
 
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_ordinary_words_do_not_stop(text):
     assert stop_words([text]) == []
+
+
+def test_nothing_of_the_demo_stops():
+    """Neither names, nor metadata, nor what a study samples from."""
+    files = sorted(asset_path("base").parent.rglob("*"))
+    adapters = [f for f in files if f.suffix == ".safetensors"]
+    found = [x for f in adapters for pair in read_header(f).metadata.items() for x in pair]
+    assert len(adapters) > 5
+    assert stop_words([*(part for f in files for part in f.parts[-3:]), *found]) == []
 
 
 def test_text_that_is_too_long_closes_the_gate(monkeypatch):

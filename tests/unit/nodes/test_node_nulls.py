@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
+from lora_forensics.core.lora.header import sha256_tensors
 from lora_forensics.core.lora.operators import Full, LowRank
 from lora_forensics.core.sampling import noise_of
 from lora_forensics.core.types import ModelHashes
@@ -14,16 +15,20 @@ from lora_forensics.nodes import _evidence, _host, _nulls
 from lora_forensics.nodes._changes import Change
 from lora_forensics.nodes._photos import PhotoSet, captions_for, clusters, compared_sets
 from PIL import Image
+from safetensors.torch import save_file
 
 
 def suspect(tuned="t", strength=1.0):
-    return SimpleNamespace(hashes=ModelHashes("b", tuned), strength=strength)
+    return SimpleNamespace(hashes=ModelHashes("b", tuned), strength=strength, inspection=None)
 
 
 def files_in(folder, *contents):
+    """Files of one tensor each; the file's number is its metadata."""
     paths = [folder / f"{i}.safetensors" for i in range(len(contents))]
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
+    for i, (path, content) in enumerate(zip(paths, contents, strict=True)):
+        save_file(
+            {"a": torch.frombuffer(bytearray(content), dtype=torch.uint8)}, path, {"n": str(i)}
+        )
     return paths
 
 
@@ -39,8 +44,13 @@ def test_each_file_becomes_a_null_model_of_its_own(tmp_path):
 
 def test_the_suspect_or_one_file_twice_is_refused(tmp_path):
     files = files_in(tmp_path, b"one", b"two", b"one")
+    assert files[0].read_bytes() != files[2].read_bytes()  # but for metadata they are one adapter
     with pytest.raises(InputError, match="SAME_ADAPTER"):
         _nulls.placebos_of(suspect(), files)
+    copied = suspect()
+    copied.inspection = SimpleNamespace(tensor_sha256=sha256_tensors(files[1]))
+    with pytest.raises(InputError, match="SAME_ADAPTER"):
+        _nulls.placebos_of(copied, files[1:])
     sha256 = _nulls.placebos_of(suspect(), files[:1]).hashes[0]
     with pytest.raises(InputError, match="SAME_ADAPTER"):
         _nulls.placebos_of(suspect(sha256), files[:1])
