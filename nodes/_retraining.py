@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.casework.intake import stop_if_minor
 from ..core.errors import InputError
-from ..core.images import Photos, drop_duplicates
+from ..core.images import Photos, drop_duplicates, sessions
 from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
 from ..core.null_ranks import NullGroup, NullModel
@@ -200,7 +200,8 @@ def counterfactuals_of(
     side = resolution or native_resolution(suspect.base)
     progress = HostProgress()
     found, _ = drop_duplicates(controls.at(side, "control", progress))
-    split_controls(len(found), seed)
+    own = sessions(found)
+    split_controls(len(found), seed, own)
     facts = {
         "kind": "counterfactuals",
         **_model_facts(suspect.hashes.base, suspect.clip, vae, side),
@@ -208,11 +209,12 @@ def counterfactuals_of(
         "caption": caption,
         "recipe": asdict(recipe),
         "seed": seed,
+        "sessions": list(own),
     }
     with work_folder(facts) as case, learning(suspect.base):
         train = _training_on(suspect, vae, caption, side, case, progress)
         pixels = found.images.pixels.clone()
-        group = counterfactual_group(train, pixels, recipe, count, seed=seed)
+        group = counterfactual_group(train, pixels, recipe, count, seed=seed, sessions=own)
     return Counterfactuals(suspect, facts["vae_sha256"], side, _hashes(found), group)
 
 

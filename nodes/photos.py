@@ -9,12 +9,14 @@ from comfy_api.latest import io
 
 from ..core.canonical import DECODED, canonical
 from ..core.captions import caption
+from ..core.casework.intake import stop_if_minor
 from ..core.errors import InputError
+from ..core.lora.safeguard import stop_words
 from ..core.specs import CanonicalSpec
 from ..core.watermark import KINDS
 from . import _sockets as sockets
 from ._host import HostProgress, inside, logo_of, to_image, to_pixels
-from ._photos import PhotoSet
+from ._photos import PhotoSet, stop_for_names
 from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
 
 PHOTOS = f"{CATEGORY}/photos"
@@ -55,6 +57,7 @@ class Canonical(io.ComfyNode):
     def execute(cls, suspect, vae, photos, controls, resolution, **settings) -> io.NodeOutput:
         """Process both sets with one setting."""
         spec, progress = spec_of(CanonicalSpec, settings), HostProgress()
+        stop_for_names(photos, controls)
         with suspect.pair(vae, resolution) as pair:
             mine = photos.at(pair.resolution, "photo", progress)
             others = controls.at(pair.resolution, "control", progress)
@@ -100,11 +103,13 @@ class CaptionPhotos(io.ComfyNode):
         from comfy.model_management import get_torch_device
 
         progress = HostProgress()
+        stop_if_minor(stop_words([prefix, *photos.names]), flagged=False)
         given = photos.at(CAPTION_SIDE, "photo", progress)
         texts = caption(
             list(given.images.pixels), blip_folder(folder), prefix=prefix,
             device=str(get_torch_device()), progress=progress,
         )  # fmt: skip
+        stop_if_minor(stop_words(texts), flagged=False)
         rows = [f"{s.name}\t{t}" for s, t in zip(given.images.sources, texts, strict=True)]
         return io.NodeOutput("\n".join(texts), "\n".join(["photo\tcaption", *rows]))
 

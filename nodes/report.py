@@ -26,7 +26,7 @@ from ._evidence import (
 )
 from ._host import HostProgress, check_name, nothing, output_folder, work_folder
 from ._nulls import null_groups
-from ._photos import compared_sets
+from ._photos import compared_sets, stop_for_names
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import claimed_images, prompts_from
 from ._words import comparison_words, verdict_card, verdict_words
@@ -87,6 +87,7 @@ class QuickScreen(io.ComfyNode):
         """Screen."""
         chosen, spec, run = suspect.prompts(prompts), PRESETS[preset], LINE_CHOICES[lines]
         with suspect.pair(vae, resolution, chosen) as pair:
+            stop_for_names(photos, controls)
             rank = checked_rank(suspect, photos, decoys)
             mine, others, dropped = compared_sets(photos, controls, pair.resolution)
             models, question = pair.describe(), question_of(suspect, mine, others)
@@ -193,6 +194,7 @@ class Verdict(io.ComfyNode):
         attack=None, decoys=None, **settings,
     ) -> io.NodeOutput:  # fmt: skip
         """Judge, at the resolution of the white-box line."""
+        stop_for_names(photos, controls)
         rank = checked_rank(suspect, photos, decoys)
         spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
         lines = _lines(membership, extraction, attack)

@@ -25,8 +25,9 @@ from ..captions import captions_of, load_captions
 from ..encoders import load_encoder
 from ..encoders.clip import ClipEncoder
 from ..errors import InputError
+from ..images import sessions
 from ..protocols import ImageEncoder, NoProgress, Progress
-from ..specs import AttackSpec, VerdictSpec
+from ..specs import AttackSpec
 from ..storage import CaseFolder, open_case, write_atomic
 from ..types import BASE, TUNED, ImageBatch
 from .opening import Opened, open_request
@@ -232,6 +233,9 @@ class _Work:
         self, method: str, scores: Tensor, cost: int, *, calibrated: bool = False
     ) -> BaselineEvidence:
         n = len(self.opened.photos)
+        sets = (self.opened.photos, self.opened.controls)
         return baseline_evidence(
-            method, scores[:n], scores[n:], VerdictSpec(), calibrated=calibrated, forwards=cost
-        )
+            method, scores[:n], scores[n:], self.request.case.spec.verdict,
+            calibrated=calibrated, forwards=cost,
+            clusters=tuple(name for photos in sets for name in sessions(photos)),
+        )  # fmt: skip

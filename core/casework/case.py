@@ -65,7 +65,7 @@ def run_case(
         f"{len(photos)} photos, {len(controls)} controls; lines: {', '.join(request.lines)}; "
         f"planned: {planned:,} denoiser forwards at {pair.resolution} px"
     )
-    recipe = recipe_for(request, inspection, len(controls))
+    recipe = recipe_for(request, inspection, controls)
     facts = manifest(request, pair, question, encoder)
     folder = open_case(request.out, facts)
     try:
@@ -125,6 +125,7 @@ def manifest(
         "lines": list(request.lines),
         "settings": asdict(request.spec),
         "placebos": [group_digest(group) for group in question.nulls],
+        "captions": list(question.captions) or None,
         "decoys": None if question.decoys is None else question.decoys.commitment,
         "negatives": question.negatives_from + _tensor_digest(question.negatives),
         "resnet": "" if request.resnet is None else sha256_bytes(request.resnet.read_bytes()),

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..canonical import canonical
+from ..captions import load_captions
 from ..images import Photos, check_disjoint, drop_duplicates, image_files, load_photos
 from ..lora.inspection import Inspection
 from ..lora.safeguard import stop_words
@@ -64,7 +65,8 @@ def open_request(request: Request, progress: Progress, texts: Sequence[str] = ()
         dtype=request.dtype,
     )
     inspection = inspect_pair(pair)
-    safeguard(request, inspection, texts)
+    captions = [] if request.captions is None else load_captions(request.captions).values()
+    safeguard(request, inspection, [*texts, *captions])
     photos = load_photos(photo_files, "photo", pair.resolution, root=_root(request.photos))
     controls = load_photos(control_files, "control", pair.resolution, root=_root(request.controls))
     check_disjoint(photos, controls)

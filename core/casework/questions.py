@@ -9,9 +9,10 @@ import torch
 
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
+from ..captions import captions_of, load_captions
 from ..decoys import DecoyRank, read_rank
 from ..errors import InputError
-from ..images import Photos, image_files, load_photos, near_duplicates
+from ..images import Photos, image_files, load_photos, near_duplicates, sessions
 from ..lora.inspection import Inspection, inspect_lora
 from ..null_ranks import NullGroup
 from ..protocols import Progress
@@ -67,7 +68,15 @@ def build_question(
         _placebos(request, pair),
         _decoys(request, pair),
         str(pair.device),
+        _captions(request, photos, controls),
     )
+
+
+def _captions(request: Request, photos: Photos, controls: Photos) -> tuple[str, ...]:
+    if request.captions is None:
+        return ()
+    names = [f.name for f in (*photos.facts, *controls.facts)]
+    return tuple(captions_of(names, load_captions(request.captions)))
 
 
 def prompts_of(request: Request, inspection: Inspection | None) -> tuple[str, ...]:
@@ -127,7 +136,7 @@ def _decoys(request: Request, pair: DiffusersPair) -> DecoyRank | None:
     return read_rank(data, pair.hashes, known_by(image_files(request.photos)))
 
 
-def recipe_for(request: Request, inspection: Inspection | None, controls: int) -> Recipe | None:
+def recipe_for(request: Request, inspection: Inspection | None, controls: Photos) -> Recipe | None:
     """The recipe that counterfactuals repeat, if any are wanted; errors before any work."""
     if not request.spec.membership.counterfactuals or "membership" not in request.lines:
         return None
@@ -135,7 +144,7 @@ def recipe_for(request: Request, inspection: Inspection | None, controls: int) -
         raise InputError(
             "NO_RECIPE", "a full checkpoint states no recipe; give placebo checkpoints instead"
         )
-    split_controls(controls, request.spec.membership.seed)
+    split_controls(len(controls), request.spec.membership.seed, sessions(controls))
     return recipe_of(inspection)
 
 
@@ -157,6 +166,7 @@ def with_counterfactuals(
         recipe,
         settings.counterfactuals,
         seed=settings.seed,
+        sessions=sessions(question.controls),
     )
     return replace(question, nulls=(*question.nulls, group))
 

@@ -33,6 +33,8 @@ class Request:
         placebos: folder of adapters that were certainly not trained on the photos.
         rates: ``rates.json`` of a calibration study; None takes the one that ships.
         decoys: ``rank.json`` of the decoys that the photos' owner drew.
+        captions: ``metadata.jsonl`` with a caption of each photo and control, for the prompt
+            controls of the conditional gap.
         resnet: ImageNet weights of the attack model.
         pictures: keep small pictures of the photos for the report.
         minor_suspected: the person says that the material may show a minor.
@@ -58,6 +60,7 @@ class Request:
     placebos: Path | None = None
     rates: Path | None = None
     decoys: Path | None = None
+    captions: Path | None = None
     resnet: Path | None = None
     pictures: bool = True
     minor_suspected: bool = False

@@ -51,6 +51,10 @@ def add(commands: Any) -> None:
 def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]) -> None:
     p = commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     case_flags(p)
+    p.add_argument(
+        "--captions", type=Path, dest="own_captions",
+        help="metadata.jsonl naming every photo and control: prompt controls of the deep signals",
+    )  # fmt: skip
     for section, spec in sections.items():
         prefix = _prefix(section, sections)
         spec_flags(p, spec, prefix, SHARED.get(section, ()))
@@ -82,7 +86,9 @@ def case_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
     p.add_argument("--placebos", type=Path, help="folder of LoRAs that never saw the photos: nulls")
     p.add_argument("--rates", type=Path, help="rates.json of your own `calibrate` study")
-    p.add_argument("--decoys", type=Path, help="rank.json of `decoys rank` for this suspect")
+    p.add_argument(
+        "--decoys", type=Path, help="rank.json of `decoys rank`: this suspect, these photos"
+    )
     p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
     p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
     p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
@@ -131,6 +137,7 @@ def request_of(args: argparse.Namespace) -> Request:
         placebos=args.placebos,
         rates=args.rates,
         decoys=args.decoys,
+        captions=getattr(args, "own_captions", None),
         resnet=args.resnet,
         pictures=not args.no_pictures,
         minor_suspected=args.minor_suspected,

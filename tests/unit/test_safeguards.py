@@ -129,7 +129,14 @@ def suspect_prompts(given, models, tmp_path):
     given["lora"] = with_metadata(models / "suspect.safetensors", path, TABBED)
 
 
+def own_captions(given, models, tmp_path):
+    line = json.dumps({"file_name": "0.png", "text": "a photo of a toddler"})
+    given["captions"] = tmp_path / "metadata.jsonl"
+    given["captions"].write_text(line + "\n")
+
+
 ROUTES = [
+    own_captions,
     photo_file, photo_folder, photo_session, control_file, control_folder, negative_file,
     negative_folder, placebo_file, placebo_folder, shadow_file, shadow_metadata, shadow_prompts,
     suspect_prompts,
