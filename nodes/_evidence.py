@@ -21,12 +21,14 @@ from ..core.casework.book import (
     write_report,
 )
 from ..core.casework.decoyfiles import known_by
+from ..core.casework.precedents import case_facts, precedents
 from ..core.decoys import DecoyRank, RankedPhoto, check_photos
+from ..core.error_rates import shipped_rates
 from ..core.errors import InputError
-from ..core.evidence import Case, ExtractionEvidence
+from ..core.evidence import Case, ExtractionEvidence, MembershipEvidence
 from ..core.extraction import Extraction
 from ..core.heat import overlay
-from ..core.images import Photos, pixels_sha256, png_bytes, to_picture
+from ..core.images import Photos, pixels_sha256, png_bytes, sessions, to_picture
 from ..core.report.pictures import contact_sheet
 from ..core.screening import Findings
 from ..core.storage import digest_of, write_atomic
@@ -34,6 +36,7 @@ from ..core.types import ModelHashes
 from ._host import png_image, to_image, to_pixels
 from ._photos import PhotoSet
 from ._suspect import Suspect
+from ._training import FAMILIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +175,7 @@ def bundle(
         steps: what photos and controls went through alike, in words.
     """
     numbers = range(len(photos))
+    known, membership = known_of(suspect, photos, controls, findings, facts["models"])
     lines = [x for x in (findings.membership, findings.extraction, findings.attack) if x]
     forwards = sum(line.forwards for line in lines)
     case = Case(
@@ -194,7 +198,8 @@ def bundle(
         duplicates_dropped=tuple(dropped),
         inspection={} if suspect.inspection is None else asdict(suspect.inspection),
         probe=findings.probe,
-        membership=findings.membership,
+        known_rates=known,
+        membership=membership,
         extraction=findings.extraction,
         attack=findings.attack,
         verdict=findings.verdict,
@@ -205,6 +210,27 @@ def bundle(
         canonical=tuple(steps),
     )
     return CaseBundle(case, {**photo_pictures(photos), **pictures})
+
+
+def known_of(
+    suspect: Suspect,
+    photos: Photos,
+    controls: Photos,
+    findings: Findings,
+    models: Mapping[str, Any],
+) -> tuple[dict[str, Any] | None, MembershipEvidence | None]:
+    """What the shipped calibration study knows about a case, and the white-box line with it.
+
+    A graph's base is known by its weights as they run, not by its file: a case is inside a study's
+    range only if the study was made on that hash.
+    """
+    rates = shipped_rates()
+    if rates is None or findings.membership is None:
+        return None, findings.membership
+    named = {**models, "family": FAMILIES.get(models["family"], models["family"])}
+    facts = case_facts(named, suspect.inspection, len(photos), len(controls))
+    both = (*sessions(photos), *sessions(controls))
+    return precedents(rates, facts, findings.membership, both)
 
 
 def write_bundle(root: Path, made: CaseBundle) -> None:

@@ -85,7 +85,8 @@ def imported_by_nodes() -> set[str]:
 
 
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
-OPTIONAL = {"open_clip", "transformers"}  # of the headless extra; MissingDependencyError names it
+# Of the headless and likelihood extras; MissingDependencyError names them.
+OPTIONAL = {"open_clip", "transformers", "lir", "sklearn"}
 IMPORT_NAMES = {"Pillow": "PIL", "Jinja2": "jinja2", "MarkupSafe": "markupsafe"}
 
 

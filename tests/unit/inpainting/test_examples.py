@@ -1,9 +1,7 @@
 """Sets of examples: variants, masks, splits, resume, and what is refused."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +20,6 @@ from lora_forensics.core.inpainting.variants import (
     SPLITS,
 )
 from lora_forensics.core.storage import open_case
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "localization"))
 from toy_examples import Smoother, photos, squares, toy_set
 
 
