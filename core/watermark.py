@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import InputError
 from .images import MAX_BYTES, MAX_PIXELS, to_picture, to_tensor
 
-_FORMATS = ("PNG", "WEBP")
+_FORMATS = ("PNG", "WEBP", "JPEG")
 _SIDE, _WIDTH, _OFFSET, _FAINT_WIDTH, _FAINT_ALPHA = 512, 100, 5, 350, 0.01
 
 
@@ -36,7 +36,7 @@ def visible(
         ``[3, H, W]`` in 0..1, whole grey levels.
 
     Raises:
-        InputError: BAD_SHAPE, BAD_PIXELS, or LOGO_TOO_LARGE.
+        InputError: BAD_SHAPE, BAD_PIXELS, LOGO_TOO_LARGE, or NO_MARK.
     """
     side = _side(pixels)
     mark = _scaled(logo, width * side)
@@ -57,7 +57,7 @@ def faint(pixels: Tensor, logo: Tensor) -> Tensor:
         ``[3, H, W]`` in 0..1, whole grey levels.
 
     Raises:
-        InputError: BAD_SHAPE, BAD_PIXELS, or LOGO_TOO_LARGE.
+        InputError: BAD_SHAPE, BAD_PIXELS, LOGO_TOO_LARGE, or NO_MARK.
     """
     mark = np.array(_scaled(logo, _FAINT_WIDTH / _SIDE * _side(pixels)))
     mark[..., 0] = 255
@@ -98,17 +98,24 @@ def _pasted(pixels: Tensor, mark: Image.Image, place: tuple[int, int]) -> Tensor
         raise InputError(
             "LOGO_TOO_LARGE",
             f"the logo of {mark.width} x {mark.height} pixels does not fit at {place} into "
-            f"{picture.width} x {picture.height}; give a flatter logo or a smaller width",
+            f"{picture.width} x {picture.height}; its width is fixed: crop the logo so that it is "
+            "less tall for its width",
+        )
+    if not np.asarray(mark)[..., 3].any():
+        raise InputError(
+            "NO_MARK",
+            "the mark is fully clear once it is scaled and faded and would change no pixel; give a "
+            "logo with opaque parts",
         )
     picture.paste(mark, place, mask=mark)
     return to_tensor(picture)
 
 
 def load_logo(path: Path) -> Tensor:
-    """``[4, h, w]`` RGBA in 0..1 of a PNG or WebP file with transparency.
+    """``[4, h, w]`` RGBA in 0..1 of a PNG, JPEG or WebP file; opaque if it has no transparency.
 
     Raises:
-        InputError: UNREADABLE_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, CORRUPT_IMAGE, or NO_ALPHA.
+        InputError: UNREADABLE_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, CORRUPT_IMAGE.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -118,11 +125,17 @@ def load_logo(path: Path) -> Tensor:
         raise InputError("UNREADABLE_IMAGE", f"{path} cannot be read: {error}") from error
     picture = _decoded(data, path)
     if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
-        raise InputError(
-            "NO_ALPHA", f"{path} has no transparency; a logo is laid on through its own alpha"
-        )
+        picture = _opaque(picture)
     rgba = np.asarray(picture.convert("RGBA"), np.uint8).copy()
     return torch.from_numpy(rgba).permute(2, 0, 1).float() / 255
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """RGB of a picture without transparency, upright; 16-bit grey is scaled."""
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture, np.float64) / 257
+        picture = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+    return ImageOps.exif_transpose(picture).convert("RGB")
 
 
 def _decoded(data: bytes, path: Path) -> Image.Image:
@@ -135,7 +148,7 @@ def _decoded(data: bytes, path: Path) -> Image.Image:
             picture.load()
             return picture
     except UnidentifiedImageError as error:
-        raise InputError("NOT_AN_IMAGE", f"{path} is no PNG or WebP; convert it") from error
+        raise InputError("NOT_AN_IMAGE", f"{path} is no PNG, JPEG or WebP; convert it") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError("IMAGE_TOO_LARGE", f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError, MemoryError) as error:

@@ -1,6 +1,7 @@
 """The command from end to end on a tiny random base: results, resume, and every bad input."""
 
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -189,6 +190,30 @@ def test_another_setting_does_not_resume(world, tmp_path, capsys):
     assert json.loads((out / "report.json").read_text())["attack"] is None
     assert cli.main([*score, "--encoder", "tiny", "--seed", "9", *rest]) == 2
     assert "CONFIG_CHANGED" in capsys.readouterr().err
+
+
+ALONE = {
+    "score": (["--timesteps", "400", "--noises", "2"], "White-box membership"),
+    "extract": (["--images", "4", "--steps", "1", "--scale", "1.5"], "Extraction"),
+    "attack": (
+        ["--images", "6", "--steps", "1", "--seeds", "2", "--epochs", "1"],
+        "Black-box attack",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_one_line_alone_prints_its_own_figures(world, tmp_path, capsys, name):
+    settings, title = ALONE[name]
+    paths = arguments(world, tmp_path / "case")[1 + len(BUDGET) :]
+    shared = ["--preset", "quick", "--encoder", "tiny"]
+    assert cli.main([name, *shared, *settings, *paths]) == 0
+    said = capsys.readouterr().out
+    line = r"  - %s: AUC [01]\.\d+ \([01]\.\d+ to [01]\.\d+\), effect [+-].* permutation p = "
+    assert re.search(line % title + r"[\d.e-]+; 5 photos, 9 controls\n", said)
+    assert said.count(" control standard deviations, permutation") == 1
+    assert ("The network started at random" in said) == (name == "attack")
+    assert not re.search(r"(?m)^[A-Z][a-z ]+:\n(?!  - )", said)
 
 
 def test_missing_and_empty_folders(world, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,40 +29,63 @@ from ..images import (
     to_picture,
     to_tensor,
 )
+from ..lora.safeguard import stop_words
 from ..protocols import ModelPair
 from ..signals.paired import base_ratio, paired_losses
 from ..specs import DecoySpec, MembershipSpec
 from ..storage import CaseFolder, digest_of, sha256_bytes, write_atomic
-from .intake import check_output
+from .intake import check_output, names_in, stop_if_minor
 
 SECRET, PUBLISH = "secret.json", "publish"
 
 
-def make_files(photos: Path, out: Path, spec: DecoySpec) -> Secret:
+def make_files(
+    photos: Path, out: Path, spec: DecoySpec, *, minor_suspected: bool = False
+) -> Secret:
     """Write the variant to publish into ``publish/`` and the secret beside it (mode 0600).
+
+    All is there or nothing: a run that was interrupted leaves no file in `out`.
 
     Args:
         photos: folder of the photos.
         out: new or empty folder.
         spec: kind and number of decoys.
+        minor_suspected: the person says that the material may show a minor.
 
     Raises:
-        RunError: NOT_EMPTY; a second secret for one set would let its owner choose.
+        RunError: NOT_EMPTY; a second secret for one set would let its owner choose. NOT_WRITABLE.
         InputError, NotEnoughDataError: unreadable or too few photos.
+        ForensicsError: MINOR_SUSPECTED before any photo is opened.
     """
     check_output(out)
     if out.exists() and any(out.iterdir()):
         raise RunError("NOT_EMPTY", f"{out} holds files; give a new folder")
+    stop_if_minor(stop_words(names_in(photos)), flagged=minor_suspected)
     names, hashes, pixels = _read(image_files(photos))
     secret = draw_secret(names, hashes, spec)
-    variant = make_variant(secret, pixels, secret.index)
-    write_atomic(out / SECRET, secret_json(secret))
+    place = out.resolve()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=place.parent) as beside:
+            made = Path(beside) / place.name
+            _write(made, secret, make_variant(secret, pixels, secret.index))
+            os.replace(made, place)
+    except RunError:
+        raise
+    except OSError as error:
+        raise RunError(
+            "NOT_WRITABLE", f"{out} cannot be made ({error}); give a new folder as --out"
+        ) from error
+    return secret
+
+
+def _write(folder: Path, secret: Secret, variant: Variant) -> None:
+    write_atomic(folder / SECRET, secret_json(secret))
     for number, (_, photo) in enumerate(variant.photos):
         name = f"{number:04d}"
-        write_atomic(out / PUBLISH / f"{name}.png", _png(photo))
+        write_atomic(folder / PUBLISH / f"{name}.png", _png(photo))
         if variant.caption:
-            write_atomic(out / PUBLISH / f"{name}.txt", variant.caption.encode())
-    return secret
+            write_atomic(folder / PUBLISH / f"{name}.txt", variant.caption.encode())
 
 
 def read_originals(secret: Secret, photos: Path) -> list[Pixels]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import __version__
@@ -15,7 +16,7 @@ from ..backends.diffusers import DiffusersPair
 from ..backends.loading import load_base
 from ..backends.networks import Networks
 from ..captions import FILE_NAME, caption, captions_of, load_captions, save_captions
-from ..errors import InputError
+from ..errors import InputError, RunError
 from ..images import decode_file, image_files, png_bytes, to_tensor
 from ..lora.safeguard import stop_words
 from ..lora.writing import LAYOUTS
@@ -171,13 +172,16 @@ def caption_files(
 
     Raises:
         ForensicsError: MINOR_SUSPECTED also when a caption points to a minor; nothing is written.
+        RunError: EXISTS, before any work: captions may have been corrected by hand.
     """
     files = image_files(photos)
     stop_if_minor(stop_words([prefix, *names_in(photos)]), flagged=minor_suspected)
+    path = out if out.suffix == ".jsonl" else out / FILE_NAME
+    if path.exists():
+        raise _exists(path, "a new file")
     images = [to_tensor(decode_file(file)[0]) for file in files]
     texts = caption(images, blip, prefix=prefix, device=device, progress=progress)
     stop_if_minor(stop_words(texts), flagged=False)
-    path = out if out.suffix == ".jsonl" else out / FILE_NAME
     return save_captions(dict(zip((f.name for f in files), texts, strict=True)), path)
 
 
@@ -196,12 +200,13 @@ def watermark_files(
         photos: folder.
         out: folder of the marked photos; another one.
         kind: ``visible`` or ``faint``.
-        logo: PNG or WebP with transparency; None: the built-in logo.
+        logo: PNG, JPEG or WebP; None: the built-in logo.
         minor_suspected: the person says that the material may show a minor.
         progress: counts photos.
 
     Raises:
-        InputError: SAME_FOLDER, DUPLICATE_NAMES, BAD_SETTING, or a picture's own code.
+        InputError: SAME_FOLDER, DUPLICATE_NAMES, BAD_SETTING, NO_MARK, or a picture's own code.
+        RunError: EXISTS, a file of that name holds something else; nothing is written.
     """
     progress = progress or NoProgress()
     files = image_files(photos)
@@ -210,14 +215,35 @@ def watermark_files(
     if kind not in KINDS:
         raise InputError("BAD_SETTING", f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
     mark = default_logo() if logo is None else load_logo(logo)
+    targets = [out / f"{file.stem}.png" for file in files]
+    for file, target in zip(files, targets, strict=True):
+        if target.exists() and not _holds(target, _marked(file, kind, mark)):
+            raise _exists(target, "this mark of this photo, or no file")
     progress.start("watermarks", len(files))
-    written = []
-    for file in files:
-        marked = KINDS[kind](to_tensor(decode_file(file)[0]), mark)
-        written.append(out / f"{file.stem}.png")
-        write_atomic(written[-1], png_bytes(marked))
+    for file, target in zip(files, targets, strict=True):
+        if not target.exists():
+            write_atomic(target, _marked(file, kind, mark))
         progress.step()
-    return written
+    return targets
+
+
+def _marked(file: Path, kind: str, mark: Tensor) -> bytes:
+    plain = to_tensor(decode_file(file)[0])
+    marked = KINDS[kind](plain, mark)
+    if torch.equal(marked, plain):
+        raise InputError(
+            "NO_MARK",
+            f"the {kind} mark changes no pixel of {file}; a mark must be seen: give another --logo",
+        )
+    return png_bytes(marked)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
+
+
+def _exists(path: Path, expected: str) -> RunError:
+    return RunError("EXISTS", f"{path} is there already; expected was {expected}; give a new --out")
 
 
 def _check_names(files: Sequence[Path], out: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..specs import AttackSpec
 from .bars import Bars, say
-from .cases import case_flags, request_of
+from .cases import request_of, suspect_flags
 from .flags import spec_flags
 
 if TYPE_CHECKING:
@@ -22,6 +23,17 @@ METHODS = (
     "reconstruction",
     "zero_shot",
 )
+DRAWING = ("images", "cfgs", "steps", "sampler", "side", "batch", "seed")  # of the attack
+UNASKED = {  # of a case; no baseline reads it
+    "exchangeable": False,
+    "resnet": None,
+    "negatives": None,
+    "shadow": None,
+    "placebos": None,
+    "rates": None,
+    "decoys": None,
+    "no_pictures": False,
+}
 
 
 def add(commands: Any) -> None:
@@ -31,13 +43,13 @@ def add(commands: Any) -> None:
         help="other black-box methods, plain and calibrated on the base",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    case_flags(p)
+    suspect_flags(p)
     p.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:4]))
     p.add_argument("--captions", type=Path, help="metadata.jsonl, for reconstruction")
     p.add_argument("--member-text", default="", help="zero-shot: what a member would look like")
     p.add_argument("--other-text", default="", help="zero-shot: what others look like")
-    spec_flags(p, AttackSpec, "")
-    p.set_defaults(run=_run, lines=("attack",), sections={"attack": AttackSpec})
+    spec_flags(p, AttackSpec, "", [f.name for f in fields(AttackSpec) if f.name not in DRAWING])
+    p.set_defaults(run=_run, lines=("attack",), sections={"attack": AttackSpec}, **UNASKED)
 
 
 def _run(args: argparse.Namespace) -> int:

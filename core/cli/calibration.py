@@ -67,6 +67,10 @@ def _calibrate(args: argparse.Namespace) -> int:
     if args.summarise:
         _report(summarise(read_study(args.out), command=args.command_line), args.out)
         return 0
+    if args.threads < 0:
+        raise InputError(
+            "BAD_SETTING", f"--threads is {args.threads}; give 1 or more, or 0 for torch's own"
+        )
     import torch
 
     from ..calibration.run import plan_text, run_study
@@ -95,6 +99,13 @@ def _study(args: argparse.Namespace) -> Study:
 
     spec = override(CalibrationSpec(), args, "")
     if args.scale == "tiny":
+        for name in ("base", "photos", "models"):
+            if getattr(args, name) is not None:
+                raise InputError(
+                    "BAD_SETTING",
+                    f"--{name} was given, and the scale tiny has its own; --{name} belongs to "
+                    "--scale own; add it",
+                )
         return tiny_study(spec)
     if args.base is None or args.photos is None:
         raise InputError("BAD_SETTING", "--scale own needs --base and --photos")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from .flags import model_flags, override, spec_flags
 
 if TYPE_CHECKING:
     from ..casework.request import Request
-    from ..evidence import Case
+    from ..evidence import Case, Comparison
 
 WHITE_BOX = {"membership": MembershipSpec, "signals": SignalSpec}
 SECTIONS = {
@@ -62,8 +63,8 @@ def _case_command(commands: Any, name: str, text: str, sections: dict[str, type]
     p.set_defaults(sections=sections)
 
 
-def case_flags(p: argparse.ArgumentParser) -> None:
-    """What every command about photos and a suspect is given."""
+def suspect_flags(p: argparse.ArgumentParser) -> None:
+    """What every command about photos and a suspect reads."""
     p.add_argument("--base", type=Path, required=True, help="diffusers folder or .safetensors")
     p.add_argument("--lora", type=Path, required=True, help="suspect LoRA or tuned checkpoint")
     p.add_argument("--photos", type=Path, required=True, help="folder of the photos in question")
@@ -71,28 +72,34 @@ def case_flags(p: argparse.ArgumentParser) -> None:
         "--controls", type=Path, required=True, help="folder of photos that were not used"
     )
     p.add_argument("--out", type=Path, required=True, help="case folder, new or to resume")
+    p.add_argument("--prompt", action="append", default=[], help="else from the file's metadata")
+    p.add_argument("--preset", choices=tuple(PRESETS), default="standard", help="budget")
+    p.add_argument("--attack-preset", choices=tuple(ATTACK_PRESETS), help="protocol of the attack")
+    p.add_argument("--encoder", default="auto", help="descriptor: auto, tiny, sscd, clip")
+    p.add_argument("--models", type=Path, help="folder with weights that you bring")
+    p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
+    p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
+    model_flags(p)
+
+
+def case_flags(p: argparse.ArgumentParser) -> None:
+    """What a command that makes a case is given beside its settings."""
+    suspect_flags(p)
     p.add_argument(
         "--exchangeable",
         action="store_true",
         help="the controls are a hold-out of the photos' own source; without this no verdict A",
     )
-    p.add_argument("--prompt", action="append", default=[], help="else from the file's metadata")
-    p.add_argument("--preset", choices=tuple(PRESETS), default="standard", help="budget")
-    p.add_argument("--attack-preset", choices=tuple(ATTACK_PRESETS), help="protocol of the attack")
-    p.add_argument("--encoder", default="auto", help="copy descriptor: auto, tiny, sscd")
-    p.add_argument("--models", type=Path, help="folder with weights that you bring")
     p.add_argument("--resnet", type=Path, help="ImageNet ResNet-18 as safetensors, for the attack")
-    p.add_argument("--negatives", type=Path, help="folder of label-0 images for the attack")
-    p.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
+    label_0 = p.add_mutually_exclusive_group()
+    label_0.add_argument("--negatives", type=Path, help="folder of label-0 images for the attack")
+    label_0.add_argument("--shadow", type=Path, help="shadow LoRA whose images are label 0")
     p.add_argument("--placebos", type=Path, help="folder of LoRAs that never saw the photos: nulls")
     p.add_argument("--rates", type=Path, help="rates.json of your own `calibrate` study")
     p.add_argument(
         "--decoys", type=Path, help="rank.json of `decoys rank`: this suspect, these photos"
     )
-    p.add_argument("--strength", type=float, default=1.0, help="adapter strength")
     p.add_argument("--no-pictures", action="store_true", help="keep no picture of the photos")
-    p.add_argument("--minor-suspected", action="store_true", help="stop before any sampling")
-    model_flags(p)
 
 
 def _prefix(section: str, sections: dict[str, type]) -> str:
@@ -157,6 +164,12 @@ def _run_case(args: argparse.Namespace) -> int:
     return 0
 
 
+def _print_list(heading: str, lines: Sequence[str]) -> None:
+    """Lines below their heading; nothing where there is none."""
+    if lines:
+        print(f"{heading}:", *(f"  - {line}" for line in lines), sep="\n")
+
+
 def _known(case: Case) -> list[str]:
     """What a calibration study says of verdicts A and B, and whether it covers the case."""
     if not case.known_rates:
@@ -172,18 +185,33 @@ def _known(case: Case) -> list[str]:
     return [*told, *(f"Outside that study: {text}" for text in case.known_rates["outside"])]
 
 
+def _figures(case: Case) -> list[str]:
+    """What each line that ran measured, and how the attack was run."""
+    lines = {
+        "White-box membership": case.membership,
+        "Extraction": case.extraction,
+        "Black-box attack": case.attack,
+    }
+    told = [_figure(name, e.comparison) for name, e in lines.items() if e is not None]
+    return [*told, *(() if case.attack is None else case.attack.notes)]
+
+
+def _figure(name: str, c: Comparison) -> str:
+    return (
+        f"{name}: AUC {c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), "
+        f"effect {c.effect:+.2f} ({c.effect_low:+.2f} to {c.effect_high:+.2f}) control standard "
+        f"deviations, permutation p = {c.permutation.p:.3g}; {len(c.photo_scores)} photos, "
+        f"{len(c.control_scores)} controls"
+    )
+
+
 def print_verdict(case: Case, out: Path) -> None:
-    """The verdict in sentences."""
+    """The verdict in sentences, and the figures of the lines that ran."""
     verdict = case.verdict
     print(f"\nVerdict {verdict.letter}: {verdict.headline}")
     for reason in verdict.reasons:
         print(f"  - {reason.text}")
-    print("Error rates:")
-    for rate in verdict.error_rates:
-        print(f"  - {rate}")
-    for known in _known(case):
-        print(f"  - {known}")
-    print("Caveats:")
-    for caveat in verdict.caveats:
-        print(f"  - {caveat}")
+    _print_list("Figures", _figures(case))
+    _print_list("Error rates", (*verdict.error_rates, *_known(case)))
+    _print_list("Caveats", verdict.caveats)
     print(f"Report: {out / 'report.html'}  (machine-readable: {out / 'report.json'})")

@@ -10,6 +10,8 @@ from ..specs import DecoySpec, MembershipSpec
 from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
 
+UNREAD = ("signals", "nulls", "counterfactuals", "null_noises", "permutations")
+
 
 def add(commands: Any) -> None:
     """The two steps of the decoy test."""
@@ -20,6 +22,7 @@ def add(commands: Any) -> None:
     make = steps.add_parser("make", help="draw the variants; write one to publish and the secret")
     make.add_argument("--photos", type=Path, required=True, help="folder of your photos")
     make.add_argument("--out", type=Path, required=True, help="new folder")
+    make.add_argument("--minor-suspected", action="store_true", help="stop before any picture")
     spec_flags(make, DecoySpec, "")
     make.set_defaults(run=_make)
     rank = steps.add_parser("rank", help="was a suspect trained on the published variant?")
@@ -31,14 +34,15 @@ def add(commands: Any) -> None:
     rank.add_argument("--prompt", default="", help="caption of all photos; tokens bring their own")
     rank.add_argument("--minor-suspected", action="store_true", help="stop before any work")
     model_flags(rank)
-    spec_flags(rank, MembershipSpec, "")
+    spec_flags(rank, MembershipSpec, "", without=UNREAD)
     rank.set_defaults(run=_rank)
 
 
 def _make(args: argparse.Namespace) -> int:
     from ..casework.decoyfiles import PUBLISH, SECRET, make_files
 
-    secret = make_files(args.photos, args.out, override(DecoySpec(), args, ""))
+    spec = override(DecoySpec(), args, "")
+    secret = make_files(args.photos, args.out, spec, minor_suspected=args.minor_suspected)
     k = len(secret.seeds) - 1
     print(f"Publish only {args.out / PUBLISH}; never the originals or another variant.")
     print(f"Keep {args.out / SECRET} and the originals secret, with a copy in a safe place.")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .bars import Bars, say
 from .flags import model_flags
 
@@ -28,7 +29,7 @@ def _mia(papers: Any) -> None:
         "--scale",
         choices=("tiny", "sd15"),
         default="tiny",
-        help="tiny: drawn faces, under an hour on two cores; sd15: your base and photos",
+        help="tiny: drawn faces, about 48 minutes of one quiet core; sd15: your base and photos",
     )
     p.add_argument(
         "--rows", nargs="+", default=[], metavar="ROW", help="such as 2 4/400 8 base; default all"
@@ -59,6 +60,8 @@ def _run(args: argparse.Namespace) -> int:
     scale = scale_of(
         args.scale, images=args.images, sampling=args.steps, training=args.training_steps
     )
+    if scale.seen:
+        _refuse_files(args)
     if args.plan:
         print(describe(stages_of(select_rows(args.rows), scale, args.out), scale))
         return 0
@@ -71,3 +74,18 @@ def _run(args: argparse.Namespace) -> int:
         bars.close()
     print((args.out / TABLE).read_text(encoding="utf-8"))
     return 0
+
+
+def _refuse_files(args: argparse.Namespace) -> None:
+    """The scale with drawn faces reads none of these files.
+
+    Raises:
+        InputError: one was given (BAD_SETTING).
+    """
+    for name in ("base", "dtu", "aau", "lfw", "resnet", "models"):
+        if getattr(args, name) is not None:
+            raise InputError(
+                "BAD_SETTING",
+                f"--{name} was given, and the scale {args.scale} has its own; --{name} belongs to "
+                "--scale sd15; add it",
+            )

@@ -6,9 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..specs import FINETUNE_PRESETS, FinetuneSpec
 from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
+
+LORA_ONLY = ("rank", "layers", "alpha", "layout")
 
 
 def add(commands: Any) -> None:
@@ -33,7 +36,10 @@ def _train_command(commands: Any) -> None:
     texts.add_argument("--captions", type=Path, help="metadata.jsonl with a caption a photo")
     texts.add_argument("--caption", default="", help="one caption for all photos")
     p.add_argument("--name", default="trained", help="of the output")
-    p.add_argument("--layout", choices=("kohya", "diffusers"), default="kohya", help="of a LoRA")
+    p.add_argument(
+        "--layout", choices=("kohya", "diffusers"), default=argparse.SUPPRESS,
+        help="of a LoRA (default: kohya)",
+    )  # fmt: skip
     p.add_argument("--preset", choices=tuple(FINETUNE_PRESETS), default="quick", help="settings")
     model_flags(p)
     spec_flags(p, FinetuneSpec, "")
@@ -51,7 +57,7 @@ def _caption_command(commands: Any) -> None:
 
 def _watermark_command(commands: Any) -> None:
     p = _parser(commands, "watermark", "lay a logo on photos")
-    p.add_argument("--logo", type=Path, help="PNG or WebP with transparency; else a built-in one")
+    p.add_argument("--logo", type=Path, help="PNG, JPEG or WebP; else a built-in one")
     p.add_argument("--kind", choices=("visible", "faint"), default="visible", help="which mark")
     p.add_argument("--out", type=Path, required=True, help="folder of the marked photos")
     p.set_defaults(run=_watermark)
@@ -67,8 +73,8 @@ def _train(args: argparse.Namespace) -> int:
         captions=args.captions,
         caption=args.caption,
         name=args.name,
-        layout=args.layout,
-        spec=override(FINETUNE_PRESETS[args.preset], args, ""),
+        layout=getattr(args, "layout", "kohya"),
+        spec=_settings(args),
         device=args.device,
         dtype=args.dtype,
         minor_suspected=args.minor_suspected,
@@ -80,6 +86,18 @@ def _train(args: argparse.Namespace) -> int:
         bars.close()
     print(*written, sep="\n")
     return 0
+
+
+def _settings(args: argparse.Namespace) -> FinetuneSpec:
+    spec = override(FINETUNE_PRESETS[args.preset], args, "")
+    given = [f"--{name}" for name in LORA_ONLY if getattr(args, name, None) is not None]
+    if spec.method == "full" and given:
+        raise InputError(
+            "BAD_SETTING",
+            f"{', '.join(given)} given with method full; these belong to a LoRA: leave them out, "
+            "or give --method lora",
+        )
+    return spec
 
 
 def _caption(args: argparse.Namespace) -> int:

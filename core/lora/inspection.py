@@ -1,5 +1,6 @@
 """Findings about an adapter without sampling: what it claims, what it holds, what does not fit."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from .spectra import BlockEnergy, ModuleSpectrum, block_energy, spectrum
 _MISMATCH = (
     "the tensors do not give the hash that the trainer recorded: the weights were edited, "
     "resized, merged or converted after training, or the record was changed"
+)
+
+_HASH_OF_NOTHING = hashlib.sha256(b"").hexdigest()[:8]
+_TOO_SMALL = (
+    "the file is too small to check: this hash covers the bytes from 1 MiB on, and there are none"
 )
 
 
@@ -119,6 +125,8 @@ def match_base(metadata: Mapping[str, str], base: str | Path) -> Finding:
     given = sha256_file(base) if claimed else legacy_hash(base)
     wanted = clean_text(claimed or legacy or "", 80).lower()
     evidence = f"claimed {wanted}, given {given}"
+    if given == wanted == _HASH_OF_NOTHING:
+        return Finding(Severity.NOTE, "base", _TOO_SMALL, evidence)
     if given == wanted:
         return Finding(
             Severity.INFO, "base", "the base file is the one the adapter names", evidence
@@ -153,7 +161,9 @@ def _hash_findings(lora: LoraFile) -> Iterable[Finding]:
     for key, value in lora.recomputed.items():
         claimed = lora.metadata[key].lower()
         evidence = f"claimed {clean_text(claimed, 80)}, computed {value}"
-        if claimed == value:
+        if claimed == value == _HASH_OF_NOTHING:
+            yield Finding(Severity.INFO, key, _TOO_SMALL, evidence)
+        elif claimed == value:
             yield Finding(Severity.INFO, key, "the tensors match the recorded hash", evidence)
         else:
             yield Finding(Severity.WARNING, key, _MISMATCH, evidence)

@@ -144,7 +144,7 @@ def manifest_of(scale: Scale, material: Material) -> dict[str, Any]:
     return {
         "tool": __version__,
         "schema": SCHEMA,
-        "scale": json.loads(json.dumps(asdict(scale))),
+        "scale": json.loads(json.dumps(asdict(scale) | {"facts": scale.told})),
         "base": material.networks.sha256,
         "encoder": material.encoder.id.sha256,
         **material.facts,

@@ -60,6 +60,7 @@ class Scale:
         sweep_seeds: classifiers a point, where the point is not the main cfg.
         encoder: image features of the centroid baseline.
         seen, unseen: drawn photos of each set; 0 where the user brings folders.
+        facts: what differs from the paper, with places that `told` fills.
     """
 
     name: str
@@ -72,6 +73,11 @@ class Scale:
     seen: int = 0
     unseen: int = 0
     facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What differs from the paper, with the settings that are used."""
+        return {name: text.format(scale=self) for name, text in self.facts.items()}
 
     def cfg_of(self, arm: Arm) -> float:
         """Guidance scale of an arm."""
@@ -168,9 +174,9 @@ TINY = Scale(
         "people": "drawn by arithmetic; half of an institution's photos are taken before its own "
         "wall, the others anywhere, so that a perfect judge of the wall alone has AUC 0.875",
         "guidance": CONDITIONAL + "; three seeds a point (paper: one)",
-        "sampler": "DDIM, 20 steps (paper: the base's own, 100 steps)",
-        "attack": "ResNet-18 from a random start at 64 pixels, 5 epochs (paper: ImageNet weights, "
-        "224 pixels, 20 epochs)",
+        "sampler": "DDIM, {scale.attack.steps} steps (paper: the base's own, 100 steps)",
+        "attack": "ResNet-18 from a random start at {scale.attack.side} pixels, "
+        "{scale.attack.epochs} epochs (paper: ImageNet weights, 224 pixels, 20 epochs)",
         "centroid": "the embedded copy descriptor stands for CLIP ViT-L/14",
     },
 )
@@ -189,8 +195,10 @@ SD15 = Scale(
     encoder="clip",
     facts={
         "guidance": CONDITIONAL + "; five seeds a point (paper: one)",
-        "images": "2,500 an arm in every row (paper: 1,000 at each guidance point)",
-        "sampler": "DDIM, 100 steps; the paper used what the base ships (PNDM for SD 1.5)",
+        "images": "{scale.attack.images:,} an arm in every row (paper: 1,000 at each guidance "
+        "point)",
+        "sampler": "DDIM, {scale.attack.steps} steps; the paper used what the base ships (PNDM for "
+        "SD 1.5)",
     },
 )
 SCALES = {scale.name: scale for scale in (TINY, SD15)}

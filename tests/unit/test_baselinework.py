@@ -50,6 +50,24 @@ def test_reconstructions_follow_each_photos_caption(tmp_path):
     assert len(list((out / "img").iterdir())) == 20 * 3 * 2
 
 
+def test_only_what_is_read_is_offered(capsys):
+    with pytest.raises(SystemExit):
+        main(["baselines", "--help"])
+    said = capsys.readouterr().out
+    unread = ("exchangeable", "resnet", "negatives", "shadow", "placebos", "rates", "decoys")
+    unread += ("no-pictures", "epochs", "seeds", "learning-rate", "holdout", "codec", "scores")
+    assert [name for name in unread if f"--{name}" in said] == []
+    read = ("prompt", "encoder", "models", "strength", "images", "cfgs", "steps", "sampler")
+    assert all(f"--{name} " in said for name in (*read, "side", "batch", "seed", "attack-preset"))
+
+
+@pytest.mark.parametrize("name", ["screen", "attack"])
+def test_one_origin_of_label_0_can_be_given(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--negatives", "a", "--shadow", "b"])
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [

@@ -29,7 +29,7 @@ from lora_forensics.core.errors import ForensicsError, InputError, NotEnoughData
 from lora_forensics.core.images import image_files
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
 from lora_forensics.core.statistics.uniformity import uniformity
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import open_case, write_atomic
 from lora_forensics.core.types import ModelHashes
 from PIL import Image
 
@@ -393,3 +393,48 @@ def test_names_in_the_secret_count_as_well(tmp_path):
     places = tmp_path / "photos", Path("base"), Path("tuned"), tmp_path / "out"
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
         rank_files(RankRequest(secret, *places))
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_stopped_make_leaves_nothing_behind(tmp_path, monkeypatch, ready):
+    source, out = folder_of(tmp_path / "in", photos(12)), tmp_path / "out"
+    if ready:
+        out.mkdir()
+    command = ["decoys", "make", "--photos", str(source), "--out", str(out), "--decoys", "9"]
+    written = []
+
+    def stop(path, data):
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write_atomic(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoyfiles, "write_atomic", stop)
+        assert main(command) == 130
+    assert {p.name for p in tmp_path.iterdir()} <= {"in", "out"}
+    assert not out.exists() or not any(out.iterdir())
+    assert main(command) == 0
+    assert {p.name for p in out.iterdir()} == {"publish", "secret.json"}
+    assert stat.S_IMODE((out / "secret.json").stat().st_mode) == 0o600
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "out"}
+
+
+@pytest.mark.parametrize("place", ["child_photos", "in"])
+def test_making_stops_for_minors_before_any_picture(tmp_path, monkeypatch, place):
+    source = folder_of(tmp_path / place, photos(2))
+    command = ["decoys", "make", "--photos", str(source), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(decoyfiles, "decode_file", lambda _: pytest.fail("a picture was opened"))
+    assert main([*command, *(["--minor-suspected"] if place == "in" else [])]) == 3
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flag", ["--nulls", "--counterfactuals", "--signals", "--null-noises", "--permutations"]
+)
+def test_a_rank_offers_no_flag_that_does_nothing(flag, capsys):
+    with pytest.raises(SystemExit):
+        main(["decoys", "rank", "--help"])
+    said = capsys.readouterr().out
+    assert f"{flag} " not in said
+    assert all(f"{name} " in said for name in ("--timesteps", "--noises", "--batch", "--seed"))

@@ -163,13 +163,7 @@ def baseline_texts(tmp_path, given):
     return ["--methods", "centroid", "--member-text", "a 5th grade student", "--other-text", "x"]
 
 
-def baseline_shadow(tmp_path, given):
-    note = {"note": "a toddler"}
-    shadow = with_metadata(given["lora"], tmp_path / "shadow.safetensors", note)
-    return ["--methods", "centroid", "--shadow", str(shadow)]
-
-
-@pytest.mark.parametrize("route", [baseline_captions, baseline_texts, baseline_shadow])
+@pytest.mark.parametrize("route", [baseline_captions, baseline_texts])
 def test_baselines_stop_before_any_photo_is_opened(route, given, tmp_path, monkeypatch):
     more = route(tmp_path, given)
     for module in (opening, questions):

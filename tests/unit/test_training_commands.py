@@ -56,10 +56,25 @@ def test_train_writes_a_lora_that_opens(base, photos, tmp_path, capsys):
 
 
 def test_train_writes_a_checkpoint_that_opens(base, photos, tmp_path):
-    more = ["--caption", "a face", "--method", "full", "--learning-rate", "1e-3", *QUICK]
-    assert train(base, photos, tmp_path / "case", *more) == 0
+    more = ["--caption", "a face", "--method", "full", "--learning-rate", "1e-3"]
+    quick = ["--steps", "4", "--batch", "2", "--save-every", "2"]
+    assert train(base, photos, tmp_path / "case", *more, *quick) == 0
     pair = open_pair(base, tmp_path / "case" / "trained", device="cpu")
     assert pair.output_change > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--rank", "4"), ("--layers", "all"), ("--alpha", "1"), ("--layout", "kohya")],
+)
+@pytest.mark.parametrize("full", [["--method", "full"], ["--preset", "paper"]])
+def test_flags_of_a_lora_are_refused_for_a_full_training(
+    base, photos, tmp_path, capsys, flag, value, full
+):
+    more = ["--caption", "a face", *full, flag, value]
+    assert train(base, photos, tmp_path / "case", *more) == 2
+    assert f"ERROR/BAD_SETTING: {flag} " in capsys.readouterr().err
+    assert not (tmp_path / "case").exists()
 
 
 def test_ctrl_c_keeps_the_state_and_the_same_command_resumes(base, photos, tmp_path, monkeypatch):
@@ -149,6 +164,20 @@ def test_caption_writes_json_lines(photos, tmp_path, monkeypatch, capsys):
     assert not written.exists()
 
 
+def test_caption_overwrites_no_file(photos, tmp_path, monkeypatch, capsys):
+    written = save_captions({"p0.png": "corrected by hand"}, tmp_path / "metadata.jsonl")
+    before = written.read_bytes()
+    monkeypatch.setattr(trainwork, "decode_file", forbid)
+    monkeypatch.setattr(trainwork, "caption", forbid)
+    for out in (tmp_path, written):
+        command = ["caption", "--photos", str(photos), "--blip", "b", "--out", str(out)]
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert f"ERROR/EXISTS: {written}" in said
+        assert "give a new --out" in said
+    assert written.read_bytes() == before
+
+
 def test_caption_names_missing_weights(photos, tmp_path, capsys):
     command = ["caption", "--photos", str(photos), "--blip", str(tmp_path), "--out", str(tmp_path)]
     assert main(command) == 2
@@ -175,3 +204,34 @@ def test_watermark_overwrites_no_photo(photos, capsys):
     (photos / "p0.jpg").write_bytes((photos / "p0.png").read_bytes())
     assert main([*command[:-1], str(photos / "out")]) == 2
     assert "ERROR/DUPLICATE_NAMES" in capsys.readouterr().err
+
+
+def test_watermark_overwrites_no_other_picture_and_may_be_repeated(photos, tmp_path, capsys):
+    out = tmp_path / "marked"
+    command = ["watermark", "--photos", str(photos), "--out", str(out)]
+    assert main(command) == 0
+    made = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert main(command) == 0
+    (out / "p0.png").unlink()
+    (out / "p2.png").write_bytes(b"another picture")
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"ERROR/EXISTS: {out / 'p2.png'}" in said
+    assert "give a new --out" in said
+    assert {p.name for p in out.iterdir()} == {"p1.png", "p2.png"}
+    assert (out / "p2.png").read_bytes() == b"another picture"
+    (out / "p2.png").unlink()
+    assert main(command) == 0
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == made
+
+
+def test_a_photo_that_takes_no_mark_is_named(photos, tmp_path, capsys):
+    logo = tmp_path / "white.png"
+    logo.write_bytes(png_bytes(torch.ones(3, 8, 8)))
+    for file in photos.iterdir():
+        file.write_bytes(png_bytes(torch.ones(3, 64, 64)))
+    command = ["watermark", "--photos", str(photos), "--out", str(tmp_path / "marked")]
+    assert main([*command, "--logo", str(logo)]) == 2
+    assert f"ERROR/NO_MARK: the visible mark changes no pixel of {photos}" in (
+        capsys.readouterr().err
+    )

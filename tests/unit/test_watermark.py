@@ -95,14 +95,45 @@ def test_logos_are_read_with_their_alpha(tmp_path):
         )
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_logo_without_transparency_is_opaque(tmp_path, suffix, mode):
+    path = tmp_path / f"logo.{suffix}"
+    photo(10, 200).convert(mode).save(path)
+    logo = load_logo(path)
+    assert tuple(logo.shape) == (4, 10, 200)
+    assert (logo[3] == 1).all()
+    shown = levels_of(visible(torch.zeros(3, 64, 64), logo)).any(-1)
+    assert shown.any()
+
+
+def test_opaque_logos_of_print_and_scanners_are_read(tmp_path):
+    photo(20, 20).convert("CMYK").save(tmp_path / "print.jpg")
+    Image.fromarray(np.full((20, 20), 128 * 257, np.uint16)).save(tmp_path / "scan.png")
+    assert tuple(load_logo(tmp_path / "print.jpg").shape) == (4, 20, 20)
+    assert levels_of(load_logo(tmp_path / "scan.png")[:3]).mean() == 128
+
+
+def test_a_mark_that_cannot_be_seen_is_refused():
+    black, faded = torch.zeros(3, 64, 64), torch.ones(4, 20, 20)
+    faded[3] = 0.3
+    for mark, logo in ((visible, torch.zeros(4, 20, 20)), (faint, faded)):
+        with pytest.raises(InputError, match="NO_MARK"):
+            mark(black, logo)
+
+
+def test_a_logo_that_does_not_fit_is_told_what_can_be_done():
+    with pytest.raises(InputError, match=r"LOGO_TOO_LARGE.*crop the logo") as error:
+        visible(torch.zeros(3, 64, 64), torch.ones(4, 400, 40))
+    assert "smaller width" not in str(error.value)
+
+
 def test_bad_logos_are_named(tmp_path):
-    photo(20, 20).save(tmp_path / "opaque.png")
-    photo(20, 20).save(tmp_path / "photo.jpg")
+    photo(20, 20).save(tmp_path / "logo.bmp")
     as_picture(default_logo(40)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:200])
     wanted = {
-        "opaque.png": "NO_ALPHA",
-        "photo.jpg": "NOT_AN_IMAGE",
+        "logo.bmp": "NOT_AN_IMAGE",
         "cut.png": "CORRUPT_IMAGE",
         "none.png": "UNREADABLE_IMAGE",
     }

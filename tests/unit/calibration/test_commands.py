@@ -41,6 +41,15 @@ def test_own_scale_needs_base_and_photos(tmp_path, capsys):
     assert "BAD_SETTING" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--base", "--photos", "--models"])
+def test_files_of_the_own_scale_are_not_ignored(tmp_path, capsys, flag):
+    command = ["calibrate", "--out", str(tmp_path / "x"), "--plan-only", flag, str(tmp_path)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"BAD_SETTING: {flag} " in said
+    assert f"{flag} belongs to --scale own; add it" in said
+
+
 def test_summarise_needs_a_study(tmp_path, capsys):
     assert main(["calibrate", "--summarise", "--out", str(tmp_path)]) == 2
     assert "NOT_A_STUDY" in capsys.readouterr().err

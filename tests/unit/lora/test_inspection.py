@@ -59,6 +59,19 @@ def test_an_untouched_file_matches_its_recorded_hashes(tmp_path):
     assert not subjects(found, Severity.WARNING)
 
 
+def test_a_hash_of_nothing_is_no_match(tmp_path):
+    found = inspect_lora(lora(tmp_path, signed()))
+    (told,) = (f for f in found.findings if f.subject == "sshs_legacy_hash")
+    assert "too small to check" in told.message
+    (told,) = (f for f in found.findings if f.subject == "sshs_model_hash")
+    assert told.message == "the tensors match the recorded hash"
+    base = tmp_path / "base.safetensors"
+    base.write_bytes(b"small")
+    told = match_base({"ss_sd_model_hash": "e3b0c442"}, base)
+    assert told.severity == Severity.NOTE
+    assert "too small to check" in told.message
+
+
 def test_edited_weights_do_not_match(tmp_path):
     edited = {name: value * 1.01 for name, value in tensors().items()}
     found = inspect_lora(lora(tmp_path, signed(), edited))

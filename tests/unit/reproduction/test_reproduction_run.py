@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,6 +144,34 @@ def test_the_command_prints_its_plan_and_names_a_bad_row(tmp_path, capsys):
     assert main([*command, "--rows", "99"]) == 2
     assert "ERROR/BAD_ROW" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["base", "dtu", "aau", "lfw", "resnet", "models"])
+def test_files_of_the_full_scale_are_not_ignored(tmp_path, capsys, name):
+    command = ["reproduce", "mia", "--out", str(tmp_path / "out"), f"--{name}", str(tmp_path)]
+    assert main([*command, "--plan"]) == 2
+    said = capsys.readouterr().err
+    assert f"BAD_SETTING: --{name} " in said
+    assert f"--{name} belongs to --scale sd15; add it" in said
+
+
+def test_the_facts_are_those_of_the_settings_used():
+    known = json.loads((Path(__file__).parents[3] / "docs/data/reproduction_mia.json").read_text())
+    assert TINY.told == known["manifest"]["scale"]["facts"]
+    assert experiments.scale_of("tiny", sampling=2).told["sampler"].startswith("DDIM, 2 steps ")
+    assert SMALL.told["attack"].startswith("ResNet-18 from a random start at 32 pixels, 1 epochs")
+    full = experiments.scale_of("sd15", images=7, sampling=3).told
+    assert full["images"].startswith("7 an arm")
+    assert full["sampler"].startswith("DDIM, 3 steps;")
+    full = experiments.scale_of("sd15").told
+    assert full["images"].startswith("2,500 an arm")
+    assert full["sampler"].startswith("DDIM, 100 steps;")
+
+
+def test_the_tables_tell_the_settings_used(finished):
+    out, facts, _ = finished
+    assert "- sampler: DDIM, 2 steps (paper" in (out / TABLE).read_text()
+    assert facts["manifest"]["scale"]["facts"] == SMALL.told
 
 
 def test_photos_are_drawn_once_and_half_of_them_at_home():
