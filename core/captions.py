@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .devices import torch_device
 from .errors import InputError, LoraFormatError, MissingDependencyError, MissingWeightsError
 from .images import to_picture
 from .lora.header import read_header, strict_json
@@ -41,10 +42,11 @@ def caption(
         images: each ``[3, H, W]`` in 0..1.
         model_folder: BLIP's files, brought by the user.
         prefix: beginning of every caption; empty for free captions.
-        device: where it runs.
+        device: where it runs; see `torch_device`.
         progress: counts images.
 
     Raises:
+        InputError: BAD_SETTING or NO_DEVICE.
         MissingWeightsError: NO_BLIP, a file is missing; says what to put where.
         MissingDependencyError: NO_TRANSFORMERS.
         UnsafeFileError: weights that are no safetensors file.
@@ -68,6 +70,7 @@ def _describe(model: Any, processor: Any, image: Tensor, prefix: str) -> str:
 
 
 def _load(folder: Path, device: str) -> tuple[Any, Any]:
+    place = torch_device(device)
     _check_files(folder)
     read_header(folder / "model.safetensors")
     try:
@@ -80,7 +83,7 @@ def _load(folder: Path, device: str) -> tuple[Any, Any]:
         str(folder), use_safetensors=True, local_files_only=True
     )
     processor = BlipProcessor.from_pretrained(str(folder), local_files_only=True)
-    return model.eval().to(device), processor
+    return model.eval().to(place), processor
 
 
 def _check_files(folder: Path) -> None:

@@ -169,7 +169,9 @@ def read_secret(data: bytes) -> Secret:
         whole = 0 <= secret.index < len(secret.seeds) and len(secret.names) == len(secret.sha256)
         own = commitment_of(secret)
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError("BAD_SECRET", f"no secret of `decoys make` ({error})") from error
+        raise InputError(
+            "BAD_SECRET", "the file is no secret of `decoys make`; give the secret.json it wrote"
+        ) from error
     if own != secret.commitment or not whole:
         raise InputError(
             "SECRET_CHANGED",

@@ -12,6 +12,7 @@ import torch
 from ..core.casework.intake import check_placebos, stop_if_minor
 from ..core.errors import InputError
 from ..core.images import Photos
+from ..core.lora.header import named
 from ..core.lora.operators import tensors_of
 from ..core.lora.safeguard import stop_words
 from ..core.null_ranks import NullGroup, NullModel
@@ -99,9 +100,10 @@ def _opened(suspect: Suspect, file: Path, vae: Any, resolution: int) -> HostPair
         InputError: SAME_ADAPTER: it changes the base exactly as the suspect does.
         UnsafeFileError, LoraFormatError: as for a suspect.
     """
-    null = suspect_from_file(
-        file, suspect.base, suspect.clip, suspect.strength, base_sha256=suspect.hashes.base
-    )
+    with named(file):
+        null = suspect_from_file(
+            file, suspect.base, suspect.clip, suspect.strength, base_sha256=suspect.hashes.base
+        )
     own = suspect.changes, suspect.clip_changes
     if all(map(same_changes, (null.changes, null.clip_changes), own)):
         raise InputError(

@@ -13,7 +13,7 @@ FILES = sorted(p for p in CORE.rglob("*.py") if "assets" not in p.parts)
 LAYERS = [
     {"errors"},
     {"types", "specs", "error_rates"},
-    {"protocols"},
+    {"protocols", "devices"},
     {"lora", "images", "storage", "heat", "statistics", "guidance"} | {"fingerprints", "decoys"},
     {"watermark", "captions"},
     {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "change", "canonical"},

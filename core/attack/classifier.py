@@ -9,7 +9,7 @@ differences in float64, where the paper takes the last epoch and saturated softm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError, NotEnoughDataError
+from ..lora.header import load_tensors, read_header
 from ..specs import AttackSpec
 from .images import AUGMENTATIONS, MAX_SIDE, normalise, resize_bytes
 
@@ -107,20 +107,39 @@ def build_classifier(weights: Path | None = None) -> nn.Module:
             at random.
 
     Raises:
-        InputError: the file's tensors do not fit.
+        InputError: the file's tensors do not fit (WRONG_WEIGHTS), or what `read_header` names.
     """
     from torchvision.models import resnet18
 
     model = resnet18(weights=None)
     if weights is not None:
-        try:
-            model.load_state_dict(load_file(weights), strict=True)
-        except RuntimeError as error:
-            raise InputError(
-                "WRONG_WEIGHTS", f"{weights} is no ResNet-18: {str(error)[:200]}"
-            ) from error
+        tensors = load_tensors(weights)
+        _check_fit(weights, {k: tuple(v.shape) for k, v in tensors.items()}, model)
+        model.load_state_dict(tensors, strict=True)
     model.fc = nn.Linear(model.fc.in_features, 2)
     return model
+
+
+def check_weights(path: Path) -> None:
+    """Whether `build_classifier` will take a file, by its header alone; errors as there."""
+    from torchvision.models import resnet18
+
+    found = {name: info.shape for name, info in read_header(path).tensors.items()}
+    with torch.device("meta"):
+        _check_fit(path, found, resnet18(weights=None))
+
+
+def _check_fit(path: Path, found: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
+    wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    needed = {k for k in wanted if not k.endswith("num_batches_tracked")}  # old files lack it
+    wrong = [k for k in found if found[k] != wanted.get(k)] + sorted(needed - found.keys())
+    if wrong:
+        raise InputError(
+            "WRONG_WEIGHTS",
+            f"{path.name} is no ResNet-18 of 1000 classes: {len(wrong)} tensors are missing or do "
+            f"not fit, such as {', '.join(wrong[:3])}; give ImageNet weights as safetensors with "
+            "torchvision's or timm's names",
+        )
 
 
 @torch.inference_mode(False)

@@ -15,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.utils import logging
 
 from ..change import output_change
+from ..devices import torch_device
 from ..errors import InputError, LoraFormatError, MissingWeightsError, UnsafeFileError
 from ..lora.binding import bind, check_deltas
 from ..lora.formats import read_lora
@@ -53,7 +54,7 @@ def open_pair(
         prediction: overrides what a single-file checkpoint seems to be.
 
     Raises:
-        InputError: NOT_A_CHECKPOINT, UNSUPPORTED_MODEL, BAD_STRENGTH, BAD_SETTING.
+        InputError: NOT_A_CHECKPOINT, UNSUPPORTED_MODEL, BAD_STRENGTH, BAD_SETTING, NO_DEVICE.
         LoraFormatError: any code of the adapter reader; WRONG_BASE, NOT_APPLIED.
         UnsafeFileError: PICKLE, TORCHSCRIPT and their kin.
         MissingWeightsError: a file is missing.
@@ -68,7 +69,7 @@ def load_base(
 ) -> Networks:
     """A base model; see `open_pair`. Many pairs may share it (`pair_of`)."""
     path = Path(path)
-    place = _device(device)
+    place = torch_device(device)
     precision = _dtype(dtype, place)
     if path.is_file() and path.suffix.lower() in _PICKLES:
         _refuse_pickle(path)
@@ -294,15 +295,6 @@ def _sha256_once(path: Path) -> str:
     if key not in _HASHED:
         _HASHED[key] = sha256_file(path)
     return _HASHED[key]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise InputError("BAD_SETTING", f"device {name!r} is unknown; try cpu or cuda") from error
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:

@@ -57,7 +57,8 @@ def design(spec: CalibrationSpec) -> tuple[Case, ...]:
     one more pair of squares.
 
     Raises:
-        InputError: the factors have different numbers of levels (BAD_SETTING).
+        InputError: the factors have different numbers of levels, or there are fewer than two
+            guilty or two innocent cases (BAD_SETTING).
 
     Example:
         >>> cases = design(CalibrationSpec())
@@ -72,6 +73,13 @@ def design(spec: CalibrationSpec) -> tuple[Case, ...]:
             f"and qualities, not {len(spec.ranks)}, {len(spec.steps)} and {len(spec.qualities)}",
         )
     _check_rates(spec)
+    each = len(spec.ranks) ** 2 * len(spec.sizes)
+    if each < 2:
+        raise InputError(
+            "BAD_SETTING",
+            f"the design has {each} guilty and {each} innocent cases, rates need two of each at "
+            "least; give more sizes, or more ranks, steps and qualities",
+        )
     rng = np.random.default_rng(spec.seed)
     blocks = list(product((GUILTY, INNOCENT), spec.sizes))
     blocks += [(PARTIAL, spec.partial_size)] if spec.partial_size else []

@@ -111,6 +111,7 @@ def manifest(
     request: Request, pair: DiffusersPair, question: Question, encoder: ImageEncoder
 ) -> dict[str, Any]:
     """All that decides the results; a case resumes only under the same manifest."""
+    weights = request.attack_weights
     return {
         "tool": __version__,
         "models": asdict(pair.hashes),
@@ -128,7 +129,7 @@ def manifest(
         "captions": list(question.captions) or None,
         "decoys": None if question.decoys is None else question.decoys.commitment,
         "negatives": question.negatives_from + _tensor_digest(question.negatives),
-        "resnet": "" if request.resnet is None else sha256_bytes(request.resnet.read_bytes()),
+        "resnet": "" if weights is None else sha256_bytes(weights.read_bytes()),
     }
 
 

@@ -14,7 +14,7 @@ from ..protocols import Progress
 from ..specs import MembershipSpec
 from ..storage import open_case, write_atomic
 from .decoyfiles import base_ratio_score, ranked_photos, read_originals
-from .intake import check_output, model_signs, names_in, stop_if_minor
+from .intake import check_output, model_signs, names_in, read_given, stop_if_minor
 from .questions import inspect_pair
 
 RANK = "rank.json"
@@ -45,11 +45,12 @@ def rank_files(
     """Rank the published variant among its decoys by BaseRatio; the same request resumes.
 
     Raises:
-        InputError: the secret was changed, or the photos are not those it names (PHOTOS_CHANGED).
+        InputError: the secret is missing or was changed, or the photos are not those it names
+            (PHOTOS_CHANGED).
         ForensicsError: one of its named kinds; MINOR_SUSPECTED before any photo is opened.
     """
     check_output(request.out)
-    secret = read_secret(request.secret.read_bytes())
+    secret = read_secret(read_given(request.secret))
     texts = [request.prompt, *secret.names, *names_in(request.photos)]
     stop_if_minor(stop_words(texts), flagged=request.minor_suspected)
     pair = open_pair(request.base, request.tuned, device=request.device, dtype=request.dtype)

@@ -30,6 +30,20 @@ def check_output(out: Path) -> None:
         raise RunError("NOT_WRITABLE", f"{parent} cannot be written; choose another --out")
 
 
+def read_given(path: Path) -> bytes:
+    """Bytes of a file that a flag names.
+
+    Raises:
+        InputError: MISSING_FILE.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "MISSING_FILE", f"{path} cannot be read ({error.strerror}); give a file that is there"
+        ) from error
+
+
 def check_counts(photos: int, controls: int) -> None:
     """Enough of both to compare at all; too few for a verdict is a verdict (D), not an error.
 

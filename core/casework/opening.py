@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..attack.classifier import check_weights
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..canonical import canonical
@@ -15,7 +16,7 @@ from ..lora.inspection import Inspection
 from ..lora.safeguard import stop_words
 from ..protocols import Progress
 from .intake import check_counts, check_output, model_signs, names_in, own_name, stop_if_minor
-from .placebos import placebo_files
+from .placebos import check_headers, placebos_of
 from .questions import inspect_pair, load_negatives
 from .request import Request
 
@@ -57,6 +58,8 @@ def open_request(request: Request, progress: Progress, texts: Sequence[str] = ()
     check_output(request.out)
     photo_files, control_files = image_files(request.photos), image_files(request.controls)
     check_counts(len(photo_files), len(control_files))
+    if request.attack_weights is not None:
+        check_weights(request.attack_weights)
     pair = open_pair(
         request.base,
         request.tuned,
@@ -67,6 +70,7 @@ def open_request(request: Request, progress: Progress, texts: Sequence[str] = ()
     inspection = inspect_pair(pair)
     captions = [] if request.captions is None else load_captions(request.captions).values()
     safeguard(request, inspection, [*texts, *captions])
+    check_headers(placebos_of(request), "unknown" if inspection is None else inspection.family)
     photos = load_photos(photo_files, "photo", pair.resolution, root=_root(request.photos))
     controls = load_photos(control_files, "control", pair.resolution, root=_root(request.controls))
     check_disjoint(photos, controls)
@@ -104,8 +108,7 @@ def _names(request: Request) -> list[str]:
     if origin == "folder" and source is not None:
         folders.append(source)
     names = [name for folder in folders for name in names_in(folder)]
-    if request.placebos is not None and "membership" in request.lines:
-        files = placebo_files(request.placebos)
+    if request.placebos is not None and (files := placebos_of(request)):
         names += [own_name(request.placebos), *(file.name for file in files)]
     return names
 

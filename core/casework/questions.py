@@ -21,8 +21,8 @@ from ..storage import CaseFolder
 from ..training.counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from ..training.retraining import training_on
 from .decoyfiles import known_by
-from .intake import model_signs, recovered_prompts, stop_if_minor
-from .placebos import placebo_files, placebo_group
+from .intake import model_signs, read_given, recovered_prompts, stop_if_minor
+from .placebos import placebo_group, placebos_of
 from .request import Request
 
 
@@ -64,7 +64,7 @@ def build_question(
         0 if inspection is None else inspection.claims.images or 0,
         label_0,
         origin,
-        request.resnet,
+        request.attack_weights,
         _placebos(request, pair),
         _decoys(request, pair),
         str(pair.device),
@@ -121,19 +121,14 @@ def _check_unseen(flag: str, asked: Photos, negatives: Photos) -> None:
 
 
 def _placebos(request: Request, pair: DiffusersPair) -> tuple[NullGroup, ...]:
-    if request.placebos is None or "membership" not in request.lines:
-        return ()
-    return (placebo_group(pair, placebo_files(request.placebos)),)
+    files = placebos_of(request)
+    return (placebo_group(pair, files),) if files else ()
 
 
 def _decoys(request: Request, pair: DiffusersPair) -> DecoyRank | None:
     if request.decoys is None:
         return None
-    try:
-        data = request.decoys.read_bytes()
-    except OSError as error:
-        raise InputError("MISSING_FILE", f"{request.decoys} cannot be read: {error}") from error
-    return read_rank(data, pair.hashes, known_by(image_files(request.photos)))
+    return read_rank(read_given(request.decoys), pair.hashes, known_by(image_files(request.photos)))
 
 
 def recipe_for(request: Request, inspection: Inspection | None, controls: Photos) -> Recipe | None:

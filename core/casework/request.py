@@ -67,6 +67,11 @@ class Request:
     command: str = ""
 
     @property
+    def attack_weights(self) -> Path | None:
+        """Weights that the attack starts from; None where it starts at random or does not run."""
+        return self.resnet if "attack" in self.lines else None
+
+    @property
     def label_0(self) -> tuple[str, Path | None]:
         """Where the attack's label-0 images come from, and the folder or LoRA that gives them."""
         if "attack" in self.lines and self.negatives is not None:

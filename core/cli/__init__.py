@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ForensicsError as error:
         print(error, file=sys.stderr)
         return EXIT_STOPPED if error.code == "MINOR_SUSPECTED" else EXIT_INPUT
+    except OSError as error:
+        said = (error.strerror or str(error), error.filename)
+        print("ERROR/FILE:", ": ".join(str(s) for s in said if s), file=sys.stderr)
+        return EXIT_INPUT
     except KeyboardInterrupt:
         print("\nStopped. What is done is kept; the same command resumes.", file=sys.stderr)
         return EXIT_INTERRUPTED

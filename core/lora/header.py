@@ -7,7 +7,8 @@ characters; two readers could then see two models in one file. Nothing here maps
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
@@ -16,7 +17,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import LoraFormatError, UnsafeFileError
+from ..errors import ForensicsError, LoraFormatError, UnsafeFileError
 from .sniffing import refuse_other_format
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -82,7 +83,7 @@ def read_header(path: str | Path, *, allow_zero_size: bool = False) -> Safetenso
     path = existing_file(path)
     refuse_other_format(path)
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with path.open("rb") as file, named(path):
         length = header_length(file.read(_PREFIX), size)
         return parse_header(file.read(length), size, allow_zero_size=allow_zero_size)
 
@@ -92,8 +93,10 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
 
     Reading instead of mapping: a mapped file that somebody truncates kills the process.
     """
-    refuse_other_format(existing_file(path))
-    return tensors_from_bytes(Path(path).read_bytes())
+    path = existing_file(path)
+    refuse_other_format(path)
+    with named(path):
+        return tensors_from_bytes(path.read_bytes())
 
 
 def tensors_from_bytes(data: bytes) -> dict[str, Tensor]:
@@ -106,6 +109,19 @@ def tensors_from_bytes(data: bytes) -> dict[str, Tensor]:
         raise LoraFormatError(
             "MALFORMED_HEADER", f"the safetensors library refused the file: {error}"
         ) from error
+
+
+@contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Errors raised inside say first which file they are about; kind and code stay."""
+    name = Path(path).name
+    try:
+        yield
+    except ForensicsError as error:
+        said = str(error).removeprefix(f"ERROR/{error.code}: ")
+        if said.startswith((name, repr(name))):
+            raise
+        raise type(error)(error.code, f"{name}: {said}") from error
 
 
 def existing_file(path: str | Path) -> Path:
@@ -193,7 +209,7 @@ def sha256_tensors(path: str | Path) -> str:
     depend on metadata, so the file as it lies gives the same value.
     """
     path = existing_file(path)
-    with path.open("rb") as file:
+    with path.open("rb") as file, named(path):
         length = header_length(file.read(_PREFIX), path.stat().st_size)
     return _sha256_from(path, _PREFIX + length)
 

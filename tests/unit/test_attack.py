@@ -71,8 +71,25 @@ def test_wrong_weights_and_too_few_images_are_named(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="WRONG_WEIGHTS"):
         attack.build_classifier(tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match="WRONG_WEIGHTS"):
+        attack.check_weights(tmp_path / "x.safetensors")
+    for read in (attack.build_classifier, attack.check_weights):
+        with pytest.raises(InputError, match="MISSING_FILE"):
+            read(tmp_path / "none.safetensors")
     with pytest.raises(NotEnoughDataError, match="TOO_FEW_GENERATED"):
         attack.train_and_score(tinted(2, 0, 1), tinted(9, 0, 2), tinted(2, 0, 3), SPEC, 0)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_weights_that_fit_pass_both_checks(tmp_path, old):
+    from torchvision.models import resnet18
+
+    state = resnet18(weights=None).state_dict()
+    kept = {k: v for k, v in state.items() if not (old and k.endswith("num_batches_tracked"))}
+    save_file(kept, tmp_path / "x.safetensors")
+    attack.check_weights(tmp_path / "x.safetensors")
+    model = attack.build_classifier(tmp_path / "x.safetensors")
+    assert torch.equal(model.state_dict()["conv1.weight"], state["conv1.weight"])
 
 
 @pytest.mark.parametrize(

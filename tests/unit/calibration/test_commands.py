@@ -127,3 +127,9 @@ def test_set_statistic_is_a_z_value_without_effect():
     z = [set_statistic(rng.normal(size=8), rng.normal(size=60)) for _ in range(400)]
     assert abs(np.mean(z)) < 0.15
     assert 0.9 < np.std(z) < 1.15
+
+
+def test_fewer_threads_than_none_are_refused(tmp_path, capsys):
+    command = ["calibrate", "--out", str(tmp_path / "x"), "--plan-only", "--threads", "-2"]
+    assert main(command) == 2
+    assert "ERROR/BAD_SETTING: --threads is -2" in capsys.readouterr().err

@@ -182,3 +182,10 @@ def test_a_pools_identity_follows_its_files(pool):
     before = pool.digest()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(pool.folder / "00.png")
     assert pool.digest() != before
+
+
+def test_a_design_that_can_never_give_rates_is_refused():
+    one = replace(SPEC, ranks=(4,), steps=(40,), qualities=("clean",), learning_rates=(1e-4,))
+    with pytest.raises(InputError, match=r"BAD_SETTING.*1 guilty and 1 innocent"):
+        design(replace(one, sizes=(4,)))
+    assert len(design(replace(one, sizes=(4, 8), partial_size=0))) == 4

@@ -313,3 +313,11 @@ def test_hashes_follow_kohya(tmp_path):
     assert sha256_tensors(path) == model
     assert sha256_file(path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert legacy_hash(path) == hashlib.sha256(path.read_bytes()[0x100000:0x110000]).hexdigest()[:8]
+
+
+@pytest.mark.parametrize("read", [read_header, load_tensors, sha256_tensors])
+def test_errors_name_the_file_where_there_is_one(tmp_path, read):
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(struct.pack("<Q", 1000) + b"{}")
+    with pytest.raises(InputError, match=r"ERROR/TRUNCATED: short\.safetensors: the header"):
+        read(path)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lora_forensics.core.errors import InputError
+from lora_forensics.core.errors import InputError, LoraFormatError
 from lora_forensics.core.lora.header import sha256_tensors
 from lora_forensics.core.lora.operators import Full, LowRank
 from lora_forensics.core.sampling import noise_of
@@ -169,3 +169,15 @@ def test_a_logo_takes_its_transparency_from_the_mask():
     for wrong in ((logo, mask[:, :2]), (None, mask)):
         with pytest.raises(InputError, match="BAD_SHAPE"):
             _host.logo_of(*wrong)
+
+
+def test_a_placebo_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise LoraFormatError("WRONG_BASE", "only 1 of the file's 9 tensors fit this MODEL")
+
+    monkeypatch.setattr(_nulls, "suspect_from_file", fails)
+    mine = suspect()
+    mine.base = mine.clip = None
+    group = _nulls.placebos_of(mine, files_in(tmp_path, b"one")).group(mine, None, 64, None)
+    with pytest.raises(LoraFormatError, match=r"ERROR/WRONG_BASE: 0\.safetensors: only 1"):
+        group.models[0].open()
