@@ -1,5 +1,6 @@
 """What cannot be used is named before a model is opened or anything is written; no traceback."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import tiny_models
 import torch
 from lora_forensics.core import cli
+from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import opening
+from lora_forensics.core.casework.placebos import placebo_group
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, LoraFormatError, RunError
 from lora_forensics.core.lora.header import named
@@ -149,8 +152,6 @@ def of_sdxl(path, models):
 
 
 def for_sd1(inspection):
-    from dataclasses import replace
-
     return replace(inspection, family="SD1.x")
 
 
@@ -179,9 +180,6 @@ def test_a_file_in_place_of_the_folder_of_placebos_is_called_a_file(case, models
 
 
 def test_a_placebo_that_fails_late_is_named(models, tmp_path):
-    from lora_forensics.core.backends.loading import open_pair
-    from lora_forensics.core.casework.placebos import placebo_group
-
     tensors = load_file(models / "other.safetensors")
     zero = tmp_path / "zero.safetensors"
     save_file({k: torch.zeros_like(v) for k, v in tensors.items()}, zero)
