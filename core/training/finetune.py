@@ -26,7 +26,8 @@ from ..sampling import column
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder, write_atomic
 from ..types import BASE, Conditioning
-from .learner import Draws, Lesson, Store, check_counts, draw, identity, learn, text_rows
+from .learner import Draws, Lesson, check_counts, draw, identity, learn, text_rows
+from .store import Store
 from .trained import Finetuned, Training, finetuned, save_lora, save_losses
 from .trainee import Trainee, trainee_of
 from .views import Views, fitted

@@ -19,12 +19,12 @@ from ..errors import InputError, NotEnoughDataError, RunError
 from ..protocols import Progress
 from ..sampling import seed_of
 from ..specs import FinetuneSpec
-from ..storage import CaseFolder, digest_of, sha256_bytes
+from ..storage import digest_of, sha256_bytes
 from .optimiser import Optimiser
+from .store import Store
 from .views import Views
 
 _ORDER, _DRAWS = -1, -2
-_KEPT_STATES = 2
 
 
 class Learner(Protocol):
@@ -218,12 +218,14 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
     """
     spec, learner = lesson.spec, lesson.learner
     optimiser = Optimiser(learner.weights, spec, learner.dtype)
-    losses, started = store.resume(optimiser)
+    state = store.resume(optimiser)
+    losses = state["losses"].tolist() if state else []
+    started = float(state["clock"][0]) if state else time.time()
     progress.start("fine-tuning", spec.steps, len(losses))
     while len(losses) < spec.steps:
         losses.append(_step(lesson, optimiser, len(losses)))
         if len(losses) % spec.save_every == 0 and len(losses) < spec.steps:
-            store.keep(optimiser, losses, started)
+            store.keep(optimiser, len(losses), _log(losses, started))
         progress.step()
     made = {**learner.result(), **_log(losses, started)}
     store.finish(made)
@@ -250,54 +252,3 @@ def _step(lesson: Lesson, optimiser: Optimiser, number: int) -> float:
 def _log(losses: Sequence[float], started: float) -> dict[str, Tensor]:
     clock = torch.tensor([started, time.time()], dtype=torch.float64)
     return {"clock": clock, "losses": torch.tensor(losses, dtype=torch.float64)}
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """States and result of one run in a case, if there is one.
-
-    Attributes:
-        case: where they are kept.
-        stem: what their units' names begin with.
-    """
-
-    case: CaseFolder | None
-    stem: str
-
-    def result(self) -> dict[str, Tensor] | None:
-        """What a finished run made, see `learn`."""
-        unit = f"{self.stem}/result"
-        return self.case.read_tensors(unit) if self.case and self.case.has(unit) else None
-
-    def resume(self, optimiser: Optimiser) -> tuple[list[float], float]:
-        """Losses so far and the time of the start; the optimiser takes up the newest state."""
-        units = self._states()
-        if self.case is None or not units:
-            return [], time.time()
-        state = self.case.read_tensors(units[-1])
-        optimiser.load(state)
-        return state["losses"].tolist(), float(state["clock"][0])
-
-    def keep(self, optimiser: Optimiser, losses: Sequence[float], started: float) -> None:
-        """Keep the state after ``len(losses)`` steps; all but the last two go."""
-        if self.case is None:
-            return
-        state = {**optimiser.state(), **_log(losses, started)}
-        self.case.put_tensors(f"{self.stem}/state-{len(losses):08d}", state)
-        self._drop(_KEPT_STATES)
-
-    def finish(self, made: dict[str, Tensor]) -> None:
-        """Keep the result; the states go."""
-        if self.case is not None:
-            self.case.put_tensors(f"{self.stem}/result", made)
-            self._drop(0)
-
-    def _states(self) -> list[str]:
-        done = self.case.done if self.case else ()
-        return sorted(u for u in done if u.startswith(f"{self.stem}/state-"))
-
-    def _drop(self, kept: int) -> None:
-        assert self.case is not None
-        units = self._states()
-        for unit in units[: len(units) - kept]:
-            (self.case.root / self.case.done.pop(unit)["file"]).unlink(missing_ok=True)

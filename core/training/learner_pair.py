@@ -20,8 +20,9 @@ from ..sampling import column, noised
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder
 from ..types import BASE
-from .learner import Lesson, Store, check_counts, identity, learn, text_rows
+from .learner import Lesson, check_counts, identity, learn, text_rows
 from .learner_factors import Factors
+from .store import Store
 from .trained import Finetuned, Training, finetuned
 from .views import MeanViews, fitted
 
