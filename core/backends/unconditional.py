@@ -16,6 +16,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
+from ..devices import torch_device
 from ..errors import InputError
 from ..lora.header import sha256_file
 from ..protocols import Rows
@@ -108,5 +109,5 @@ def load_unconditional(folder: Path, device: str = "cpu") -> UnconditionalPair:
             )
     unet = UNet2DModel.from_pretrained(
         folder / "unet", local_files_only=True, use_safetensors=True
-    ).to(device)  # type: ignore[arg-type]
+    ).to(torch_device(device))  # type: ignore[arg-type]
     return UnconditionalPair(unet, json.loads(config.read_bytes()), sha256_file(weights))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..devices import torch_device
 from ..errors import InputError, MissingDependencyError, MissingWeightsError
 from ..lora.header import load_tensors, sha256_file
 from .examples import Tick
@@ -44,7 +45,8 @@ class LamaInpainter:
                 f"{path} does not exist. LaMa (Apache-2.0): save the state dict of the generator "
                 "from its authors' big-lama checkpoint as safetensors and give its path",
             )
-        self._network, self._device = _loaded(path).to(device).eval(), device
+        self._device = torch_device(device)
+        self._network = _loaded(path).to(self._device).eval()
         self._sha256 = sha256_file(path)
 
     def facts(self) -> dict[str, object]:

@@ -13,6 +13,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from .. import __version__
+from ..devices import torch_device
 from ..errors import InputError
 from ..lora.header import load_tensors, read_header, sha256_file
 from ..storage import write_atomic
@@ -141,7 +142,7 @@ def load_localizer(path: Path, device: str = "cpu") -> Localizer:
         network = build(card.method, card.supervision, card.width)
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, assign=True)
-    network.to(device).eval().requires_grad_(False)
+    network.to(torch_device(device)).eval().requires_grad_(False)
     return Localizer(network, card, sha256_file(path))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..devices import torch_device
 from ..errors import InputError, NotEnoughDataError, RunError
 from ..inpainting.examples import Example, ExampleSet
 from ..protocols import NoProgress, Progress
@@ -212,7 +213,7 @@ class Trainee:
                 _xavier(network)
         if start is not None:
             _take(network, start)
-        self.spec, self.device = spec, torch.device(device)
+        self.spec, self.device = spec, torch_device(device)
         self.network = network.to(self.device)
         self.adam = torch.optim.Adam(self.network.parameters(), lr=spec.learning_rate, fused=True)
         self.best: dict[str, Tensor] = {}
