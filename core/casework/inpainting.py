@@ -20,6 +20,7 @@ from ..inpainting.diffusion import DiffusionInpainter
 from ..inpainting.examples import ExampleSet, Inpainter, make_examples
 from ..inpainting.lama import LamaInpainter
 from ..inpainting.masks import KINDS, face_parts, random_mask, read_labels, read_mask
+from ..inpainting.whole import add_whole
 from ..lora.safeguard import stop_words
 from ..protocols import ModelPair, Progress
 from ..sampling import seed_of
@@ -50,6 +51,7 @@ class InpaintRequest:
         pixel_model: diffusers folder of a pixel model, for ``pixel``.
         lama: LaMa's weights, for ``lama``.
         prompt: what the latent model is asked for.
+        whole: pictures that each diffusion generator draws from nothing beside.
         side: pixels of every picture; 0 takes the models' resolution, or 256.
         spec: of RePaint.
         device: where models run.
@@ -67,6 +69,7 @@ class InpaintRequest:
     pixel_model: Path | None = None
     lama: Path | None = None
     prompt: str = ""
+    whole: int = 0
     side: int = 0
     spec: RepaintSpec = field(default_factory=RepaintSpec)
     device: str = "cpu"
@@ -99,8 +102,14 @@ def inpaint_files(
                  f"{cost:,} forward passes at most")  # fmt: skip
         case = open_case(request.out, _manifest(request, photos, masks, inpainters))
         try:
-            return make_examples(
+            made = make_examples(
                 photos, masks, inpainters, case, seed=request.spec.seed, progress=progress
+            )
+            painters = [i for i in inpainters if isinstance(i, DiffusionInpainter)]
+            if not request.whole:
+                return made
+            return add_whole(
+                made, painters, request.whole, case, seed=request.spec.seed, progress=progress
             )
         finally:
             case.close()
@@ -120,6 +129,10 @@ def _check(request: InpaintRequest) -> None:
     for name, (flag, given) in needed.items():
         if name in request.generators and given is None:
             raise InputError("MISSING_FLAG", f"generator {name} needs --{flag}")
+    if request.whole and not {"repaint", "pixel"} & set(request.generators):
+        raise InputError(
+            "BAD_SETTING", "whole pictures are drawn by a diffusion model: add repaint or pixel"
+        )
     if request.masks not in MASK_KINDS:
         raise InputError(
             "BAD_SETTING", f"no masks {request.masks!r}; choose one of {', '.join(MASK_KINDS)}"
@@ -220,6 +233,7 @@ def _manifest(
         "photos": [s.sha256 for s in photos.images.sources],
         "masks": {"kind": request.masks, "areas": [round(float(m.mean()), 6) for m in masks]},
         "generators": [i.facts() for i in inpainters],
+        "whole": request.whole,
         "seed": request.spec.seed,
         "settings": {k: v for k, v in asdict(request.spec).items() if k != "batch"},
     }

@@ -60,7 +60,7 @@ def train_files(
     check_output(request.out)
     whole, spec = read_examples(request.examples), _spec(request)
     chosen = whole.pick(variants=SETUPS[request.setup].variants)
-    outside = [read_examples(folder) for folder in request.outside]
+    outside = {folder.name: read_examples(folder) for folder in request.outside}
     start = None if request.weights is None else load_tensors(request.weights)
     announce(
         f"{spec.method}, setup {request.setup}: {words_of(chosen)}; "
@@ -97,12 +97,15 @@ def _spec(request: LocalizerRequest) -> LocalizerSpec:
 
 
 def _manifest(
-    request: LocalizerRequest, spec: LocalizerSpec, whole: ExampleSet, outside: list[ExampleSet]
+    request: LocalizerRequest,
+    spec: LocalizerSpec,
+    whole: ExampleSet,
+    outside: dict[str, ExampleSet],
 ) -> dict[str, Any]:
     return {
         "tool": __version__,
         "examples": whole.digest(),
-        "outside": [other.digest() for other in outside],
+        "outside": {name: other.digest() for name, other in outside.items()},
         "setup": request.setup,
         "weights": None if request.weights is None else sha256_file(request.weights),
         "settings": asdict(spec),

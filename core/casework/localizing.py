@@ -27,6 +27,7 @@ from ..report.twin import render_json
 from ..storage import write_atomic
 from .intake import check_output
 
+SEEN = {"in": "seen in training", "out": "never seen in training"}
 SHOWN = 1024  # pixels of the longer side of a heat map and of the page's pictures
 
 
@@ -103,17 +104,17 @@ def words_of_card(localizer: Localizer) -> str:
     """A localiser's figures, printed wherever its map is shown."""
     card = localizer.card
     rows = [
-        f"  {m.name} ({'seen' if m.domain == 'in' else 'never seen'} in training): IoU {m.iou:.2f} "
+        f"  {m.name} ({SEEN[m.domain]}): IoU {m.iou:.2f} "
         f"of {m.pictures} pictures; marking everything gives {m.all_fake_iou:.2f}"
         for m in card.measured
     ]
-    gate = (
-        "no gate: it marks something on every picture"
-        if card.gate is None
-        else f"{card.gate_false} of {card.gate_tested} fresh untouched pictures pass its gate"
-    )
-    head = f"localiser: {card.method}, trained on {card.trained_on}; {gate}"
-    return "\n".join([head, *rows])
+    alarms = [
+        f"  {u.name} ({SEEN[u.domain]}): nothing repainted, yet {u.marked} of {u.pictures} marked"
+        for u in card.untouched
+    ]
+    gate = "no gate: it marks something on every picture" if card.gate is None else "gated"
+    head = f"localiser: {card.method}, {gate}, trained on {card.trained_on}"
+    return "\n".join([head, *rows, *alarms])
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -51,6 +51,10 @@ def _inpaint_command(commands: Any) -> None:
     p.add_argument("--pixel-model", type=Path, help="diffusers folder of a model of pixels")
     p.add_argument("--lama", type=Path, help="LaMa's generator as .safetensors")
     p.add_argument("--prompt", default="", help="of the latent model")
+    p.add_argument(
+        "--whole", type=int, default=0, metavar="N",
+        help="whole pictures that each diffusion generator draws beside (setup A's fakes)",
+    )  # fmt: skip
     p.add_argument("--side", type=int, default=0, help="pixels; 0 = the models', or 256")
     p.add_argument("--preset", choices=tuple(REPAINT_PRESETS), default="practical", help="RePaint")
     p.add_argument("--device", default="cpu", help="cpu, cuda")
@@ -120,6 +124,7 @@ def _inpaint(args: argparse.Namespace) -> int:
         pixel_model=args.pixel_model,
         lama=args.lama,
         prompt=args.prompt,
+        whole=args.whole,
         side=args.side,
         spec=override(REPAINT_PRESETS[args.preset], args, ""),
         device=args.device,

@@ -12,10 +12,11 @@ from .flags import model_flags
 
 
 def add(commands: Any) -> None:
-    """``reproduce mia``; later papers are sub-commands of their own."""
+    """``reproduce mia`` and ``reproduce localization``."""
     p = commands.add_parser("reproduce", help="a paper's experiments, published values beside ours")
     papers = p.add_subparsers(required=True, metavar="PAPER")
     _mia(papers)
+    _localization(papers)
 
 
 def _mia(papers: Any) -> None:
@@ -51,6 +52,67 @@ def _mia(papers: Any) -> None:
     p.set_defaults(run=_run)
 
 
+def _localization(papers: Any) -> None:
+    p = papers.add_parser(
+        "localization",
+        help="the tables of arXiv 2311.04584 (localising what a diffusion model repainted)",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    p.add_argument("--out", type=Path, required=True, help="folder, new or to resume")
+    p.add_argument(
+        "--scale",
+        choices=("tiny", "full"),
+        default="tiny",
+        help="tiny: drawn faces, narrow networks; full: your set, the paper's settings",
+    )
+    p.add_argument("--seeds", type=int, default=0, help="trainings a cell; 0 = the scale's")
+    p.add_argument("--examples", type=Path, help="full: folder of `inpaint --whole N`")
+    p.add_argument("--main", help="full: generator of the main table, such as repaint_pixel")
+    p.add_argument(
+        "--generators", nargs="+", default=[], help="full: of the train-on-one, test-on-another"
+    )
+    p.add_argument("--outside", type=Path, nargs="+", default=[], help="full: sets to test on")
+    p.add_argument("--imagenet", type=Path, help="full: Grad-CAM's start (legacy_xception)")
+    p.add_argument("--ffd", type=Path, help="full: Attention's start, as safetensors")
+    p.add_argument("--device", default="cpu", help="cpu, cuda")
+    p.set_defaults(run=_run_localization)
+
+
+def _run_localization(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from ..reproduction.localization.experiments import (
+        TABLE,
+        LocalizationRun,
+        reproduce_localization,
+    )
+    from ..reproduction.localization.scales import TINY, full_scale
+
+    if args.scale == "tiny":
+        _refuse(args, ("examples", "main", "generators", "outside", "imagenet", "ffd"), "full")
+        scale = replace(TINY, seeds=args.seeds or TINY.seeds)
+    else:
+        main = args.main or "repaint_pixel"
+        scale = full_scale(main, tuple(dict.fromkeys([main, *args.generators])), args.seeds or 1)
+    weights = {"gradcam": args.imagenet, "attention": args.ffd}
+    asked = LocalizationRun(
+        args.out,
+        scale,
+        args.examples,
+        tuple(args.outside),
+        {method: path for method, path in weights.items() if path is not None},
+        args.device,
+        args.command_line,
+    )
+    bars = Bars()
+    try:
+        reproduce_localization(asked, progress=bars, announce=say)
+    finally:
+        bars.close()
+    print((args.out / TABLE).read_text(encoding="utf-8"))
+    return 0
+
+
 def _run(args: argparse.Namespace) -> int:
     from ..reproduction.budget import describe, stages_of
     from ..reproduction.experiments import TABLE, Reproduction, reproduce, scale_of
@@ -61,7 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         args.scale, images=args.images, sampling=args.steps, training=args.training_steps
     )
     if scale.seen:
-        _refuse_files(args)
+        _refuse(args, ("base", "dtu", "aau", "lfw", "resnet", "models"), "sd15")
     if args.plan:
         print(describe(stages_of(select_rows(args.rows), scale, args.out), scale))
         return 0
@@ -76,16 +138,16 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse_files(args: argparse.Namespace) -> None:
+def _refuse(args: argparse.Namespace, names: tuple[str, ...], scale: str) -> None:
     """The scale with drawn faces reads none of these files.
 
     Raises:
         InputError: one was given (BAD_SETTING).
     """
-    for name in ("base", "dtu", "aau", "lfw", "resnet", "models"):
-        if getattr(args, name) is not None:
+    for name in names:
+        if getattr(args, name):
             raise InputError(
                 "BAD_SETTING",
                 f"--{name} was given, and the scale {args.scale} has its own; --{name} belongs to "
-                "--scale sd15; add it",
+                f"--scale {scale}; add it",
             )

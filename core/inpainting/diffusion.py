@@ -20,7 +20,7 @@ from ..sampling import Job, condition_jobs, guided, noise_of, seed_of
 from ..specs import RepaintSpec
 from ..types import BASE, TUNED
 from .examples import Tick
-from .repaint import level_sigmas, moves, repaint
+from .repaint import Move, level_sigmas, moves, repaint
 from .shapes import cells
 
 MODELS = {"base": BASE, "tuned": TUNED}
@@ -73,18 +73,44 @@ class DiffusionInpainter:
         Raises:
             InputError: the model's latents are no grid (BAD_SHAPE).
         """
-        parts = range(0, len(pixels), self.spec.batch)
-        return torch.cat([self._batch(pixels, masks, seeds, at, tick) for at in parts])
+        return self._painted(pixels, masks, seeds, self._path, tick)
+
+    @property
+    def whole_cost(self) -> int:
+        """Denoiser rows a picture that is drawn as a whole."""
+        return self.spec.steps * len(self.guidance.branches)
+
+    def whole(self, seeds: Sequence[int], tick: Tick) -> Tensor:
+        """Pictures ``[N, 3, side, side]`` in 0..1 of which nothing is known: plain sampling."""
+        side = self.pair.resolution
+        blank = torch.zeros(len(seeds), 3, side, side)
+        path = moves(self.spec.steps, self.spec.jump_length, 1)
+        return self._painted(blank, torch.ones_like(blank[:, :1]), seeds, path, tick)
+
+    def _painted(
+        self,
+        pixels: Tensor,
+        masks: Tensor,
+        seeds: Sequence[int],
+        path: tuple[Move, ...],
+        tick: Tick,
+    ) -> Tensor:
+        parts = [slice(i, i + self.spec.batch) for i in range(0, len(pixels), self.spec.batch)]
+        return torch.cat([self._batch(pixels[p], masks[p], seeds[p], path, tick) for p in parts])
 
     def _batch(
-        self, pixels: Tensor, masks: Tensor, seeds: Sequence[int], at: int, tick: Tick
+        self,
+        pixels: Tensor,
+        masks: Tensor,
+        seeds: Sequence[int],
+        path: tuple[Move, ...],
+        tick: Tick,
     ) -> Tensor:
-        rows = slice(at, at + self.spec.batch)
-        known = self.pair.encode(pixels[rows])
+        known = self.pair.encode(pixels)
         if known.ndim != 4:
             raise InputError("BAD_SHAPE", "RePaint works on still images, not on video latents")
-        hole = cells(masks[rows], (known.shape[2], known.shape[3]), self.spec.mask_cells).to(known)
-        jobs = [Job(i, self.prompt, s, self.guidance) for i, s in enumerate(seeds[rows])]
+        hole = cells(masks, (known.shape[2], known.shape[3]), self.spec.mask_cells).to(known)
+        jobs = [Job(i, self.prompt, s, self.guidance) for i, s in enumerate(seeds)]
         cond = condition_jobs(self.pair, jobs)
         rows_each = len(jobs) * len(self.guidance.branches)
 
@@ -97,7 +123,7 @@ class DiffusionInpainter:
             known.to(cond.device),
             hole.to(cond.device),
             self._sigmas.float(),
-            self._path,
+            path,
             noise,
             flow=self.pair.prediction == "flow",
             eta=self.spec.eta,

@@ -36,7 +36,6 @@ from .variants import (
     SPLICED,
     SPLITS,
     VARIANTS,
-    WHOLE,
 )
 
 LISTING = "examples.jsonl"
@@ -240,31 +239,14 @@ def make_examples(
         for at in range(0, len(photos), _GROUP):
             index = range(at, min(at + _GROUP, len(photos)))
             rows += _group(photos, masks, inpainter, case, index, seed, progress.step)
-    listing = "".join(json.dumps(asdict(r), sort_keys=True) + "\n" for r in rows)
-    write_atomic(case.root / LISTING, listing.encode())
+    return listed(case, rows)
+
+
+def listed(case: CaseFolder, rows: Sequence[Example]) -> ExampleSet:
+    """The rows as a set, written to its ``examples.jsonl``."""
+    lines = "".join(json.dumps(asdict(r), sort_keys=True) + "\n" for r in rows)
+    write_atomic(case.root / LISTING, lines.encode())
     return ExampleSet(case.root, tuple(rows))
-
-
-def add_whole(
-    made: ExampleSet, pixels: Tensor, name: str, seeds: Sequence[int], case: CaseFolder
-) -> ExampleSet:
-    """Pictures that a model drew as a whole, added to a set as fakes without a mask.
-
-    Args:
-        made: the set.
-        pixels: ``[N, 3, H, W]`` in 0..1.
-        name: of the generator.
-        seeds: ``N``.
-        case: the set's folder.
-    """
-    rows = list(made.rows)
-    for seed, one in zip(seeds, pixels, strict=True):
-        source = sha256_bytes(png_bytes(one))
-        unit = f"img/{digest_of([name, WHOLE, seed, source])[:20]}"
-        rows.append(_stored(case, unit, one, "", WHOLE, name, source, seed, split_of(source)))
-    listing = "".join(json.dumps(asdict(r), sort_keys=True) + "\n" for r in rows)
-    write_atomic(case.root / LISTING, listing.encode())
-    return ExampleSet(made.root, tuple(rows))
 
 
 def _check(
@@ -293,7 +275,7 @@ def _original(photos: Photos, i: int, case: CaseFolder, seed: int) -> Example:
     source = photos.images.sources[i].sha256
     unit = f"img/{digest_of([ORIGINAL, source])[:20]}"
     pixels = photos.images.pixels[i]
-    return _stored(
+    return stored(
         case, unit, pixels, "", ORIGINAL, NO_GENERATOR, source, -1, split_of(source, seed)
     )
 
@@ -322,7 +304,7 @@ def _group(
         for variant, picture in made[k].items():
             marked = mask if variant in REPAINTED else ""
             rows.append(
-                _stored(
+                stored(
                     case, units[k][variant], picture, marked, variant, inpainter.name, source,
                     seeds[k], split_of(source, seed),
                 )
@@ -343,7 +325,7 @@ def _made(
     if all(case.has(u[SPLICED]) for u in units):
         tick(len(units) * inpainter.cost)
         kept = [v for v in (REGENERATED, ROUND_TRIP, SPLICED) if case.has(units[0][v])]
-        return [{v: _read(case, u[v]) for v in kept} for u in units]
+        return [{v: read_unit(case, u[v]) for v in kept} for u in units]
     drawn = inpainter.inpaint(pixels, hole, seeds, tick)
     if not bool(drawn.isfinite().all()):
         raise InputError("NON_FINITE", f"{inpainter.name} made pixels that are no numbers")
@@ -353,11 +335,12 @@ def _made(
     return [{v: p[k] for v, p in (parts | {SPLICED: spliced}).items()} for k in range(len(pixels))]
 
 
-def _read(case: CaseFolder, unit: str) -> Tensor:
+def read_unit(case: CaseFolder, unit: str) -> Tensor:
+    """Pixels ``[3, H, W]`` in 0..1 of a kept picture."""
     return to_tensor(_open(case.root, f"{unit}.png").convert("RGB"))
 
 
-def _stored(
+def stored(
     case: CaseFolder,
     unit: str,
     pixels: Tensor,
@@ -368,6 +351,7 @@ def _stored(
     seed: int,
     split: str,
 ) -> Example:
+    """A row, and its picture kept in the case unless it is there."""
     if not case.has(unit):
         case.put(unit, ".png", png_bytes(pixels))
     facts = case.done[unit]

@@ -53,6 +53,23 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Untouched:
+    """How often a localiser marked something on pictures of which nothing was repainted.
+
+    Attributes:
+        name: which pictures, such as ``original`` or ``repaint_latent, round_trip``.
+        domain: as in `Measured`.
+        marked: how many passed the gate, of
+        pictures: so many.
+    """
+
+    name: str
+    domain: str
+    marked: int
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """What a localiser is.
 
@@ -66,14 +83,13 @@ class Card:
         gate: score at or below which a map is blank; None where no untouched picture set it.
         gate_alarm: share of untouched pictures wanted above the gate.
         gate_pictures: untouched pictures that set the gate.
-        gate_false: fresh untouched pictures above it, of
-        gate_tested: so many.
         trained_on: in words.
         pictures: training pictures.
         seed: of the training.
         epoch: whose weights these are.
         tool: version that trained it.
-        measured: its figures.
+        measured: its figures on repainted pictures that it was not trained on.
+        untouched: its false alarms.
         limits: what a reader must know.
     """
 
@@ -86,14 +102,13 @@ class Card:
     gate: float | None
     gate_alarm: float
     gate_pictures: int
-    gate_false: int
-    gate_tested: int
     trained_on: str
     pictures: int
     seed: int
     epoch: int
     tool: str = __version__
     measured: tuple[Measured, ...] = ()
+    untouched: tuple[Untouched, ...] = ()
     limits: tuple[str, ...] = ()
 
     @property
@@ -174,8 +189,12 @@ def _card(facts: Mapping[str, Any]) -> Card:
     unknown = facts.keys() - {f.name for f in fields(Card)}
     if unknown:
         raise ValueError(f"unknown {', '.join(sorted(unknown))}")
-    measured = tuple(Measured(**m) for m in facts["measured"])
-    card = Card(**{**facts, "measured": measured, "limits": tuple(facts["limits"])})
+    lists = {
+        "measured": tuple(Measured(**m) for m in facts["measured"]),
+        "untouched": tuple(Untouched(**u) for u in facts["untouched"]),
+        "limits": tuple(facts["limits"]),
+    }
+    card = Card(**{**facts, **lists})
     numbers = (card.width, card.side, card.source_side)
     if card.method not in METHOD_NAMES or not all(isinstance(n, int | float) for n in numbers):
         raise ValueError(f"method {card.method!r}, sizes {numbers}")

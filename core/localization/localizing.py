@@ -117,7 +117,7 @@ def tiles(picture: Image.Image, card: Card, overlap: float) -> tuple[Box, ...]:
     """Boxes of the training pictures' size that cover a picture; a small picture is one.
 
     Example:
-        >>> card = Card("patches", "masks", 1.0, 128, 64, "top", None, 0.05, 0, 0, 0, "", 0, 0, 1)
+        >>> card = Card("patches", "masks", 1.0, 128, 64, "top", None, 0.05, 0, "", 0, 0, 1)
         >>> [b.left for b in tiles(Image.new("RGB", (150, 64)), card, 0.25)]
         [0, 43, 86]
     """

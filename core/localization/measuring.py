@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..inpainting.examples import Example, ExampleSet
-from ..inpainting.variants import REPAINTED
+from ..inpainting.variants import NO_GENERATOR
 from ..protocols import NoProgress, Progress
 from ..statistics.overlap import Overlap, overlap
-from .files import Card, Localizer, Measured
+from .files import Card, Localizer, Measured, Untouched
 from .localizing import localize
 from .settings import LocalizerSpec, LocalizeSpec
 from .training import Trained
@@ -90,12 +90,18 @@ def measured(seen: Sequence[Seen], name: str, domain: str) -> Measured:
 
 
 def by_kind(seen: Sequence[Seen]) -> dict[str, list[Seen]]:
-    """Repainted pictures by generator and variant, in order of first sight."""
+    """Pictures by generator and variant, in order of first sight."""
     kinds: dict[str, list[Seen]] = {}
     for s in seen:
-        if s.row.variant in REPAINTED:
-            kinds.setdefault(f"{s.row.generator}, {s.row.variant}", []).append(s)
+        kinds.setdefault(kind_of(s.row), []).append(s)
     return kinds
+
+
+def kind_of(row: Example) -> str:
+    """Generator and variant in words."""
+    if row.generator == NO_GENERATOR:
+        return row.variant
+    return f"{row.generator}, {row.variant}"
 
 
 def finish(
@@ -104,7 +110,7 @@ def finish(
     trained_on: str,
     *,
     source_side: int,
-    outside: Sequence[ExampleSet] = (),
+    outside: Mapping[str, ExampleSet] | None = None,
     limits: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Localizer:
@@ -115,7 +121,8 @@ def finish(
         examples: what it was trained on, all splits; untouched pictures of ``val`` set the gate.
         trained_on: in words, for people.
         source_side: pixels of the pictures' shorter side.
-        outside: sets of generators or sources that it never saw; their ``test`` rows are taken.
+        outside: by name, sets of generators or sources that it never saw; their ``test`` rows are
+            taken, since a photo may be in both.
         limits: what a reader must know beside the usual.
         progress: long work.
 
@@ -124,21 +131,26 @@ def finish(
     """
     spec, off = trained.spec, LocalizeSpec(gate="off")
     plain = Localizer(trained.network, _card(trained, examples, trained_on, source_side), "")
-    untouched = examples.pick(split="val").only(fake=False)
-    scores = [s.score for s in look(plain, untouched, off, progress)]
+    fresh = examples.pick(split="val").only(fake=False)
+    scores = [s.score for s in look(plain, fresh, off, progress)]
     gate = gate_of(scores, spec.alarm)
     gated = replace(plain, card=replace(plain.card, gate=gate, gate_pictures=len(scores)))
-    seen = look(gated, examples.pick(split="test"), LocalizeSpec(), progress)
-    fresh = [s for s in seen if not s.row.fake]
-    rows = [measured(part, name, "in") for name, part in by_kind(seen).items()]
-    for other in outside:
-        foreign = look(gated, other.pick(split="test").only(fake=True), LocalizeSpec(), progress)
-        rows += [measured(part, name, "out") for name, part in by_kind(foreign).items()]
+    sets = [("", "in", examples), *((f"{n}: ", "out", e) for n, e in (outside or {}).items())]
+    kinds = [
+        (prefix + kind, domain, part)
+        for prefix, domain, one in sets
+        for kind, part in by_kind(
+            look(gated, one.pick(split="test"), LocalizeSpec(), progress)
+        ).items()
+    ]
     card = replace(
         gated.card,
-        gate_false=sum(not s.blank for s in fresh) if gate is not None else 0,
-        gate_tested=len(fresh) if gate is not None else 0,
-        measured=tuple(rows),
+        measured=tuple(measured(p, n, d) for n, d, p in kinds if p[0].row.fake),
+        untouched=tuple(
+            Untouched(n, d, sum(not s.blank for s in p), len(p))
+            for n, d, p in kinds
+            if not p[0].row.fake
+        ),
         limits=(*limits, *LIMITS),
     )
     return replace(gated, card=card)
@@ -156,8 +168,6 @@ def _card(trained: Trained, examples: ExampleSet, trained_on: str, source_side: 
         gate=None,
         gate_alarm=spec.alarm,
         gate_pictures=0,
-        gate_false=0,
-        gate_tested=0,
         trained_on=trained_on,
         pictures=len(examples.pick(split="train")),
         seed=spec.seed,

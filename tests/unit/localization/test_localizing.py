@@ -180,14 +180,15 @@ def test_a_card_says_what_was_measured(trained):
     card = trained.card
     assert card.gate is not None
     assert card.gate_pictures >= 20
-    assert card.gate_tested > 0
+    fresh = {u.name: u for u in card.untouched}
+    assert fresh.keys() == {"original", "smoother, round_trip"}
     names = {m.name for m in card.measured}
     assert names == {"smoother, spliced", "smoother, regenerated"}
     spliced = next(m for m in card.measured if m.name.endswith("spliced"))
     assert spliced.domain == "in"
     assert spliced.iou > 0.5 > spliced.all_fake_iou
     assert spliced.found > 0.8
-    assert card.gate_false <= 0.2 * card.gate_tested
+    assert all(u.marked <= 0.4 * u.pictures and u.pictures > 0 for u in card.untouched)
     assert len(card.limits) == 2
 
 
