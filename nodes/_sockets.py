@@ -24,5 +24,9 @@ Nulls = io.Custom("LORA_FORENSICS_NULLS")
 """`_nulls.Nulls`: placebos, or counterfactuals; null models of one suspect."""
 Decoys = io.Custom("LORA_FORENSICS_DECOYS")
 """`_evidence.Ranked`: rank of a published variant among its decoys, and in which suspect."""
+Examples = io.Custom("LORA_FORENSICS_EXAMPLES")
+"""`_examples.Examples`: photos, masks, and what a generator made of them."""
+Localizer = io.Custom("LORA_FORENSICS_LOCALIZER")
+"""`core.localization.files.Localizer`."""
 Case = io.Custom("LORA_FORENSICS_CASE")
 """`_evidence.CaseBundle`: verdict, evidence and pictures, ready for a report."""

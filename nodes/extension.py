@@ -12,8 +12,10 @@ from . import (
     baselines,
     decoys,
     extraction,
+    inpainting,
     inspection,
     loaders,
+    localization,
     membership,
     photos,
     report,
@@ -24,7 +26,7 @@ from . import (
 
 MODULES = (
     loaders, photos, inspection, sampling, extraction, similarity, membership, attack, baselines,
-    training, decoys, report,
+    training, decoys, inpainting, localization, report,
 )  # fmt: skip
 WEIGHTS = {".safetensors"}
 
@@ -36,6 +38,8 @@ def register_folders() -> None:
     known = {
         "sscd": [models / "sscd"],
         photos.BLIP_FOLDER: [models / photos.BLIP_FOLDER],
+        localization.FOLDER: [models / "localizers", made / "localizers"],
+        localization.CLASSIFIERS: [models / localization.CLASSIFIERS],
         attack.FOLDER: [models / attack.FOLDER, made / "attack_models"],
     }
     for name, folders in known.items():

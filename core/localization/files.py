@@ -144,6 +144,7 @@ def save_localizer(network: Network, card: Card, path: Path) -> Path:
     return path
 
 
+@torch.inference_mode(False)  # Grad-CAM needs weights that autograd may keep
 def load_localizer(path: Path, device: str = "cpu") -> Localizer:
     """Read a localiser.
 

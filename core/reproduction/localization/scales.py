@@ -106,7 +106,7 @@ class Run:
 
 
 def runs_of(scale: LocalizationScale) -> tuple[Run, ...]:
-    """All trainings, seed by seed, so that a run with fewer seeds is the first part of one with more."""
+    """All trainings, seed by seed: a run with fewer seeds is the first part of one with more."""
     seeds, main = range(scale.seeds), (scale.main,)
     found = [
         Run("main", method, setup, main, seed)
