@@ -151,6 +151,38 @@ class Watermark(io.ComfyNode):
         return io.NodeOutput(to_image(torch.stack(laid)))
 
 
+class PhotosToImages(io.ComfyNode):
+    """Photos as pixels for other nodes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="LoraForensicsPhotosToImages",
+            display_name="Photos To Images",
+            category=PHOTOS,
+            description="A folder's photos as one IMAGE batch: decoded canonically, cut to squares "
+            "of one size.",
+            inputs=[
+                sockets.Photos.Input("photos"),
+                io.Int.Input(
+                    "resolution", default=512, min=16, max=4096, tooltip="Image side in pixels."
+                ),
+            ],
+            outputs=[
+                io.Image.Output("images", display_name="images"),
+                io.String.Output("names", display_name="names"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, photos, resolution) -> io.NodeOutput:
+        """Read them."""
+        given = photos.at(resolution, "photo", HostProgress())
+        names = "\n".join(s.name for s in given.images.sources)
+        return io.NodeOutput(to_image(given.images.pixels), names)
+
+
 def blip_folders() -> list[str]:
     """Sub-folders of the BLIP folders."""
     places = [p for root in _blip_roots() if root.is_dir() for p in root.iterdir()]
@@ -178,4 +210,4 @@ def _blip_roots() -> list[Path]:
     return [Path(place) for place in folder_paths.get_folder_paths(BLIP_FOLDER)]
 
 
-NODES = [Canonical, CaptionPhotos, Watermark]
+NODES = [Canonical, CaptionPhotos, Watermark, PhotosToImages]

@@ -1,4 +1,4 @@
-"""Any image classifier that a user brings, for Grad-CAM: torchvision's or timm's, as safetensors."""
+"""Any image classifier that a user brings, for Grad-CAM: torchvision's or timm's."""
 
 from __future__ import annotations
 

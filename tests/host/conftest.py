@@ -89,14 +89,16 @@ def text_encoder(native_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def input_photos(host_base: Path) -> Photos:
-    """6 photos and 12 controls of one institution as PNG, each with its caption beside it."""
+    """6 photos, 12 controls of one institution and 60 to train on, each with its caption."""
     found = Photos(host_base / "input" / "photos", host_base / "input" / "controls")
-    for folder, count, seed in ((found.photos, 6, 1), (found.controls, 12, 2)):
+    many = host_base / "input" / "training_photos"
+    for folder, count, seed in ((found.photos, 6, 1), (found.controls, 12, 2), (many, 60, 3)):
         folder.mkdir()
         faces = draw_faces(count, "northgate", seed)
         for i, (pixels, caption) in enumerate(zip(faces.pixels, faces.captions(), strict=True)):
             Image.fromarray(pixels).save(folder / f"{i:02}.png")
             (folder / f"{i:02}.txt").write_text(caption, encoding="utf-8")
+    Image.fromarray(draw_faces(1, "northgate", 4).pixels[0]).save(many.parent / "example.png")
     return found
 
 

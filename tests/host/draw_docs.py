@@ -20,16 +20,17 @@ INK, SOFT, PAPER, CARD, BAR, LINE, FIELD = (
 )  # fmt: skip
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif"
 COLOURS = {
-    "MODEL": "#8d78c7", "CLIP": "#c9a400", "VAE": "#d9534f", "IMAGE": "#3f8fd6",
+    "MODEL": "#8d78c7", "CLIP": "#c9a400", "VAE": "#d9534f", "IMAGE": "#3f8fd6", "MASK": "#6aa84f",
     "CONDITIONING": "#d9822b", "GUIDER": "#3d9a8b", "CLIP_VISION": "#7c9a2d", "STRING": "#6f8f6f",
 }  # fmt: skip
 OWN = "#1d3f66"
 CORE_SOURCES = {
     "MODEL": "Load Checkpoint", "CLIP": "Load Checkpoint", "VAE": "Load Checkpoint",
-    "CONDITIONING": "CLIP Text Encode", "IMAGE": "Load Image", "CLIP_VISION": "Load CLIP Vision",
+    "CONDITIONING": "CLIP Text Encode", "IMAGE": "Load Image", "MASK": "Load Image",
+    "CLIP_VISION": "Load CLIP Vision",
 }  # fmt: skip
 CORE_TARGETS = {
-    "MODEL": "KSampler", "CLIP": "CLIP Text Encode", "IMAGE": "Preview Image",
+    "MODEL": "KSampler", "CLIP": "CLIP Text Encode", "IMAGE": "Preview Image", "MASK": "Convert Mask to Image",
     "STRING": "Preview Any", "GUIDER": "SamplerCustomAdvanced", "FLOAT": "Preview Any",
 }  # fmt: skip
 # Where the type alone would name a wrong neighbour: (node, input or output) -> its label.

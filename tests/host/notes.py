@@ -132,6 +132,41 @@ file names at its output `prompts`.
 small models break above 3. A picture that looks like a training photo is a lead to follow with \
 controls, no proof.""",
     ),
+    "inpaint_localize": (
+        "Repaint photos, then find what was repainted",
+        f"""RePaint changes a random region of each photo; a localiser is asked where. Masks are \
+known here, so the maps are measured.
+
+**Put in place first**
+- a checkpoint, in `models/checkpoints`
+- photos, in `input/photos`
+
+**How long**: as much as 14 ordinary images of 20 steps for each photo; the localiser takes \
+seconds. To look at pictures of your own, put *Load Image* in the place of *RePaint*.
+
+**Reading the result**: a map is a lead, not proof. *In words* says first what the gate let \
+through, then what the localiser was measured to do on pictures that it never saw. The shipped one \
+learnt from drawings of 64 pixels: on photos of your camera it means little. Train your own with \
+the template *Train a localiser*. Read the metrics beside their last rows, which look at nothing.""",
+    ),
+    "train_localizer": (
+        "Train a localiser",
+        """Repaints a folder of photos and trains a network to find what was repainted, on photos \
+and models like those that you will ask about.
+
+**Put in place first**
+- a checkpoint, in `models/checkpoints`
+- some hundred photos, in `input/training_photos`: 150 set a gate, more are better
+- the picture in question, in `input`
+
+**How long**: as much as 14 ordinary images of 20 steps for each photo, then 10,000 training \
+steps: an hour on a small GPU. Finished pictures and epochs are kept in \
+`output/lora_forensics/work`: an interrupted run resumes.
+
+**Reading the result**: *What it can do* has one line for each kind of picture, and the share of \
+untouched pictures that it marks. To know how it does on a generator that it never saw, connect \
+pictures of another one to `outside`. The file lies in `output/lora_forensics/localizers`.""",
+    ),
     "dreambooth_suspect": (
         "A DreamBooth checkpoint under suspicion",
         f"""The same question for a full checkpoint beside the base it was tuned from.

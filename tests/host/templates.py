@@ -14,7 +14,7 @@ LORA = "suspect.safetensors"
 CORE = (
     "CheckpointLoaderSimple", "CLIPTextEncode", "EmptyLatentImage", "RandomNoise",
     "BasicScheduler", "KSamplerSelect", "SamplerCustomAdvanced", "VAEDecode", "SaveImage",
-    "PreviewImage", "PreviewAny",
+    "PreviewImage", "PreviewAny", "LoadImage",
 )  # fmt: skip
 
 
@@ -352,7 +352,67 @@ def dreambooth_suspect(contract: Contract) -> Graph:
     return g
 
 
+def repainted(g: Graph, checkpoint: Node, folder: str) -> tuple[Node, Link]:
+    """A folder's photos with random masks through RePaint; the node, and the masks."""
+    with g.column("Photos"):
+        photos = g.add("LoraForensicsPhotoFolder", "Photos to repaint", folder=folder)
+        images = g.add("LoraForensicsPhotosToImages", photos=photos["photos"])["images"]
+        mask = g.add("LoraForensicsRandomMasks", images=images)["mask"]
+    with g.column("Repainting"):
+        made = g.add(
+            "LoraForensicsRepaint",
+            model=checkpoint["MODEL"],
+            clip=checkpoint["CLIP"],
+            vae=checkpoint["VAE"],
+            images=images,
+            mask=mask,
+        )
+    return made, mask
+
+
+def inpaint_localize(contract: Contract) -> Graph:
+    g = Graph("inpaint_localize", *NOTES["inpaint_localize"], contract)
+    with g.column("Models"):
+        checkpoint = g.add("CheckpointLoaderSimple", "What repaints", ckpt_name=CHECKPOINT)
+        localizer = g.add("LoraForensicsLoadLocalizer", name="(shipped, small)")
+    made, mask = repainted(g, checkpoint, "photos")
+    with g.column("Localization"):
+        found = g.add(
+            "LoraForensicsLocalize", localizer=localizer["localizer"], images=made["spliced"]
+        )
+        metrics = g.add("LoraForensicsMapMetrics", map=found["map"], mask=mask)
+    with g.column("Result"):
+        show_images(g, "Repainted", made["spliced"])
+        show_images(g, "Where it was found", found["heat"])
+        show_text(g, "Maps against masks", metrics["table"])
+        show_text(g, "In words", found["summary"])
+    return g
+
+
+def train_localizer(contract: Contract) -> Graph:
+    g = Graph("train_localizer", *NOTES["train_localizer"], contract)
+    with g.column("Models"):
+        checkpoint = g.add("CheckpointLoaderSimple", "What repaints", ckpt_name=CHECKPOINT)
+    made, _ = repainted(g, checkpoint, "training_photos")
+    with g.column("Training"):
+        trained = g.add(
+            "LoraForensicsTrainLocalizer", examples=made["examples"], name="my_localizer"
+        )
+    with g.column("A look"):
+        images = g.add("LoadImage", "Picture in question", image="example.png")
+        found = g.add(
+            "LoraForensicsLocalize", localizer=trained["localizer"], images=images["IMAGE"]
+        )
+    with g.column("Result"):
+        show_images(g, "Losses", trained["plot"])
+        show_text(g, "What it can do", trained["card"])
+        show_images(g, "Where it was repainted", found["heat"])
+        show_text(g, "In words", found["summary"])
+    return g
+
+
 TEMPLATES: tuple[Callable[[Contract], Graph], ...] = (
     quick_screening, finextract_extraction, black_box_membership, white_box_membership,
     multi_cfg_comparison, moderation_pass, model_guidance_sampling, dreambooth_suspect, decoys,
+    inpaint_localize, train_localizer,
 )  # fmt: skip

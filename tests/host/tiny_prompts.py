@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "ckpt_name": SD15, "lora_name": LORA, "resolution": SIDE, "width": SIDE, "height": SIDE,
     "steps": 2, "images": 4, "pilot": "1.5, 2", "pilot_images": 4, "clusters": 3,
     "timesteps": "100, 500", "noises": 2, "nulls": 2, "permutations": 199, "seeds": 2, "epochs": 1,
-    "lines": "white-box only",
+    "lines": "white-box only", "iterations": 3,
 }  # fmt: skip
 Prompt = dict[str, Node]
 
@@ -34,6 +34,8 @@ def template(name: str, **values: Any) -> Prompt:
         # The bare tuned file has no text encoder: both models read prompts with the base's.
         prompt["3"]["inputs"]["tuned_clip"] = prompt["3"]["inputs"]["base_clip"]
     prompt = changed(prompt, **(TINY | values))
+    if name == "train_localizer":
+        prompt = with_node(prompt, node_of(prompt, "LoraForensicsTrainLocalizer"), width=0.1)
     if name == "dreambooth_suspect":
         prompt["2"]["inputs"]["ckpt_name"] = SD15_DREAMBOOTH
     return prompt
