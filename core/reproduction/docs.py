@@ -4,7 +4,8 @@
 
 A page marks what is filled in: ``<!-- table -->`` up to ``<!-- / -->`` holds a section of
 `tables.SECTIONS`; ``<!-- 4/400 sound.auc .2 -->`` up to ``<!-- / -->`` one figure of a row, given
-by key, path and decimal places.
+by key, path and decimal places. Marks that begin with ``localization`` are of that run's facts:
+each kind of facts fills its own marks and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..storage import write_atomic
+from .localization.tables import SECTIONS as LOCALIZATION
 from .tables import SECTIONS, number
 
+KIND = "localization"
 _FIELD = re.compile(r"<!-- (?P<what>[^/\s][^\n]*?) -->(?P<old>.*?)<!-- / -->", re.DOTALL)
 
 
@@ -29,12 +32,18 @@ def refresh(page: str, facts: Mapping[str, Any]) -> str:
     Raises:
         InputError: BAD_FIELD, a mark names nothing of the facts.
     """
-    return _FIELD.sub(lambda found: _filled(found["what"], facts), page)
+    return _FIELD.sub(lambda found: _filled(found["what"], found["old"], facts), page)
 
 
-def _filled(what: str, facts: Mapping[str, Any]) -> str:
-    if what in SECTIONS:
-        return f"<!-- {what} -->\n{SECTIONS[what][1](facts)}\n<!-- / -->"
+def _filled(what: str, old: str, facts: Mapping[str, Any]) -> str:
+    kind, _, rest = what.partition(" ")
+    if (kind == KIND) != (facts.get("kind") == KIND):
+        return f"<!-- {what} -->{old}<!-- / -->"
+    if kind == KIND and rest not in LOCALIZATION:
+        raise InputError("BAD_FIELD", f"the page asks for {what!r}, which the facts do not have")
+    sections, name = (LOCALIZATION, rest) if kind == KIND else (SECTIONS, what)
+    if name in sections:
+        return f"<!-- {what} -->\n{sections[name][1](facts)}\n<!-- / -->"
     return f"<!-- {what} -->{figure(what, facts)}<!-- / -->"
 
 

@@ -134,7 +134,7 @@ controls, no proof.""",
     ),
     "inpaint_localize": (
         "Repaint photos, then find what was repainted",
-        f"""RePaint changes a random region of each photo; a localiser is asked where. Masks are \
+        """RePaint changes a random region of each photo; a localiser is asked where. Masks are \
 known here, so the maps are measured.
 
 **Put in place first**

@@ -33,7 +33,7 @@ from safetensors.torch import save, save_file
 from toy_examples import toy_set
 
 CARD = Card(
-    "patches", "masks", 1.0, 128, 64, "top", None, 0.05, 0, 0, 0, "toy pictures", 10, 0, 1
+    "patches", "masks", 1.0, 128, 64, "top", None, 0.05, 0, "toy pictures", 10, 0, 1
 )  # fmt: skip
 
 
