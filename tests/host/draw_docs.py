@@ -30,8 +30,9 @@ CORE_SOURCES = {
     "CLIP_VISION": "Load CLIP Vision",
 }  # fmt: skip
 CORE_TARGETS = {
-    "MODEL": "KSampler", "CLIP": "CLIP Text Encode", "IMAGE": "Preview Image", "MASK": "Convert Mask to Image",
-    "STRING": "Preview Any", "GUIDER": "SamplerCustomAdvanced", "FLOAT": "Preview Any",
+    "MODEL": "KSampler", "CLIP": "CLIP Text Encode", "IMAGE": "Preview Image",
+    "MASK": "Convert Mask to Image", "STRING": "Preview Any",
+    "GUIDER": "SamplerCustomAdvanced", "FLOAT": "Preview Any",
 }  # fmt: skip
 # Where the type alone would name a wrong neighbour: (node, input or output) -> its label.
 SAID = {

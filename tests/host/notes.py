@@ -145,9 +145,9 @@ known here, so the maps are measured.
 seconds. To look at pictures of your own, put *Load Image* in the place of *RePaint*.
 
 **Reading the result**: a map is a lead, not proof. *In words* says first what the gate let \
-through, then what the localiser was measured to do on pictures that it never saw. The shipped one \
-learnt from drawings of 64 pixels: on photos of your camera it means little. Train your own with \
-the template *Train a localiser*. Read the metrics beside their last rows, which look at nothing.""",
+through, then what the localiser was measured to do on pictures that it never saw. The shipped \
+one learnt from drawings of 64 pixels: on photos of your camera it means little. Train your own \
+with *Train a localiser*. Read the metrics beside their last rows, which look at nothing.""",
     ),
     "train_localizer": (
         "Train a localiser",

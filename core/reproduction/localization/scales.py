@@ -59,7 +59,7 @@ TINY = LocalizationScale(
     generators=GENERATORS,
     seeds=2,
     side=128,
-    changes={"width": 0.25, "batch": 32, "iterations": 50, "epochs": 10, "recalibration": 20},
+    changes={"width": 0.25, "batch": 32, "iterations": 50, "epochs": 8, "recalibration": 20},
     attention_rate=1e-3,
     photos=900,
     told={
@@ -69,7 +69,7 @@ TINY = LocalizationScale(
         "masks": "rectangles and brush strokes; the paper: parts of a face",
         "networks": "a quarter of Xception's channels, random start; the paper: all channels, "
         "ImageNet's start for Grad-CAM, FFD's for Attention",
-        "training": "500 steps of 32, batch norm measured anew; the paper: 7,500 to 50,000 steps",
+        "training": "400 steps of 32, batch norm measured anew; the paper: 7,500 to 50,000 steps",
         "Attention's step size": "1e-3, for its random start; the paper: 1e-4 and 3e-4",
     },
 )
