@@ -48,11 +48,14 @@ def main() -> None:
     write = parser.parse_args().write
     check_installed()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    from . import attack, guider, sampling_plan, signals, two_models
+    from . import attack, guider, localizing, sampling_plan, signals, two_models
 
     parts = [f"# Benchmarks\n\n{machine()}\n"]
     print(parts[0], flush=True)
-    chosen = (two_models, sampling_plan, attack, signals, *([guider] if guider.possible() else []))
+    chosen = (
+        two_models, sampling_plan, attack, signals, localizing,
+        *([guider] if guider.possible() else []),
+    )  # fmt: skip
     for part in chosen:
         parts.append(table(*part.run()))
         print(parts[-1], flush=True)
