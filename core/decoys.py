@@ -30,6 +30,7 @@ CAPTION = "a photo of {token}"
 _SOUNDS = ("bcdfghjklmnprstvz", "aeiou")
 
 
+NO_RANK = "this is no rank.json that `decoys rank` wrote, or it was changed; run it again"
 RANK_SCHEMA = 2
 
 
@@ -292,7 +293,7 @@ def read_rank(data: bytes, models: ModelHashes, given: Sequence[Sequence[str]]) 
         again = null_rank_p(rank.statistic, rank.decoys)
         same = facts["models"] == asdict(models)
     except (ValueError, TypeError, KeyError, ForensicsError) as error:
-        raise InputError("BAD_RANK", f"no rank of `decoys rank` ({error})") from error
+        raise InputError("BAD_RANK", NO_RANK) from error
     if (again.p, again.floor, again.n_nulls) != (rank.p, rank.floor, rank.k):
         raise InputError(
             "BAD_RANK", "the rank's p does not follow from its scores; run `decoys rank` again"
@@ -342,7 +343,7 @@ def _rank_facts(data: bytes) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(data)
         version = facts["schema_version"]
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError("BAD_RANK", f"no rank of `decoys rank` ({error})") from error
+        raise InputError("BAD_RANK", NO_RANK) from error
     if version != RANK_SCHEMA:
         raise InputError(
             "BAD_RANK",

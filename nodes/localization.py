@@ -35,7 +35,7 @@ SHIPPED = "(shipped, small)"
 NO_CLASSIFIER = "(no file in models/classifiers)"
 FIELDS = (
     "method", "width", "side", "flip", "degrade", "batch", "iterations", "epochs", "learning_rate",
-    "pooling", "alarm", "seed",
+    "precision", "pooling", "alarm", "seed",
 )  # fmt: skip
 
 

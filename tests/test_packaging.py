@@ -86,7 +86,7 @@ def imported_by_nodes() -> set[str]:
 
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
 # Of the headless and likelihood extras; MissingDependencyError names them.
-OPTIONAL = {"open_clip", "transformers", "lir", "sklearn"}
+OPTIONAL = {"open_clip", "transformers", "lir", "sklearn", "timm"}
 IMPORT_NAMES = {"Pillow": "PIL", "Jinja2": "jinja2", "MarkupSafe": "markupsafe"}
 
 

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     p.add_argument("--base", type=Path, help="own: diffusers folder or .safetensors")
     p.add_argument("--photos", type=Path, help="own: folder of photos that the base never saw")
     p.add_argument("--prompt", default="a photo", help="own: caption of every training photo")
-    p.add_argument("--encoder", default="auto", help="own: copy descriptor: auto, tiny, sscd")
+    p.add_argument("--encoder", default="auto", help="own: copy descriptor: auto, tiny, sscd, clip")
     p.add_argument("--models", type=Path, help="folder with weights that you bring")
     p.add_argument(
         "--shard", default="1/1", help="i/n: this process takes part i first; all share --out"

@@ -159,6 +159,7 @@ def load_localizer(path: Path, device: str = "cpu") -> Localizer:
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, assign=True)
     network.to(torch_device(device)).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Localizer(network, card, sha256_file(path))
 
 

@@ -122,9 +122,10 @@ def build(method: str, supervision: str, width: float = 1.0) -> Network:
         >>> sum(w.numel() for w in build("patches", "labels").parameters())
         191330
     """
-    if method == "gradcam" and supervision == "masks":
-        return FcnNetwork(width)
-    return NETWORKS[method](width)
+    masks_for_cam = method == "gradcam" and supervision == "masks"
+    network = FcnNetwork(width) if masks_for_cam else NETWORKS[method](width)
+    # Twice as fast on CPUs, and no slower elsewhere.
+    return network.to(memory_format=torch.channels_last)
 
 
 NETWORKS: dict[str, type[PatchesNetwork | ClassifierNetwork | AttentionNetwork]] = {

@@ -21,6 +21,7 @@ from ..protocols import NoProgress, Progress
 from ..sampling import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes
 from ..training.store import Store
+from .foreign import own_names
 from .losses import loss_of
 from .networks import Network, build
 from .settings import LocalizerSpec
@@ -212,9 +213,9 @@ class Trainee:
             if spec.start == "xavier":
                 _xavier(network)
         if start is not None:
-            _take(network, start)
+            _take(network, own_names(start))
         self.spec, self.device = spec, torch_device(device)
-        self.network = network.to(self.device)
+        self.network, self._half = network.to(self.device), spec.precision == "bfloat16"
         self.adam = torch.optim.Adam(self.network.parameters(), lr=spec.learning_rate, fused=True)
         self.best: dict[str, Tensor] = {}
         self.grid = self._grid()
@@ -232,7 +233,8 @@ class Trainee:
     def loss(self, batch: Batch) -> Tensor:
         """Of one batch."""
         cells = None if batch.cells is None else batch.cells.to(self.device)
-        answer = self.network(batch.pixels.to(self.device))
+        pixels = batch.pixels.to(self.device, memory_format=torch.channels_last)
+        answer = self.network(pixels)
         labels = batch.labels.to(self.device)
         return loss_of(answer, labels, cells, map_weight=self.spec.map_weight)
 
@@ -242,7 +244,8 @@ class Trainee:
         # Dropout's draws belong to the step, too.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.spec.seed, number))
-            loss = self.loss(batch)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+                loss = self.loss(batch)
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
@@ -268,8 +271,10 @@ class Trainee:
         self.best = _part(state, "best/")
         for name, weight in self.network.named_parameters():
             if f"step/{name}" in state:
-                kept = {k: state[f"{k}/{name}"].clone().to(self.device) for k in _MOMENTS}
-                self.adam.state[weight] = kept
+                kept = {k: state[f"{k}/{name}"].to(self.device, copy=True) for k in _MOMENTS}
+                # Laid out like their weight, as the fused step expects.
+                laid = {k: torch.empty_like(weight).copy_(kept[k]) for k in _MOMENTS[1:]}
+                self.adam.state[weight] = kept | laid
 
     def remember(self) -> None:
         """The weights of this moment are the best so far."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..attack.classifier import check_weights
 from ..backends.loading import load_base
 from ..casework.intake import names_in, own_name, stop_if_minor
 from ..encoders import load_encoder
@@ -80,6 +81,8 @@ def folder_material(scale: Scale, given: Folders) -> Material:
     logo = default_logo() if given.logo is None else load_logo(given.logo)
     if given.resnet is not None and not given.resnet.is_file():
         raise MissingWeightsError("MISSING_FILE", f"there is no file {given.resnet}")
+    if given.resnet is not None:
+        check_weights(given.resnet)
     sets, captions = with_marks(plain, told, logo)
     facts = {"photos": digest_of_sets(plain, told), "logo": digest_of_sets({"logo": [logo]}, {})}
     facts["resnet"] = "random start" if given.resnet is None else sha256_file(given.resnet)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from lora_forensics.core import cli
 from lora_forensics.core.backends.loading import open_pair
@@ -22,17 +21,8 @@ def forbid(*_, **__):
     raise AssertionError("a model or a picture was opened")
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    tiny_models.save_base(root / "base")
-    tiny_models.save_lora(root / "suspect.safetensors")
-    tiny_models.save_lora(root / "other.safetensors", seed=2)
-    return root
-
-
 @pytest.fixture
-def case(models, tmp_path):
+def case(tiny_folder, tmp_path):
     """A command's flags, with photos and controls."""
     rng = np.random.default_rng(0)
     for name in ("photos", "controls"):
@@ -41,8 +31,8 @@ def case(models, tmp_path):
             pixels = rng.integers(0, 256, (20, 24, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
     given = {
-        "base": models / "base",
-        "lora": models / "suspect.safetensors",
+        "base": tiny_folder / "base",
+        "lora": tiny_folder / "suspect.safetensors",
         "photos": tmp_path / "photos",
         "controls": tmp_path / "controls",
         "out": tmp_path / "case",
@@ -137,15 +127,15 @@ def test_no_images_are_no_sample(case, capsys, count):
     refused(capsys, command, f"ERROR/BAD_SETTING: --images is {count}")
 
 
-def truncated(path, models):
-    path.write_bytes((models / "other.safetensors").read_bytes()[:-8])
+def truncated(path, tiny_folder):
+    path.write_bytes((tiny_folder / "other.safetensors").read_bytes()[:-8])
 
 
-def no_adapter(path, models):
+def no_adapter(path, tiny_folder):
     save_file({"conv1.weight": torch.zeros(2, 2)}, path)
 
 
-def of_sdxl(path, models):
+def of_sdxl(path, tiny_folder):
     name = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora"
     parts = {f"{name}.down.weight": (2, 2048), f"{name}.up.weight": (640, 2)}
     save_file({k: torch.ones(s) for k, s in parts.items()}, path)
@@ -160,30 +150,30 @@ def for_sd1(inspection):
     [(truncated, "TRUNCATED"), (no_adapter, "NOT_A_LORA"), (of_sdxl, "WRONG_BASE")],
 )
 def test_a_wrong_placebo_is_named_before_any_photo_is_opened(
-    case, models, tmp_path, capsys, monkeypatch, make, code
+    case, tiny_folder, tmp_path, capsys, monkeypatch, make, code
 ):
     own = opening.inspect_pair
     monkeypatch.setattr(opening, "inspect_pair", lambda pair: for_sd1(own(pair)))
     monkeypatch.setattr(opening, "load_photos", forbid)
     placebos = tmp_path / "placebos"
     placebos.mkdir()
-    (placebos / "a.safetensors").write_bytes((models / "other.safetensors").read_bytes())
-    make(placebos / "wrong.safetensors", models)
+    (placebos / "a.safetensors").write_bytes((tiny_folder / "other.safetensors").read_bytes())
+    make(placebos / "wrong.safetensors", tiny_folder)
     command = ["score", *case, "--device", "cpu", "--placebos", placebos]
     refused(capsys, command, f"ERROR/{code}: wrong.safetensors")
     assert not (tmp_path / "case").exists()
 
 
-def test_a_file_in_place_of_the_folder_of_placebos_is_called_a_file(case, models, capsys):
-    command = ["score", *case, "--device", "cpu", "--placebos", models / "other.safetensors"]
+def test_a_file_in_place_of_the_folder_of_placebos_is_called_a_file(case, tiny_folder, capsys):
+    command = ["score", *case, "--device", "cpu", "--placebos", tiny_folder / "other.safetensors"]
     refused(capsys, command, "ERROR/MISSING_FOLDER", "other.safetensors is a file; give the folder")
 
 
-def test_a_placebo_that_fails_late_is_named(models, tmp_path):
-    tensors = load_file(models / "other.safetensors")
+def test_a_placebo_that_fails_late_is_named(tiny_folder, tmp_path):
+    tensors = load_file(tiny_folder / "other.safetensors")
     zero = tmp_path / "zero.safetensors"
     save_file({k: torch.zeros_like(v) for k, v in tensors.items()}, zero)
-    pair = open_pair(models / "base", models / "suspect.safetensors", device="cpu")
+    pair = open_pair(tiny_folder / "base", tiny_folder / "suspect.safetensors", device="cpu")
     try:
         null = placebo_group(pair, [zero]).models[0]
         with pytest.raises(LoraFormatError, match=r"ERROR/NOT_APPLIED: zero\.safetensors") as error:

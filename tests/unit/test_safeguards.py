@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
 from lora_forensics.core.calibration import run as calibration
 from lora_forensics.core.calibration.settings import CalibrationSpec
 from lora_forensics.core.casework import intake, opening, questions
@@ -42,20 +41,11 @@ def with_metadata(source, path, metadata):
     return path
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    tiny_models.save_base(root / "base")
-    tiny_models.save_lora(root / "suspect.safetensors")
-    tiny_models.save_lora(root / "other.safetensors", seed=2)
-    return root
-
-
 @pytest.fixture
-def given(models, tmp_path):
+def given(tiny_folder, tmp_path):
     return {
-        "base": models / "base",
-        "lora": models / "suspect.safetensors",
+        "base": tiny_folder / "base",
+        "lora": tiny_folder / "suspect.safetensors",
         "photos": pictures(tmp_path / "photos", 3, 1),
         "controls": pictures(tmp_path / "controls", 4, 2),
         "out": tmp_path / "case",
@@ -70,66 +60,66 @@ def moved(path, name):
     return path.rename(path.parent / name)
 
 
-def photo_file(given, models, tmp_path):
+def photo_file(given, tiny_folder, tmp_path):
     moved(given["photos"] / "0.png", "my_daughter.png")
 
 
-def photo_folder(given, models, tmp_path):
+def photo_folder(given, tiny_folder, tmp_path):
     given["photos"] = moved(given["photos"], "our kids")
 
 
-def photo_session(given, models, tmp_path):
+def photo_session(given, tiny_folder, tmp_path):
     pictures(given["photos"] / "first_graders", 1, 3)
 
 
-def control_file(given, models, tmp_path):
+def control_file(given, tiny_folder, tmp_path):
     moved(given["controls"] / "0.png", "toddler.png")
 
 
-def control_folder(given, models, tmp_path):
+def control_folder(given, tiny_folder, tmp_path):
     given["controls"] = moved(given["controls"], "schoolgirls")
 
 
-def negative_file(given, models, tmp_path):
+def negative_file(given, tiny_folder, tmp_path):
     given["negatives"] = pictures(tmp_path / "negatives", 4, 4)
     moved(given["negatives"] / "0.png", "6 months old.png")
 
 
-def negative_folder(given, models, tmp_path):
+def negative_folder(given, tiny_folder, tmp_path):
     given["negatives"] = pictures(tmp_path / "little sister", 4, 4)
 
 
-def placebo_file(given, models, tmp_path):
+def placebo_file(given, tiny_folder, tmp_path):
     given["placebos"] = tmp_path / "placebos"
-    with_metadata(models / "other.safetensors", given["placebos"] / "child.safetensors", {})
+    with_metadata(tiny_folder / "other.safetensors", given["placebos"] / "child.safetensors", {})
 
 
-def placebo_folder(given, models, tmp_path):
+def placebo_folder(given, tiny_folder, tmp_path):
     given["placebos"] = tmp_path / "teens"
-    with_metadata(models / "other.safetensors", given["placebos"] / "a.safetensors", {})
+    with_metadata(tiny_folder / "other.safetensors", given["placebos"] / "a.safetensors", {})
 
 
-def shadow_file(given, models, tmp_path):
+def shadow_file(given, tiny_folder, tmp_path):
     name = "fourteen yo.safetensors"
-    given["shadow"] = with_metadata(models / "other.safetensors", tmp_path / name, {})
+    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", tmp_path / name, {})
 
 
-def shadow_metadata(given, models, tmp_path):
+def shadow_metadata(given, tiny_folder, tmp_path):
     path, note = tmp_path / "shadow.safetensors", {"note": "a toddler"}
-    given["shadow"] = with_metadata(models / "other.safetensors", path, note)
+    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", path, note)
 
 
-def shadow_prompts(given, models, tmp_path):
+def shadow_prompts(given, tiny_folder, tmp_path):
     path = tmp_path / "shadow.safetensors"
-    given["shadow"] = with_metadata(models / "other.safetensors", path, TABBED)
+    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", path, TABBED)
 
 
-def suspect_prompts(given, models, tmp_path):
+def suspect_prompts(given, tiny_folder, tmp_path):
     path = tmp_path / "suspect.safetensors"
-    given["lora"] = with_metadata(models / "suspect.safetensors", path, TABBED)
+    given["lora"] = with_metadata(tiny_folder / "suspect.safetensors", path, TABBED)
 
 
-def own_captions(given, models, tmp_path):
+def own_captions(given, tiny_folder, tmp_path):
     line = json.dumps({"file_name": "0.png", "text": "a photo of a toddler"})
     given["captions"] = tmp_path / "metadata.jsonl"
     given["captions"].write_text(line + "\n")
@@ -144,8 +134,8 @@ ROUTES = [
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.__name__)
-def test_a_case_stops_before_any_photo_is_opened(route, given, models, tmp_path, monkeypatch):
-    route(given, models, tmp_path)
+def test_a_case_stops_before_any_photo_is_opened(route, given, tiny_folder, tmp_path, monkeypatch):
+    route(given, tiny_folder, tmp_path)
     for module in (opening, questions):
         monkeypatch.setattr(module, "load_photos", forbid)
     assert main(["screen", "--preset", "quick", "--encoder", "tiny", *flags(given)]) == 3
@@ -172,17 +162,17 @@ def test_baselines_stop_before_any_photo_is_opened(route, given, tmp_path, monke
     assert not given["out"].exists()
 
 
-def test_a_shadow_is_not_sampled_where_its_file_changed_meanwhile(given, models, tmp_path):
+def test_a_shadow_is_not_sampled_where_its_file_changed_meanwhile(given, tiny_folder, tmp_path):
     """`build_question` does not rely on what was checked before it."""
-    shadow_metadata(given, models, tmp_path)
+    shadow_metadata(given, tiny_folder, tmp_path)
     paths = {("tuned" if k == "lora" else k): v for k, v in given.items()}
     request = questions.Request(**paths, device="cpu", dtype="float32")
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
         questions._shadow_images(request, given["shadow"], ())
 
 
-def test_sampling_reads_what_the_file_suggests(given, models, tmp_path):
-    suspect_prompts(given, models, tmp_path)
+def test_sampling_reads_what_the_file_suggests(given, tiny_folder, tmp_path):
+    suspect_prompts(given, tiny_folder, tmp_path)
     command = ["sample", "--prompt", "a face", "--images", "1", "--steps", "1", "--cfg", "1"]
     kept = {k: given[k] for k in ("base", "lora", "out")}
     assert main([*command, *flags(kept)]) == 3
@@ -249,12 +239,12 @@ def test_a_folder_is_known_by_its_name_however_it_is_given(tmp_path, monkeypatch
     assert intake.names_in(tmp_path / "kids" / "a" / "0.png") == ["0.png"]
 
 
-def test_a_model_is_read_in_whole_whether_it_was_inspected_or_not(models, tmp_path):
+def test_a_model_is_read_in_whole_whether_it_was_inspected_or_not(tiny_folder, tmp_path):
     place = tmp_path / "lora" / "adapter_model.safetensors"
-    file = with_metadata(models / "other.safetensors", place, TABBED)
+    file = with_metadata(tiny_folder / "other.safetensors", place, TABBED)
     assert intake.model_signs(file) == ["child"]
     assert intake.model_signs(file.parent) == ["child"]
     assert "child" in intake.model_signs(file, inspect_lora(read_lora(file)))
-    assert intake.model_signs(models / "other.safetensors") == []
-    assert intake.model_signs(models / "base") == []
+    assert intake.model_signs(tiny_folder / "other.safetensors") == []
+    assert intake.model_signs(tiny_folder / "base") == []
     assert intake.model_signs(moved(file.parent, "toddlers")) == ["child", "toddlers"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ...demo.repainted import GENERATORS, LATENT
 from ...localization.settings import METHOD_NAMES, LocalizerSpec, paper_spec
@@ -22,6 +23,7 @@ class LocalizationScale:
         seeds: trainings of each cell of the main table.
         side: input pixels of the networks.
         changes: settings that differ from the paper's in every training.
+        widths: share of the published channels by method; 1 where none is said.
         attention_rate: step size of Attention, which starts from random weights at the tiny scale.
         photos: drawn people, at the tiny scale.
         told: in words, what differs from the paper.
@@ -32,7 +34,8 @@ class LocalizationScale:
     generators: tuple[str, ...] = ()
     seeds: int = 1
     side: int = 299
-    changes: dict[str, float] = field(default_factory=dict)
+    changes: dict[str, float | str] = field(default_factory=dict)
+    widths: dict[str, float] = field(default_factory=dict)
     attention_rate: float | None = None
     photos: int = 0
     told: dict[str, str] = field(default_factory=dict)
@@ -50,7 +53,9 @@ class LocalizationScale:
             found = replace(found, flip=0.5, degrade=0.5)
         if method == "attention" and self.attention_rate is not None:
             found = replace(found, learning_rate=self.attention_rate)
-        return replace(found, side=self.side, seed=seed, **self.changes)  # type: ignore[arg-type]
+        width = self.widths.get(method, 1.0)
+        changes: dict[str, Any] = {"width": width, **self.changes}
+        return replace(found, side=self.side, seed=seed, **changes)
 
 
 TINY = LocalizationScale(
@@ -59,7 +64,14 @@ TINY = LocalizationScale(
     generators=GENERATORS,
     seeds=2,
     side=128,
-    changes={"width": 0.25, "batch": 32, "iterations": 50, "epochs": 8, "recalibration": 20},
+    changes={
+        "batch": 32,
+        "iterations": 100,
+        "epochs": 6,
+        "recalibration": 20,
+        "precision": "bfloat16",
+    },
+    widths={"patches": 0.5, "gradcam": 0.25, "attention": 0.25},
     attention_rate=1e-3,
     photos=900,
     told={
@@ -67,9 +79,11 @@ TINY = LocalizationScale(
         "generator": "RePaint 50/5/3 by the embedded latent model, originals pasted back; the "
         "paper: RePaint by a pixel model",
         "masks": "rectangles and brush strokes; the paper: parts of a face",
-        "networks": "a quarter of Xception's channels, random start; the paper: all channels, "
+        "networks": "half of Xception's channels for Patches, a quarter for the others, random "
+        "start; the paper: all channels, "
         "ImageNet's start for Grad-CAM, FFD's for Attention",
-        "training": "400 steps of 32, batch norm measured anew; the paper: 7,500 to 50,000 steps",
+        "training": "600 steps of 32 in bfloat16, batch norm measured anew; the paper: 7,500 to "
+        "50,000 steps in float32",
         "Attention's step size": "1e-3, for its random start; the paper: 1e-4 and 3e-4",
     },
 )

@@ -1,11 +1,13 @@
 """Training: what is learnt, in which order, from which loss; resumable to the bit."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from lora_forensics.core.errors import InputError, NotEnoughDataError
+from lora_forensics.core.localization.foreign import own_names
 from lora_forensics.core.localization.losses import loss_of
 from lora_forensics.core.localization.networks import Answer, PatchesNetwork, build
 from lora_forensics.core.localization.settings import (
@@ -14,7 +16,7 @@ from lora_forensics.core.localization.settings import (
     LocalizerSpec,
     paper_spec,
 )
-from lora_forensics.core.localization.training import Stream, recalibrate, train_localizer
+from lora_forensics.core.localization.training import Stream, Trainee, recalibrate, train_localizer
 from lora_forensics.core.localization.views import cell_targets
 from lora_forensics.core.storage import open_case
 from PIL import Image
@@ -196,3 +198,24 @@ def test_too_little_to_learn_from_is_named(examples):
     spliced = examples.pick(variants=("spliced",))
     with pytest.raises(NotEnoughDataError, match=r"TOO_FEW_EXAMPLES.*both kinds"):
         train_localizer(spliced, replace(SPEC, supervision="labels"))
+
+
+def test_weights_under_ffd_names_are_a_start(tmp_path):
+    torch.manual_seed(5)
+    source = build("attention", "labels", 0.1)
+    theirs = {
+        "module."
+        + re.sub(r"^map\.c\.", "map.c.c.", re.sub(r"^map\.pointwise", "map.c.pointwise", k))
+        .replace(".conv1.weight", ".c.weight")
+        .replace("skipbn", "skip_bn")
+        .replace("fc.", "last_linear."): v
+        for k, v in source.state_dict().items()
+    }
+    assert "module.block2.rep.1.c.weight" in theirs
+    assert "module.conv1.weight" in theirs  # the stem's first layer keeps its name
+    assert own_names(theirs).keys() == source.state_dict().keys()
+    spec = LocalizerSpec(method="attention", supervision="labels", width=0.1, side=64)
+    trainee = Trainee(spec, theirs, "cpu")
+    assert all(
+        torch.equal(v, source.state_dict()[k]) for k, v in trainee.network.state_dict().items()
+    )
