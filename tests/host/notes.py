@@ -132,6 +132,24 @@ file names at its output `prompts`.
 small models break above 3. A picture that looks like a training photo is a lead to follow with \
 controls, no proof.""",
     ),
+    "training_null_models": (
+        "Null models from your own controls",
+        f"""Trains LoRAs on half of the controls with the recipe that the suspect's file states, \
+and asks whether the suspect stands out among them: what verdict B rests on. It can train a LoRA \
+whose photos you know, too, to see how the tool does on one.
+
+{FILES}{FOLDERS}
+- to begin with a LoRA of known truth: select the muted nodes under *First*, press Ctrl-M, run \
+**once**, switch them off again, and pick `known.safetensors` as suspect
+
+**How long**: 19 trainings as long as the suspect's own, hours on a small GPU; then as much as 8 \
+ordinary images of 20 steps for each photo and control. 19 allow p = 0.05, 99 allow p = 0.01. \
+{RESUMES}
+
+{LETTERS} *Canonical Photos* passes both sets through one codec, so that the history of their \
+files does not tell them apart. A file without steps and learning rate in its metadata cannot be \
+repeated: use placebos then.""",
+    ),
     "inpaint_localize": (
         "Repaint photos, then find what was repainted",
         """RePaint changes a random region of each photo; a localiser is asked where. Masks are \

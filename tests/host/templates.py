@@ -352,6 +352,66 @@ def dreambooth_suspect(contract: Contract) -> Graph:
     return g
 
 
+def training_null_models(contract: Contract) -> Graph:
+    g = Graph("training_null_models", *NOTES["training_null_models"], contract)
+    with g.column("First: run once"):
+        checkpoint = g.add("CheckpointLoaderSimple", "Base checkpoint", ckpt_name=CHECKPOINT)
+        known = g.add("LoraForensicsPhotoFolder", "Photos to train on", muted=True, folder="photos")
+        g.add(
+            "LoraForensicsTrainLora",
+            "Train a LoRA of known truth",
+            muted=True,
+            model=checkpoint["MODEL"],
+            clip=checkpoint["CLIP"],
+            vae=checkpoint["VAE"],
+            photos=known["photos"],
+            caption="photo of sks person",
+            name="known",
+        )
+    with g.column("Suspect"):
+        node = g.add(
+            "LoraForensicsLoadSuspect",
+            model=checkpoint["MODEL"],
+            clip=checkpoint["CLIP"],
+            lora_name=LORA,
+        )
+        encoder = descriptor(g)
+    with g.column("Photos, one processing"):
+        sets = photo_sets(g)
+        alike = g.add(
+            "LoraForensicsCanonical", suspect=node["suspect"], vae=checkpoint["VAE"], **sets
+        )
+        sets = {"photos": alike["photos"], "controls": alike["controls"]}
+    with g.column("Null models"):
+        nulls = g.add(
+            "LoraForensicsCounterfactuals",
+            suspect=node["suspect"],
+            vae=checkpoint["VAE"],
+            controls=sets["controls"],
+        )
+        found = g.add(
+            "LoraForensicsWhiteBox",
+            suspect=node["suspect"],
+            vae=checkpoint["VAE"],
+            counterfactuals=nulls["nulls"],
+            **sets,
+        )
+    with g.column("Verdict"):
+        verdict = g.add(
+            "LoraForensicsVerdict",
+            suspect=node["suspect"],
+            descriptor=encoder,
+            membership=found["evidence"],
+            **sets,
+        )
+    with g.column("Result"):
+        g.add("LoraForensicsReport", case=verdict["case"], name="counterfactuals")
+        show_text(g, "Null models", nulls["summary"])
+        show_text(g, "Signals and null models", found["summary"])
+        show_text(g, "In words", verdict["summary"])
+    return g
+
+
 def repainted(g: Graph, checkpoint: Node, folder: str) -> tuple[Node, Link]:
     """A folder's photos with random masks through RePaint; the node, and the masks."""
     with g.column("Photos"):
@@ -414,5 +474,5 @@ def train_localizer(contract: Contract) -> Graph:
 TEMPLATES: tuple[Callable[[Contract], Graph], ...] = (
     quick_screening, finextract_extraction, black_box_membership, white_box_membership,
     multi_cfg_comparison, moderation_pass, model_guidance_sampling, dreambooth_suspect, decoys,
-    inpaint_localize, train_localizer,
+    training_null_models, inpaint_localize, train_localizer,
 )  # fmt: skip

@@ -11,7 +11,17 @@ from PIL import Image
 
 from .native_checkpoints import CLIP_L, SD3, SD15
 from .prompts import node
-from .tiny_prompts import TINY, changed, made_decoys, names, node_of, template, with_node, without
+from .tiny_prompts import (
+    TINY,
+    changed,
+    made_decoys,
+    made_lora,
+    names,
+    node_of,
+    template,
+    with_node,
+    without,
+)
 
 # Six photos under a random model hold no member: the declared test finds nothing (D), or it does
 # and the controls are not exchangeable (C). A needs exchangeable controls, which no template
@@ -21,6 +31,7 @@ WITH_REPORT = {
     "quick_screening": ("membership",),
     "white_box_membership": ("membership",),
     "dreambooth_suspect": ("membership",),
+    "training_null_models": ("membership",),
     "moderation_pass": ("membership", "extraction", "attack"),
 }
 PHOTOS, CONTROLS = 6, 12
@@ -35,6 +46,8 @@ def runs(server):
         if name not in done:
             if name == "decoys":  # of photos that went out before there was any suspect
                 assert server.run(made_decoys("decoys")).status == "success"
+            if name == "training_null_models":
+                assert server.run(made_lora()).status == "success"
             done[name] = server.run(template(name))
             assert done[name].status == "success", done[name].error
         return done[name]

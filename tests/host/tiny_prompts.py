@@ -12,12 +12,13 @@ from .prompts import Node, node
 
 API = Path(__file__).resolve().parents[2] / "workflows" / "api"
 LORA = "sd15_text.safetensors"
+KNOWN = "known"  # trained by `made_lora`, with a recipe in its metadata
 SIDE = 64
 TINY: dict[str, Any] = {
     "ckpt_name": SD15, "lora_name": LORA, "resolution": SIDE, "width": SIDE, "height": SIDE,
     "steps": 2, "images": 4, "pilot": "1.5, 2", "pilot_images": 4, "clusters": 3,
     "timesteps": "100, 500", "noises": 2, "nulls": 2, "permutations": 199, "seeds": 2, "epochs": 1,
-    "lines": "white-box only", "iterations": 3,
+    "lines": "white-box only", "iterations": 3, "count": 2,
 }  # fmt: skip
 Prompt = dict[str, Node]
 
@@ -34,6 +35,8 @@ def template(name: str, **values: Any) -> Prompt:
         # The bare tuned file has no text encoder: both models read prompts with the base's.
         prompt["3"]["inputs"]["tuned_clip"] = prompt["3"]["inputs"]["base_clip"]
     prompt = changed(prompt, **(TINY | values))
+    if name == "training_null_models":
+        prompt = changed(prompt, lora_name=f"{KNOWN}.safetensors")
     if name == "train_localizer":
         prompt = with_node(prompt, node_of(prompt, "LoraForensicsTrainLocalizer"), width=0.1)
     if name == "dreambooth_suspect":
@@ -48,6 +51,22 @@ def made_decoys(name: str, **values: Any) -> Prompt:
         "1": node("LoraForensicsPhotoFolder", folder="photos"),
         "2": node("LoraForensicsMakeDecoys", photos=["1", 0], name=name, **settings),
     }
+
+
+def made_lora() -> Prompt:
+    """What trains a LoRA of known truth."""
+    form = {"layers": "attention", "rank": 2, "alpha": 0.0, "steps": 2, "batch": 2,
+            "learning_rate": 1e-2, "warmup": 0, "decay": "constant", "flip": 0.0,
+            "caption_dropout": 0.0, "save_every": 10, "seed": 0, "resolution": SIDE}  # fmt: skip
+    return {
+        "1": node("CheckpointLoaderSimple", ckpt_name=SD15),
+        "2": node("LoraForensicsPhotoFolder", folder="photos"),
+        "3": node(
+            "LoraForensicsTrainLora",
+            model=["1", 0], clip=["1", 1], vae=["1", 2], photos=["2", 0], caption="a face",
+            name=KNOWN, **form,
+        ),
+    }  # fmt: skip
 
 
 def changed(prompt: Prompt, **values: Any) -> Prompt:
