@@ -17,7 +17,7 @@ from ..devices import torch_device
 from ..errors import InputError
 from ..lora.header import load_tensors, read_header, sha256_file
 from ..storage import write_atomic
-from .networks import Network, build
+from .networks import Network, build, layout
 from .settings import METHOD_NAMES
 from .xception import OFFSET, STRIDE
 
@@ -159,7 +159,7 @@ def load_localizer(path: Path, device: str = "cpu") -> Localizer:
     _check_tensors(path, network.state_dict(), tensors)
     network.load_state_dict(tensors, assign=True)
     network.to(torch_device(device)).eval().requires_grad_(False)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=layout(card.width))  # type: ignore[call-overload]
     return Localizer(network, card, sha256_file(path))
 
 

@@ -42,7 +42,6 @@ def judge(
             untrained classifier: its score is made of cells.
         pooling: of cells into a score, see `pooled`.
     """
-    x = x.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         answer: Answer = network(x)
     cells = None if answer.cells is None else torch.sigmoid(answer.cells.float())

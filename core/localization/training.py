@@ -23,7 +23,7 @@ from ..storage import CaseFolder, digest_of, sha256_bytes
 from ..training.store import Store
 from .foreign import own_names
 from .losses import loss_of
-from .networks import Network, build
+from .networks import Network, build, layout
 from .settings import LocalizerSpec
 from .views import cell_targets, degraded, normalised, resized
 
@@ -233,7 +233,7 @@ class Trainee:
     def loss(self, batch: Batch) -> Tensor:
         """Of one batch."""
         cells = None if batch.cells is None else batch.cells.to(self.device)
-        pixels = batch.pixels.to(self.device, memory_format=torch.channels_last)
+        pixels = batch.pixels.to(self.device, memory_format=layout(self.spec.width))
         answer = self.network(pixels)
         labels = batch.labels.to(self.device)
         return loss_of(answer, labels, cells, map_weight=self.spec.map_weight)

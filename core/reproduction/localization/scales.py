@@ -73,7 +73,7 @@ TINY = LocalizationScale(
         "recalibration": 20,
         "precision": "bfloat16",
     },
-    epochs={"labels": 15, "masks": 6},
+    epochs={"labels": 8, "masks": 6},
     widths={"patches": 0.5, "gradcam": 0.25, "attention": 0.25},
     attention_rate=1e-3,
     photos=900,
@@ -85,7 +85,7 @@ TINY = LocalizationScale(
         "networks": "half of Xception's channels for Patches, a quarter for the others, random "
         "start; the paper: all channels, "
         "ImageNet's start for Grad-CAM, FFD's for Attention",
-        "training": "1,500 steps of 32 on labels, 600 on masks, in bfloat16, batch norm measured "
+        "training": "800 steps of 32 on labels, 600 on masks, in bfloat16, batch norm measured "
         "anew; the paper: 50,000 and 25,000 (Attention 7,500) in float32",
         "Attention's step size": "1e-3, for its random start; the paper: 1e-4 and 3e-4",
     },

@@ -9,6 +9,7 @@ from lora_forensics.core.localization.networks import (
     FcnNetwork,
     PatchesNetwork,
     build,
+    layout,
 )
 from lora_forensics.core.localization.xception import FIELD, OFFSET, STRIDE, WHOLE, Xception
 
@@ -100,3 +101,20 @@ def test_width_one_is_xception():
     assert weights(Xception(WHOLE, 1.0)) == 20_806_952
     assert weights(build("gradcam", "labels", 0.25)) < weights(build("gradcam", "labels")) / 12
     assert isinstance(build("gradcam", "masks"), FcnNetwork)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.2, 0.25, 0.5])
+@pytest.mark.parametrize("method", ["patches", "attention"])
+def test_gradients_do_not_depend_on_the_layout(method, width):
+    torch.manual_seed(0)
+    laid = build(method, "masks", width)
+    plain = build(method, "masks", width).to(memory_format=torch.contiguous_format)
+    plain.load_state_dict(laid.state_dict())
+    x = torch.randn(2, 3, 147, 147)
+    for network in (laid, plain):
+        network(x.to(memory_format=layout(width))).cells.square().mean().backward()
+    named = dict(plain.named_parameters())
+    for name, weight in laid.named_parameters():
+        if weight.grad is not None and named[name].grad.abs().max() > 1e-9:
+            gap = (weight.grad - named[name].grad).abs().max() / named[name].grad.abs().max()
+            assert gap < 2e-3, name
