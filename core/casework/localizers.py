@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..errors import InputError
 from ..inpainting.examples import ExampleSet, read_examples
-from ..localization.files import Localizer, save_localizer
-from ..localization.measuring import finish, words_of
-from ..localization.settings import SETUPS, LocalizerSpec
+from ..localization.files import Localizer, load_localizer, save_localizer
+from ..localization.measuring import alarms, by_kind, finish, look, measured, words_of
+from ..localization.settings import SETUPS, LocalizerSpec, LocalizeSpec
 from ..localization.training import train_localizer
 from ..lora.header import load_tensors, sha256_file
 from ..protocols import Progress
 from ..storage import open_case
 from .intake import check_output
-from .localizing import words_of_card
+from .localizing import ASKED, words_of_card
 
 FILE = "localizer.safetensors"
 
@@ -110,3 +110,21 @@ def _manifest(
         "weights": None if request.weights is None else sha256_file(request.weights),
         "settings": asdict(spec),
     }
+
+
+def measure_file(
+    model: Path, examples: Path, *, device: str = "cpu", progress: Progress | None = None
+) -> Localizer:
+    """A localiser whose card holds its figures on a whole set, all splits, and no other ones.
+
+    Raises:
+        ForensicsError: the localiser or the set cannot be used.
+    """
+    found, whole = load_localizer(model, device), read_examples(examples)
+    kinds = by_kind(look(found, whole, LocalizeSpec(), progress))
+    card = replace(
+        found.card,
+        measured=tuple(measured(p, n, ASKED) for n, p in kinds.items() if p[0].row.fake),
+        untouched=tuple(alarms(p, n, ASKED) for n, p in kinds.items() if not p[0].row.fake),
+    )
+    return replace(found, card=card)

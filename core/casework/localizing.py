@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +25,11 @@ from ..protocols import NoProgress, Progress
 from ..report.localization import render_localization
 from ..report.twin import render_json
 from ..storage import write_atomic
+from .explaining import names_of
 from .intake import check_output
 
-SEEN = {"in": "seen in training", "out": "never seen in training"}
+ASKED = "asked"
+SEEN = {"in": "seen in training", "out": "never seen in training", ASKED: "in this set"}
 SHOWN = 1024  # pixels of the longer side of a heat map and of the page's pictures
 
 
@@ -84,7 +86,7 @@ def localize_files(
     """
     check_output(request.out)
     files = [f for given in request.pictures for f in image_files(given)]
-    names = _names(files)
+    names = names_of(files)
     localizer = _localizer(request)
     announce(words_of_card(localizer))
     done = [
@@ -115,17 +117,6 @@ def words_of_card(localizer: Localizer) -> str:
     gate = "no gate: it marks something on every picture" if card.gate is None else "gated"
     head = f"localiser: {card.method}, {gate}, trained on {card.trained_on}"
     return "\n".join([head, *rows, *alarms])
-
-
-def _names(files: Sequence[Path]) -> list[str]:
-    """A folder name a picture, told apart by a number where two are alike."""
-    names: list[str] = []
-    for file in files:
-        stem, k = file.stem, 2
-        while stem in names:
-            stem, k = f"{file.stem}-{k}", k + 1
-        names.append(stem)
-    return names
 
 
 def _one(

@@ -11,6 +11,8 @@ from ..specs import REPAINT_PRESETS, RepaintSpec
 from .bars import Bars, say
 from .flags import override, spec_flags
 
+MEANS = ("imagenet", "half")
+
 
 def add(commands: Any) -> None:
     """The data, the networks, the answer."""
@@ -82,6 +84,24 @@ def _localizer_command(commands: Any) -> None:
     train.add_argument("--device", default="cpu", help="cpu, cuda")
     spec_flags(train, LocalizerSpec, "", without=("supervision",))
     train.set_defaults(run=_train)
+    measure = steps.add_parser("measure", help="a localiser's figures on a set of `inpaint`")
+    measure.add_argument("model", type=Path)
+    measure.add_argument("--examples", type=Path, required=True, help="folder of `inpaint`")
+    measure.add_argument("--device", default="cpu", help="cpu, cuda")
+    measure.set_defaults(run=_measure)
+    cam = steps.add_parser("gradcam", help="what a classifier of your own looks at (Grad-CAM)")
+    cam.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="files, or folders")
+    cam.add_argument("--classifier", type=Path, required=True, help="weights as .safetensors")
+    cam.add_argument(
+        "--architecture", required=True, help="of torchvision, such as resnet50; or timm/NAME"
+    )
+    cam.add_argument("--layer", required=True, help="such as layer4, or block11 of an Xception")
+    cam.add_argument("--target", type=int, default=1, help="class, from 0 (default 1)")
+    cam.add_argument("--side", type=int, default=224, help="input pixels (default 224)")
+    cam.add_argument("--normalisation", choices=tuple(MEANS), default=MEANS[0])
+    cam.add_argument("--out", type=Path, default=Path("explained"), help="folder of heat maps")
+    cam.add_argument("--device", default="cpu", help="cpu, cuda")
+    cam.set_defaults(run=_gradcam)
     show = steps.add_parser("show", help="a localiser's card: what it was trained on and can do")
     show.add_argument("model", type=Path)
     show.set_defaults(run=_show)
@@ -161,6 +181,37 @@ def _train(args: argparse.Namespace) -> int:
     finally:
         bars.close()
     print(path)
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from ..casework.localizers import measure_file
+    from ..casework.localizing import words_of_card
+
+    bars = Bars()
+    try:
+        found = measure_file(args.model, args.examples, device=args.device, progress=bars)
+    finally:
+        bars.close()
+    print(words_of_card(found))
+    return 0
+
+
+def _gradcam(args: argparse.Namespace) -> int:
+    from ..casework.explaining import ExplainRequest, explain_files
+
+    request = ExplainRequest(
+        tuple(args.images), args.out, args.classifier, args.architecture, args.layer, args.target,
+        args.side, args.normalisation, args.device,
+    )  # fmt: skip
+    bars = Bars()
+    try:
+        found = explain_files(request, progress=bars)
+    finally:
+        bars.close()
+    for one in found:
+        print(f"{one.file}: class {args.target} has probability {one.probability:.3f} (logit "
+              f"{one.logit:.3f}); the map's peak is 1 on every picture: {one.heat}")  # fmt: skip
     return 0
 
 

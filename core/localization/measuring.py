@@ -89,6 +89,11 @@ def measured(seen: Sequence[Seen], name: str, domain: str) -> Measured:
     )  # fmt: skip
 
 
+def alarms(seen: Sequence[Seen], name: str, domain: str) -> Untouched:
+    """How many of these untouched pictures were marked."""
+    return Untouched(name, domain, sum(not s.blank for s in seen), len(seen))
+
+
 def by_kind(seen: Sequence[Seen]) -> dict[str, list[Seen]]:
     """Pictures by generator and variant, in order of first sight."""
     kinds: dict[str, list[Seen]] = {}
@@ -146,11 +151,7 @@ def finish(
     card = replace(
         gated.card,
         measured=tuple(measured(p, n, d) for n, d, p in kinds if p[0].row.fake),
-        untouched=tuple(
-            Untouched(n, d, sum(not s.blank for s in p), len(p))
-            for n, d, p in kinds
-            if not p[0].row.fake
-        ),
+        untouched=tuple(alarms(p, n, d) for n, d, p in kinds if not p[0].row.fake),
         limits=(*limits, *LIMITS),
     )
     return replace(gated, card=card)

@@ -1,6 +1,7 @@
 """A template in ComfyUI's real page: opened, queued, and its verdict card and images seen.
 
-With SCREENSHOTS set to a folder, the finished page is kept there as comfyui.png.
+With SCREENSHOTS set to a folder, the finished page is kept there as comfyui.png and
+comfyui_localize.png.
 """
 
 import json
@@ -15,6 +16,7 @@ from .test_host_browser import READY, SETTINGS
 from .tiny_prompts import API, TINY
 
 SHOWN = TINY | {"lines": "all lines", "preset": "quick", "exchangeable": False}
+LOCALIZED = {"steps": 10}
 CARD = "document.querySelector('.lora-forensics-letter')?.textContent"
 
 
@@ -72,3 +74,26 @@ def test_a_template_runs_from_the_page_to_a_verdict_card(page, tmp_path):
     taken = page.screenshot(folder / "comfyui.png", (0, 0, 1900, 700))
     assert taken.stat().st_size > 20_000
     assert not [c for c in page.complaints() if "lora_forensics.js" in c]
+
+
+def test_repainted_photos_are_localised_in_the_page(page, tmp_path):
+    opened(page, "inpaint_localize")
+    page.evaluate(
+        "(() => { for (const n of app.graph.nodes) for (const w of n.widgets ?? [])"
+        f" if (w.name in {json.dumps(LOCALIZED)}) w.value = {json.dumps(LOCALIZED)}[w.name];"
+        " return true; })()"
+    )
+    queued(page)
+    shown = page.wait_for(
+        "app.graph.nodes.filter((n) => n.imgs?.length).length === 2 && 'both'", 240
+    )
+    assert shown == "both"
+    page.evaluate(
+        "app.canvas.ds.scale = 0.72; app.canvas.ds.offset = [20, 110];"
+        "app.graph.setDirtyCanvas(true, true); true"
+    )
+    page.evaluate("document.activeElement?.blur(); true")
+    time.sleep(1)
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    taken = page.screenshot(folder / "comfyui_localize.png", (0, 0, 1900, 800))
+    assert taken.stat().st_size > 20_000

@@ -15,6 +15,7 @@ from lora_forensics.core.localization.files import read_card
 from lora_forensics.core.sampling import noise_of
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision import models
 
 TRAIN = ["--side", "64", "--width", "0.1", "--batch", "4", "--iterations", "3", "--epochs", "1"]
 
@@ -216,3 +217,24 @@ def test_a_set_that_was_changed_is_named(made, tmp_path, capsys):
     (copy / row.file).unlink()
     args = ["localizer", "train", "--examples", copy, "--out", tmp_path / "o", *TRAIN]
     assert "CHANGED_EXAMPLE" in complaint(capsys, args)
+
+
+def test_a_localiser_is_measured_on_another_set(model, made, capsys):
+    assert main(["localizer", "measure", str(model), "--examples", str(made)]) == 0
+    shown = capsys.readouterr().out
+    assert "opencv_telea, spliced (never seen in training): IoU" in shown
+    assert re.search(
+        r"original \(never seen in training\): nothing repainted, yet \d+ of 60", shown
+    )
+
+
+def test_grad_cam_of_a_classifier_of_one_s_own(tmp_path, capsys):
+    torch.manual_seed(0)
+    save_file(models.resnet18(num_classes=2).state_dict(), tmp_path / "net.safetensors")
+    Image.fromarray(draw_faces(1, "generic", 4).pixels[0]).save(tmp_path / "face.png")
+    args = ["localizer", "gradcam", tmp_path / "face.png", "--out", tmp_path / "out", "--side", 64]
+    args += ["--classifier", tmp_path / "net.safetensors", "--architecture", "resnet18"]
+    assert main([str(a) for a in [*args, "--layer", "layer4"]]) == 0
+    assert "class 1 has probability 0." in capsys.readouterr().out
+    assert Image.open(tmp_path / "out" / "face-heat.png").size == (64, 64)
+    assert "BAD_LAYER" in complaint(capsys, [*args, "--layer", "layer9"])

@@ -1,0 +1,94 @@
+"""Grad-CAM of a classifier that the user brings: pictures in, heat maps and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..heat import tinted
+from ..images import decode_file, image_files, png_bytes, to_tensor
+from ..localization.classifiers import explain, load_classifier
+from ..protocols import NoProgress, Progress
+from ..storage import write_atomic
+from .intake import check_output
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """Which pictures, which classifier, where to.
+
+    Attributes:
+        pictures: files, or folders of them.
+        out: folder; each picture gets a map and a heat map.
+        classifier: weights as safetensors.
+        architecture: see `load_classifier`, as are the next three.
+        layer: whose output is weighed.
+        target: class, from 0.
+        side: input pixels.
+        normalisation: of pixels.
+        device: ``cpu``, ``cuda``.
+    """
+
+    pictures: tuple[Path, ...]
+    out: Path
+    classifier: Path
+    architecture: str
+    layer: str
+    target: int = 1
+    side: int = 224
+    normalisation: str = "imagenet"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedFile:
+    """One picture: its logit and probability of the class, and where its heat map lies."""
+
+    file: Path
+    logit: float
+    probability: float
+    heat: Path
+
+
+def explain_files(
+    request: ExplainRequest, *, progress: Progress | None = None
+) -> tuple[ExplainedFile, ...]:
+    """Explain every picture.
+
+    Raises:
+        ForensicsError: the classifier or a picture cannot be used.
+    """
+    check_output(request.out)
+    files = [f for given in request.pictures for f in image_files(given)]
+    classifier = load_classifier(
+        request.classifier,
+        request.architecture,
+        request.layer,
+        side=request.side,
+        normalisation=request.normalisation,
+        device=request.device,
+    )
+    progress = progress or NoProgress()
+    progress.start("explaining", len(files))
+    found = []
+    for file, name in zip(files, names_of(files), strict=True):
+        picture, _ = decode_file(file)
+        made = explain(classifier, picture, request.target)
+        heat = request.out / f"{name}-heat.png"
+        write_atomic(request.out / f"{name}-map.png", png_bytes(made.map.expand(3, -1, -1)))
+        write_atomic(heat, png_bytes(tinted(to_tensor(picture), made.map)))
+        found.append(ExplainedFile(file, made.logit, made.probability, heat))
+        progress.step()
+    return tuple(found)
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """A plain name a picture, told apart by a number where two are alike."""
+    names: list[str] = []
+    for file in files:
+        stem, k = file.stem, 2
+        while stem in names:
+            stem, k = f"{file.stem}-{k}", k + 1
+        names.append(stem)
+    return names
