@@ -106,8 +106,8 @@ class Localize(io.ComfyNode):
             display_name="Localize Inpainting",
             category=LOCALIZATION,
             description="Marks the pixels that look repainted by a diffusion model. A map is a "
-            "lead, not proof; it stays blank where the score is no higher than untouched "
-            "pictures'.",
+            "lead, not proof; it stays blank where untouched pictures of the size score as "
+            "high too often.",
             inputs=[
                 sockets.Localizer.Input("localizer"),
                 io.Image.Input("images"),
@@ -138,30 +138,31 @@ class Localize(io.ComfyNode):
             torch.stack(sure),
             max(f.score for f in found),
             _table(found),
-            "\n".join([*_sentences(found, localizer), card_words(localizer)]),
+            "\n".join([*_sentences(found), card_words(localizer)]),
         )
 
 
 def _table(found: list[Localization]) -> str:
     rows = [
-        f"{i}\t{f.score:.4f}\t{f.area:.4f}\t{'withheld' if f.blank else 'shown'}"
+        f"{i}\t{f.score:.4f}\t{'-' if f.p is None else f'{f.p:.4f}'}\t{f.area:.4f}\t"
+        f"{'withheld' if f.blank else 'shown'}"
         for i, f in enumerate(found, 1)
     ]
-    return "\n".join(["image\tscore\tmarked\tmap", *rows])
+    return "\n".join(["image\tscore\tp\tmarked\tmap", *rows])
 
 
-def _sentences(found: list[Localization], localizer: Localizer) -> list[str]:
-    gate = localizer.card.gate
-    bound = "no gate" if gate is None else f"gate {gate:.3f}"
-    withheld = "no higher than untouched pictures', map withheld"
+def _sentences(found: list[Localization]) -> list[str]:
     return [
-        f"image {i}: score {f.score:.3f} ({bound}); {withheld if f.blank else _marked(f)}"
+        f"image {i}: score {f.score:.3f}, {_rank(f)}; "
+        f"{'map withheld' if f.blank else f'{f.area:.1%} marked'}"
         for i, f in enumerate(found, 1)
     ]
 
 
-def _marked(found: Localization) -> str:
-    return f"{found.area:.1%} marked"
+def _rank(found: Localization) -> str:
+    if found.p is None:
+        return "no gate"
+    return f"as high in at most {found.p:.1%} of untouched pictures of {found.tiles} tiles"
 
 
 class TrainLocalizer(io.ComfyNode):

@@ -170,6 +170,7 @@ def told_of(
     sure = made.confidence[inside] if bool(inside.any()) else made.confidence.flatten()
     found = {
         "score": made.score,
+        "p": made.p,
         "area": made.area,
         "blank": made.blank,
         "confidence": float(sure.mean()),
@@ -181,7 +182,7 @@ def told_of(
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "picture": {k: getattr(facts, k) for k in kept},
         "found": found,
-        "card": asdict(localizer.card),
+        "card": asdict(localizer.card) | {"gate": localizer.card.gate},
         "localizer": localizer.sha256,
         "settings": asdict(spec),
         "tool": __version__,

@@ -122,8 +122,8 @@ def _localize(args: argparse.Namespace) -> int:
         if one.page is None:
             print(f"{one.file}: {one.error}")
         elif one.blank:
-            print(f"{one.file}: score {one.score:.3f}, no higher than untouched pictures'; "
-                  f"map withheld: {one.page}")  # fmt: skip
+            print(f"{one.file}: score {one.score:.3f}, untouched pictures of this size score as "
+                  f"high too often; map withheld: {one.page}")  # fmt: skip
         else:
             print(f"{one.file}: score {one.score:.3f}, {one.area:.1%} marked: {one.page}")
     return 2 if any(one.page is None for one in found) else 0

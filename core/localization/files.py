@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +82,14 @@ class Card:
         side: pixels of its input, while it was trained.
         source_side: pixels of the training pictures: 299 / 256 enlarges by 1.17.
         pooling: how the score is made of cells.
-        gate: score at or below which a map is blank; None where no untouched picture set it.
-        gate_alarm: share of untouched pictures wanted above the gate.
-        gate_pictures: untouched pictures that set the gate.
+        alarm: share of untouched pictures that may be marked.
         trained_on: in words.
         pictures: training pictures.
         seed: of the training.
         epoch: whose weights these are.
         tool: version that trained it.
+        nulls: scores of untouched photos, falling; of each photo the highest among its untouched
+            variants, so that the gate holds for decoded ones too.
         measured: its figures on repainted pictures that it was not trained on.
         untouched: its false alarms.
         limits: what a reader must know.
@@ -99,17 +101,42 @@ class Card:
     side: int
     source_side: int
     pooling: str
-    gate: float | None
-    gate_alarm: float
-    gate_pictures: int
+    alarm: float
     trained_on: str
     pictures: int
     seed: int
     epoch: int
     tool: str = __version__
+    nulls: tuple[float, ...] = ()
     measured: tuple[Measured, ...] = ()
     untouched: tuple[Untouched, ...] = ()
     limits: tuple[str, ...] = ()
+
+    @property
+    def gate(self) -> float | None:
+        """Score that a picture of one tile must exceed; None where too few photos set it."""
+        allowed = math.floor(self.alarm * (len(self.nulls) + 1)) - 1
+        return self.nulls[allowed] if allowed >= 0 else None
+
+    def p_value(self, score: float, tiles: int = 1) -> float | None:
+        """How often an untouched picture of so many tiles scores as high: at most this share.
+
+        The rank of the highest tile among untouched photos, times the number of tiles
+        (Bonferroni): an untouched picture of hundreds of tiles has a high one by chance.
+
+        Returns:
+            In 0..1; None without untouched photos.
+
+        Example:
+            >>> card = Card("patches", "masks", 1.0, 128, 64, "top", 0.05, "", 0, 0, 1,
+            ...             nulls=(0.4, 0.3, 0.2))
+            >>> card.p_value(0.35), card.p_value(0.35, tiles=3)
+            (0.5, 1.0)
+        """
+        if not self.nulls:
+            return None
+        above = sum(null >= score for null in self.nulls)
+        return min(1.0, tiles * (1 + above) / (len(self.nulls) + 1))
 
     @property
     def stride(self) -> int:
@@ -195,6 +222,7 @@ def _card(facts: Mapping[str, Any]) -> Card:
         "measured": tuple(Measured(**m) for m in facts["measured"]),
         "untouched": tuple(Untouched(**u) for u in facts["untouched"]),
         "limits": tuple(facts["limits"]),
+        "nulls": tuple(float(v) for v in facts["nulls"]),
     }
     card = Card(**{**facts, **lists})
     numbers = (card.width, card.side, card.source_side)
@@ -202,8 +230,9 @@ def _card(facts: Mapping[str, Any]) -> Card:
         raise ValueError(f"method {card.method!r}, sizes {numbers}")
     if not (0.05 <= card.width <= 1 and 64 <= card.side <= 1024 and 16 <= card.source_side <= 4096):
         raise ValueError(f"sizes {numbers} are out of range")
-    if not isinstance(card.gate, int | float | None) or card.gate != card.gate:
-        raise ValueError(f"gate {card.gate!r}")
+    falling = all(a >= b for a, b in pairwise(card.nulls))
+    if not falling or not all(map(math.isfinite, card.nulls)) or not 0 <= card.alarm <= 0.5:
+        raise ValueError("its scores of untouched photos are out of order or range")
     return card
 
 

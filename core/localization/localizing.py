@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..protocols import NoProgress, Progress
 from .files import Card, Localizer
-from .judging import Judgement, judge, pooled
+from .judging import Judgement, judge
 from .placing import upsampled
 from .settings import LocalizeSpec
 from .views import Resampling, normalised
@@ -37,9 +37,10 @@ class Localization:
         raw: the same before the gate.
         confidence: ``[H, W]`` in 0..1: 1 where the picture and its mirror image agree; NaN with
             one view. Agreement is no probability: a wrong map can be sure of itself.
-        score: of the whole picture, comparable with the card's gate.
+        score: of the highest tile, comparable with the card's gate.
+        p: see `Card.p_value`; None where no untouched photo set a gate.
         area: share of pixels above the threshold, after the gate.
-        blank: the score does not pass the gate.
+        blank: untouched pictures of so many tiles score as high too often.
         tiles: how many were looked at, views apart.
     """
 
@@ -47,6 +48,7 @@ class Localization:
     raw: Tensor
     confidence: Tensor
     score: float
+    p: float | None
     area: float
     blank: bool
     tiles: int
@@ -87,11 +89,12 @@ def localize(
     confidence = torch.full_like(raw, float("nan"))
     if spec.views > 1:
         confidence = 1 - (maps[0] - maps[1]).abs()
-    score = _score(raw, [highest for _, highest in seen], card)
-    blank = spec.gate == "on" and card.gate is not None and score <= card.gate
+    score = sum(highest for _, highest in seen) / len(seen)
+    p = card.p_value(score, len(boxes))
+    blank = spec.gate == "on" and p is not None and p > card.alarm
     shown = torch.zeros_like(raw) if blank else raw
     area = float((shown > spec.threshold).float().mean())
-    return Localization(shown, raw, confidence, score, area, blank, len(boxes))
+    return Localization(shown, raw, confidence, score, p, area, blank, len(boxes))
 
 
 def _check(picture: Image.Image, card: Card) -> None:
@@ -117,7 +120,7 @@ def tiles(picture: Image.Image, card: Card, overlap: float) -> tuple[Box, ...]:
     """Boxes of the training pictures' size that cover a picture; a small picture is one.
 
     Example:
-        >>> card = Card("patches", "masks", 1.0, 128, 64, "top", None, 0.05, 0, "", 0, 0, 1)
+        >>> card = Card("patches", "masks", 1.0, 128, 64, "top", 0.05, "", 0, 0, 1)
         >>> [b.left for b in tiles(Image.new("RGB", (150, 64)), card, 0.25)]
         [0, 43, 86]
     """
@@ -170,13 +173,6 @@ def _ramp(count: int) -> Tensor:
     """Weight of a tile's pixels in the blend: highest in the middle."""
     place = (torch.arange(count) + 0.5) / count
     return torch.minimum(place, 1 - place).clamp_min(_EDGE)
-
-
-def _score(raw: Tensor, highest: Sequence[float], card: Card) -> float:
-    """Of the whole map; of a network that judges images, its highest tile's."""
-    if card.supervision == "masks" or card.method == "patches":
-        return float(pooled(raw[None], card.pooling))
-    return sum(highest) / len(highest)
 
 
 def _judged(

@@ -1,4 +1,4 @@
-"""What a trained localiser is measured to do: its gate, its false alarms, its figures by kind."""
+"""What a trained localiser is measured to do: its gate, false alarms, its figures by kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from .localizing import localize
 from .settings import LocalizerSpec, LocalizeSpec
 from .training import Trained
 
-LEAST_UNTOUCHED = 20  # pictures that set a gate
 LIMITS = (
     "A map is a lead, not proof: published localisers reach an IoU of 0.23 to 0.33 on generators "
     "that they were not trained on, and 0.05 to 0.16 on the newest.",
@@ -63,19 +62,12 @@ def look(
     return found
 
 
-def gate_of(scores: Sequence[float], alarm: float) -> float | None:
-    """The score that at most a share `alarm` of untouched pictures exceeds.
-
-    Returns:
-        The (floor(alarm m) + 1)-th largest of m scores; None under 20 of them.
-
-    Example:
-        >>> gate_of(range(100), 0.05)
-        94.0
-    """
-    if len(scores) < LEAST_UNTOUCHED:
-        return None
-    return float(np.sort(scores)[::-1][math.floor(alarm * len(scores))])
+def nulls_of(seen: Sequence[Seen]) -> tuple[float, ...]:
+    """Of each photo the highest score among its untouched variants, falling."""
+    best: dict[str, float] = {}
+    for s in seen:
+        best[s.row.source] = max(s.score, best.get(s.row.source, -math.inf))
+    return tuple(sorted(best.values(), reverse=True))
 
 
 def measured(seen: Sequence[Seen], name: str, domain: str) -> Measured:
@@ -123,7 +115,7 @@ def finish(
 
     Args:
         trained: network and settings.
-        examples: what it was trained on, all splits; untouched pictures of ``val`` set the gate.
+        examples: what it was trained on, all splits; untouched photos of ``val`` set the gate.
         trained_on: in words, for people.
         source_side: pixels of the pictures' shorter side.
         outside: by name, sets of generators or sources that it never saw; their ``test`` rows are
@@ -134,12 +126,11 @@ def finish(
     Returns:
         The localiser, without a file's hash.
     """
-    spec, off = trained.spec, LocalizeSpec(gate="off")
+    off = LocalizeSpec(gate="off")
     plain = Localizer(trained.network, _card(trained, examples, trained_on, source_side), "")
     fresh = examples.pick(split="val").only(fake=False)
-    scores = [s.score for s in look(plain, fresh, off, progress)]
-    gate = gate_of(scores, spec.alarm)
-    gated = replace(plain, card=replace(plain.card, gate=gate, gate_pictures=len(scores)))
+    nulls = nulls_of(look(plain, fresh, off, progress))
+    gated = replace(plain, card=replace(plain.card, nulls=nulls))
     sets = [("", "in", examples), *((f"{n}: ", "out", e) for n, e in (outside or {}).items())]
     kinds = [
         (prefix + kind, domain, part)
@@ -166,9 +157,7 @@ def _card(trained: Trained, examples: ExampleSet, trained_on: str, source_side: 
         side=spec.side,
         source_side=source_side,
         pooling=spec.pooling,
-        gate=None,
-        gate_alarm=spec.alarm,
-        gate_pictures=0,
+        alarm=spec.alarm,
         trained_on=trained_on,
         pictures=len(examples.pick(split="train")),
         seed=spec.seed,

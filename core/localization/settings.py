@@ -62,7 +62,7 @@ class LocalizeSpec(Spec):
     overlap: float = setting(0.25, "share of a tile that the next one repeats", low=0, high=0.75)
     batch: int = setting(8, "tiles in one forward pass", low=1, high=1024)
     gate: str = setting(
-        "on", "blank the map of a picture whose score is no higher than untouched ones'",
+        "on", "blank the map of a picture if untouched ones of its size score as high too often",
         choices=("on", "off"),
     )  # fmt: skip
     threshold: float = setting(0.5, "map value above which a pixel counts", low=0, high=1)

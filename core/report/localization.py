@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,15 +36,27 @@ def _headline(facts: Mapping[str, Any]) -> str:
 def _reading(facts: Mapping[str, Any]) -> str:
     found, card = facts["found"], facts["card"]
     if found["blank"]:
-        return (
-            "The score is no higher than that of untouched pictures, so the map is blank. What the "
-            "network would have marked is shown below, and means nothing."
-        )
-    if card["gate"] is None:
+        return _withheld(found, card)
+    if found["p"] is None:
         return "This localiser has no gate: it marks something on untouched pictures too."
-    if found["score"] > card["gate"]:
+    if found["p"] <= card["alarm"]:
         return (
-            f"The score passes the gate that about {card['gate_alarm']:.0%} of untouched pictures "
-            f"pass; {found['area']:.1%} of the pixels are marked."
+            f"At most {found['p']:.1%} of untouched pictures of this size score as high; "
+            f"{found['area']:.1%} of the pixels are marked."
         )
     return "The gate was switched off: untouched pictures show such maps as well."
+
+
+def _withheld(found: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+    told = (
+        "Untouched pictures of this size score as high too often, so the map is blank. What the "
+        "network would have marked is shown below, and means nothing by itself."
+    )
+    needed = math.ceil(found["tiles"] / card["alarm"]) - 1 if card["alarm"] else 0
+    if len(card["nulls"]) >= needed:
+        return told
+    return (
+        f"{told} For {found['tiles']:,} tiles no score could pass: {needed:,} untouched photos "
+        f"would have to set the gate, and {len(card['nulls']):,} did. Cut the region in question "
+        "out and ask about it alone, or train with more photos."
+    )

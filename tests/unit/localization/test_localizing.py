@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
+from lora_forensics.core.inpainting.examples import Example
 from lora_forensics.core.localization.files import (
     KEY,
     Card,
@@ -17,7 +18,7 @@ from lora_forensics.core.localization.files import (
 )
 from lora_forensics.core.localization.judging import judge, pooled
 from lora_forensics.core.localization.localizing import Box, localize, tiles
-from lora_forensics.core.localization.measuring import finish, gate_of
+from lora_forensics.core.localization.measuring import Seen, finish, nulls_of
 from lora_forensics.core.localization.networks import (
     Answer,
     AttentionNetwork,
@@ -33,7 +34,7 @@ from safetensors.torch import save, save_file
 from toy_examples import toy_set
 
 CARD = Card(
-    "patches", "masks", 1.0, 128, 64, "top", None, 0.05, 0, "toy pictures", 10, 0, 1
+    "patches", "masks", 1.0, 128, 64, "top", 0.05, "toy pictures", 10, 0, 1
 )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_memory_follows_the_batch_not_the_picture():
 
 
 def test_the_map_is_blank_below_the_gate_and_kept_beside():
-    gated = replace(CARD, gate=0.9)
+    gated = replace(CARD, nulls=(0.9,) * 40)
     faint = localize(
         picture(), Localizer(Bright(1.0), gated, ""), LocalizeSpec()
     )  # cells of at most 0.73
@@ -159,11 +160,39 @@ def test_scores_by_method_and_supervision():
     assert pooled(torch.arange(100.0).view(1, 10, 10), "top").item() == 97
 
 
+def with_nulls(count, seed=0, **more):
+    scores = np.sort(np.random.default_rng(seed).uniform(size=count))[::-1]
+    return replace(CARD, nulls=tuple(scores.tolist()), **more)
+
+
 def test_a_gate_lets_its_share_of_untouched_pictures_through():
-    scores = np.random.default_rng(0).normal(size=60)
-    gate = gate_of(scores.tolist(), 0.05)
-    assert (scores > gate).sum() == 3
-    assert gate_of(scores.tolist()[:19], 0.05) is None
+    # Of uniform scores the share above a gate is 1 - gate.
+    alarms = [1 - with_nulls(60, k).gate for k in range(4000)]
+    assert np.mean(alarms) == pytest.approx(3 / 61, abs=0.002)
+    assert with_nulls(18).gate is None
+    assert with_nulls(19).gate == max(with_nulls(19).nulls)
+    card = with_nulls(60)
+    passed = {s: card.p_value(s) <= card.alarm for s in (card.gate, card.gate + 1e-9)}
+    assert list(passed.values()) == [False, True]
+
+
+@pytest.mark.parametrize("tiles", [1, 4, 12])
+def test_large_untouched_pictures_are_not_marked_for_their_size(tiles):
+    false = []
+    for k in range(300):
+        card = with_nulls(400, k)
+        highest = np.random.default_rng(5000 + k).uniform(size=(50, tiles)).max(1)
+        false += [card.p_value(s, tiles) <= card.alarm for s in highest]
+    assert np.mean(false) <= 0.05 + 0.01
+    assert with_nulls(60).p_value(2.0, tiles=10) > 0.05  # 60 photos cannot bound ten tiles
+    assert with_nulls(0).p_value(2.0) is None
+
+
+def test_a_photo_counts_once_with_its_highest_untouched_variant():
+    rows = [("a", 0.1), ("a", 0.7), ("b", 0.3)]
+    seen = [Seen(Example("x", "", "original", "none", s, "val", ""), None, v, False, 0)
+            for s, v in rows]  # fmt: skip
+    assert nulls_of(seen) == (0.7, 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +208,7 @@ def trained(tmp_path_factory):
 def test_a_card_says_what_was_measured(trained):
     card = trained.card
     assert card.gate is not None
-    assert card.gate_pictures >= 20
+    assert len(card.nulls) >= 19
     fresh = {u.name: u for u in card.untouched}
     assert fresh.keys() == {"original", "smoother, round_trip"}
     names = {m.name for m in card.measured}
@@ -222,6 +251,12 @@ def test_other_files_are_named(trained, tmp_path):
         load_localizer(written(width=0.5))
     with pytest.raises(InputError, match="LOCALIZER_SCHEMA"):
         read_card(written(schema_version=2))
-    for changes in ({"method": "magic"}, {"side": 10**6}, {"gate": "no"}, {"more": 1}):
+    for changes in (
+        {"method": "magic"},
+        {"side": 10**6},
+        {"nulls": ["no"]},
+        {"nulls": [0.1, 0.2]},
+        {"more": 1},
+    ):
         with pytest.raises(InputError, match="NOT_A_LOCALIZER"):
             read_card(written(**changes))
