@@ -35,7 +35,7 @@ from .repainted import (
 
 PEOPLE, CROPS, FOREIGN = 700, 350, 400
 SEEDS = {"people": 920_001, "scene": 920_002, "foreign scene": 920_003, "foreign people": 930_001}
-SPEC = LocalizerSpec(side=2 * SIDE, epochs=16, iterations=100, precision="bfloat16")
+SPEC = LocalizerSpec(side=96, epochs=20, iterations=120, degrade=0.3, precision="bfloat16")
 log = logging.getLogger(__name__)
 WORDS = (
     f"{PEOPLE} drawn people and {CROPS} crops of a photograph, 64 px, repainted by the embedded "

@@ -17,7 +17,7 @@ WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 CONTROLLED = ("seed", "noise_seed")
 FILE_LISTS = (
     "ckpt_name", "lora_name", "clip_name", "folder", "LoraForensicsLoadAttack.name",
-    "LoraForensicsLoadLocalizer.name", "LoraForensicsGradCam.file",
+    "LoraForensicsLoadLocalizer.name", "LoraForensicsGradCam.file", "LoadImage.image",
 )  # fmt: skip
 """Choices that are the user's own files: the names are no part of the contract."""
 Form = Mapping[str, Any]

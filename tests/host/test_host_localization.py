@@ -149,7 +149,7 @@ def test_examples_of_another_tool_and_a_set_to_measure_on(server):
 
 
 def test_too_few_photos_to_train_on_are_named(server):
-    prompt = repainting()
+    prompt = repainting() | {"3": node("LoadImage", image="example.png")}
     whole = template("train_localizer")
     form = whole[node_of(whole, "LoraForensicsTrainLocalizer")]["inputs"]
     prompt["12"] = node("LoraForensicsTrainLocalizer", **form | {"examples": ["5", 3]})
