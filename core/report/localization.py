@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
 from .html import render_page
@@ -22,7 +23,8 @@ def render_localization(facts: Mapping[str, Any], pictures: Mapping[str, Image.I
         facts: the JSON twin that `casework.localizing` writes.
         pictures: RGB pictures to show, by title.
     """
-    shown = [{"title": title, "uri": data_uri(p)} for title, p in pictures.items()]
+    # Marked as safe, or the page cuts what it takes for long text.
+    shown = [{"title": title, "uri": Markup(data_uri(p))} for title, p in pictures.items()]
     view = {**plain(facts), "pictures": shown, "headline": _headline(facts)}
     return render_page("localization.html", {**view, "reading": _reading(facts)})
 
@@ -41,10 +43,19 @@ def _reading(facts: Mapping[str, Any]) -> str:
         return "This localiser has no gate: it marks something on untouched pictures too."
     if found["p"] <= card["alarm"]:
         return (
-            f"At most {found['p']:.1%} of untouched pictures of this size score as high; "
-            f"{found['area']:.1%} of the pixels are marked."
+            f"{found['area']:.1%} of the pixels are marked. Of untouched pictures like those that "
+            f"set the gate at most {found['p']:.1%} score as high{_elsewhere(card)}."
         )
     return "The gate was switched off: untouched pictures show such maps as well."
+
+
+def _elsewhere(card: Mapping[str, Any]) -> str:
+    """The highest rate of false alarms that was measured on other pictures."""
+    rates = [(u["marked"] / u["pictures"], u["name"]) for u in card["untouched"] if u["pictures"]]
+    if not rates:
+        return ""
+    rate, name = max(rates)
+    return f"; on others it was measured to mark up to {rate:.0%} ({name})"
 
 
 def _withheld(found: Mapping[str, Any], card: Mapping[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """`inpaint`, `localizer` and `localize` from the command line, bad input included."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -115,6 +117,8 @@ def test_localize_writes_a_page_a_map_and_a_mask(model, tmp_path, capsys):
         assert "False alarms" in page
         assert told["localizer"] in page
         assert not re.search(r"(src|href)=\"https?:", page)
+        shown = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
+        assert [Image.open(io.BytesIO(base64.b64decode(s))).size for s in shown] == [(192, 192)] * 2
 
 
 def test_the_shipped_localiser_runs_at_once(tmp_path, capsys):
