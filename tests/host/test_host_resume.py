@@ -68,7 +68,7 @@ def test_a_threshold_reruns_the_judgement_only(server, name, judge):
     prompt = template(name)
     succeed(server, prompt)
     before = kept(server)
-    other = with_node(prompt, node_of(prompt, judge), alpha=0.1)
+    other = with_node(prompt, node_of(prompt, judge), alpha=0.04)
     history = succeed(server, other)
     assert set(history.executed) == behind(prompt, node_of(prompt, judge))
     assert history.cached == set(prompt) - set(history.executed)
