@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...statistics.intervals import bootstrap_ci
-from ..tables import NOTHING, findings_table, table
+from ..tables import NOTHING, findings_table, number, table
 from .published import FOREIGN, TABLE
 from .scales import PAPER_SETUPS, PRACTICAL
 
@@ -127,6 +127,25 @@ def robustness_table(facts: Facts) -> str:
     return table(head, rows)
 
 
+def training_table(facts: Facts) -> str:
+    """How each training went: its own loss, and that of pictures it did not see."""
+    head = ("Training", "training loss, last epoch", "validation, first epoch", "best", "last",
+            "epoch kept")  # fmt: skip
+    return table(
+        head,
+        [
+            (
+                r["key"],
+                number(r["loss"], 3),
+                *(number(v, 3) for v in (r["validation"][0], min(r["validation"]))),
+                number(r["validation"][-1], 3),
+                f"{r['epoch']} of {len(r['validation'])}",
+            )
+            for r in facts["runs"]
+        ],
+    )
+
+
 def run_facts(facts: Facts) -> str:
     """Command, machine, time, and what differs from the paper."""
     machine, versions, scale = facts["hardware"], facts["versions"], facts["manifest"]["scale"]
@@ -148,6 +167,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Facts], str]]] = {
     "generators": ("Trained on one generator, tested on another", generators_table),
     "foreign": ("Published on foreign pictures", foreign_table),
     "robustness": ("Robustness", robustness_table),
+    "training": ("Trainings", training_table),
     "run": ("The run", run_facts),
 }
 
