@@ -155,10 +155,15 @@ def run_facts(facts: Facts) -> str:
         f"tests; {machine['threads']} thread(s), {machine['cores']} cores, {machine['machine']}, "
         f"{versions['device']}",
         f"- versions: lora-forensics {versions['lora-forensics']}, torch {versions['torch']}",
-        f"- seeds: 0 to {max(r['seed'] for r in facts['runs'])} in the main table, 0 in the others",
+        f"- {_seeds(facts)} in the main table, seed 0 in the others",
         *(f"- {name}: {text}" for name, text in scale["told"].items()),
     ]
     return "\n".join(lines)
+
+
+def _seeds(facts: Facts) -> str:
+    last = max(r["seed"] for r in facts["runs"])
+    return f"seeds 0 to {last}" if last else "seed 0"
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Facts], str]]] = {

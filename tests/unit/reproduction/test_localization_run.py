@@ -123,7 +123,7 @@ def test_more_seeds_go_on(run):
     kept = {r["key"]: r for r in again["runs"]}
     assert len(again["runs"]) == len(facts["runs"]) + 10
     assert all(kept[r["key"]] == r for r in facts["runs"])
-    assert "0 to 1 in the main table" in (asked.out / "localization.md").read_text()
+    assert "seeds 0 to 1 in the main table" in (asked.out / "localization.md").read_text()
 
 
 def test_published_values_stand_beside_ours(run):
