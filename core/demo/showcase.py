@@ -17,7 +17,7 @@ SHOWN = {
 
 STANDARD = PRESETS["standard"]
 DEMO = ScreenSpec(
-    membership=replace(STANDARD.membership, noises=2),
+    membership=replace(STANDARD.membership, noises=4),
     extract=replace(STANDARD.extract, images=100, pilot_images=20),
     attack=replace(STANDARD.attack, images=128, epochs=5),
 )
