@@ -285,6 +285,21 @@ def pixels_sha256(image: Image.Image | np.ndarray) -> str:
     return hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
 
 
+def photos_of(pixels: Tensor, names: Sequence[str], kind: str = "PNG") -> Photos:
+    """Pictures that come from no file, as photos.
+
+    Args:
+        pixels: ``[N, 3, H, W]`` in 0..1.
+        names: ``N``.
+        kind: what stands for their format.
+    """
+    height, width = pixels.shape[2:]
+    hashes = [pixels_sha256(p) for p in to_uint8(pixels)]
+    pairs = list(zip(names, hashes, strict=True))
+    facts = tuple(FileFacts(n, h, width, height, kind, 0, 100.0) for n, h in pairs)
+    return Photos(ImageBatch(pixels, tuple(Source("photo", h, n) for n, h in pairs)), facts)
+
+
 def png_bytes(pixels: Tensor) -> bytes:
     """PNG file of pixels ``[3, H, W]`` in 0..1."""
     out = io.BytesIO()

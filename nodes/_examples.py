@@ -10,11 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from ..core.errors import InputError
-from ..core.images import FileFacts, Photos, pixels_sha256, to_uint8
-from ..core.inpainting.examples import ExampleSet, make_examples
+from ..core.images import photos_of, pixels_sha256, to_uint8
+from ..core.inpainting.examples import ExampleSet, listed, make_examples
 from ..core.inpainting.given import GivenInpainter
 from ..core.storage import CaseFolder
-from ..core.types import ImageBatch, Source
 from ._host import HostProgress, to_pixels
 
 
@@ -95,7 +94,7 @@ def written(
         )
     made = [
         make_examples(
-            _photos(part.pixels),
+            photos_of(part.pixels, [f"image {i + 1}" for i in range(len(part.pixels))], "IMAGE"),
             [m > 0.5 for m in np.asarray(part.masks)],
             [part.generator],
             case,
@@ -105,19 +104,7 @@ def written(
         for part in parts
     ]
     rows = list(dict.fromkeys(row for one in made for row in one.rows))
-    return ExampleSet(case.root, tuple(rows))
-
-
-def _photos(pixels: Tensor) -> Photos:
-    hashes = [pixels_sha256(p) for p in to_uint8(pixels)]
-    height, width = pixels.shape[2:]
-    names = [f"image {i + 1}" for i in range(len(pixels))]
-    sources = tuple(Source("photo", h, n) for h, n in zip(hashes, names, strict=True))
-    facts = tuple(
-        FileFacts(n, h, width, height, "IMAGE", 0, 100.0)
-        for h, n in zip(hashes, names, strict=True)
-    )
-    return Photos(ImageBatch(pixels, sources), facts)
+    return listed(case, rows)
 
 
 def facts_of(parts: Sequence[Examples]) -> list[Any]:

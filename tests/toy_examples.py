@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lora_forensics.core.images import FileFacts, Photos, pixels_sha256
+from lora_forensics.core.images import Photos, photos_of
 from lora_forensics.core.inpainting.examples import make_examples
 from lora_forensics.core.storage import open_case
-from lora_forensics.core.types import ImageBatch, Source
 from torch.nn import functional as F
 
 
@@ -38,10 +37,7 @@ def photos(count: int, side: int = 64, seed: int = 0) -> Photos:
     rng = np.random.default_rng(seed)
     pictures = rng.integers(0, 256, (count, side, side, 3), np.uint8)
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    hashes = [pixels_sha256(p) for p in pictures]
-    sources = tuple(Source("photo", h, f"{i}.png") for i, h in enumerate(hashes))
-    facts = tuple(FileFacts(f"{i}.png", h, side, side, "PNG", 1, 100) for i, h in enumerate(hashes))
-    return Photos(ImageBatch(pixels, sources), facts)
+    return photos_of(pixels, [f"{i}.png" for i in range(count)])
 
 
 def squares(count: int, side: int = 64) -> list[np.ndarray]:

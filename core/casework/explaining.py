@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..heat import tinted
-from ..images import decode_file, image_files, png_bytes, to_tensor
+from ..images import decode_file, png_bytes, to_tensor
 from ..localization.classifiers import explain, load_classifier
 from ..protocols import NoProgress, Progress
 from ..storage import write_atomic
-from .intake import check_output
+from .intake import check_output, named_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def explain_files(
         ForensicsError: the classifier or a picture cannot be used.
     """
     check_output(request.out)
-    files = [f for given in request.pictures for f in image_files(given)]
+    files = named_pictures(request.pictures)
     classifier = load_classifier(
         request.classifier,
         request.architecture,
@@ -72,7 +71,7 @@ def explain_files(
     progress = progress or NoProgress()
     progress.start("explaining", len(files))
     found = []
-    for file, name in zip(files, names_of(files), strict=True):
+    for file, name in files:
         picture, _ = decode_file(file)
         made = explain(classifier, picture, request.target)
         heat = request.out / f"{name}-heat.png"
@@ -81,14 +80,3 @@ def explain_files(
         found.append(ExplainedFile(file, made.logit, made.probability, heat))
         progress.step()
     return tuple(found)
-
-
-def names_of(files: Sequence[Path]) -> list[str]:
-    """A plain name a picture, told apart by a number where two are alike."""
-    names: list[str] = []
-    for file in files:
-        stem, k = file.stem, 2
-        while stem in names:
-            stem, k = f"{file.stem}-{k}", k + 1
-        names.append(stem)
-    return names

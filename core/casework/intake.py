@@ -160,3 +160,14 @@ def claimed_prompts(claims: Claims) -> tuple[str, ...]:
     folders = [p.text for p in claims.prompts if p.source == "folder"]
     found = [*stated, *common] or folders or [p.text for p in captions[:1]]
     return tuple(dict.fromkeys(found))[:MAX_PROMPTS]
+
+
+def named_pictures(given: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Pictures in files and folders, each with a plain name of its own for what is made of it."""
+    named: dict[str, Path] = {}
+    for file in (f for place in given for f in image_files(place)):
+        stem, k = file.stem, 2
+        while stem in named:
+            stem, k = f"{file.stem}-{k}", k + 1
+        named[stem] = file
+    return [(file, name) for name, file in named.items()]

@@ -11,7 +11,7 @@ from .. import __version__
 from ..errors import InputError
 from ..inpainting.examples import ExampleSet, read_examples
 from ..localization.files import Localizer, load_localizer, save_localizer
-from ..localization.measuring import alarms, by_kind, finish, look, measured, words_of
+from ..localization.measuring import by_kind, finish, look, with_figures, words_of
 from ..localization.settings import SETUPS, LocalizerSpec, LocalizeSpec
 from ..localization.training import train_localizer
 from ..lora.header import load_tensors, sha256_file
@@ -122,9 +122,5 @@ def measure_file(
     """
     found, whole = load_localizer(model, device), read_examples(examples)
     kinds = by_kind(look(found, whole, LocalizeSpec(), progress))
-    card = replace(
-        found.card,
-        measured=tuple(measured(p, n, ASKED) for n, p in kinds.items() if p[0].row.fake),
-        untouched=tuple(alarms(p, n, ASKED) for n, p in kinds.items() if not p[0].row.fake),
-    )
-    return replace(found, card=card)
+    parts = [(name, ASKED, part) for name, part in kinds.items()]
+    return replace(found, card=with_figures(found.card, parts))

@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import __version__
 from ..errors import InputError
 from ..heat import tinted
-from ..images import FileFacts, decode_file, image_files, png_bytes, to_picture, to_tensor
+from ..images import FileFacts, decode_file, png_bytes, to_picture, to_tensor
 from ..localization.files import Localizer, load_localizer
 from ..localization.localizing import Localization, localize
 from ..localization.settings import LocalizeSpec
@@ -25,8 +25,7 @@ from ..protocols import NoProgress, Progress
 from ..report.localization import render_localization
 from ..report.twin import render_json
 from ..storage import write_atomic
-from .explaining import names_of
-from .intake import check_output
+from .intake import check_output, named_pictures
 
 ASKED = "asked"
 SEEN = {"in": "seen in training", "out": "never seen in training", ASKED: "in this set"}
@@ -85,13 +84,12 @@ def localize_files(
         ForensicsError: the localiser, or the only picture, cannot be used.
     """
     check_output(request.out)
-    files = [f for given in request.pictures for f in image_files(given)]
-    names = names_of(files)
+    files = named_pictures(request.pictures)
     localizer = _localizer(request)
     announce(words_of_card(localizer))
     done = [
         _one(file, name, localizer, request, progress or NoProgress(), alone=len(files) == 1)
-        for file, name in zip(files, names, strict=True)
+        for file, name in files
     ]
     return tuple(done)
 

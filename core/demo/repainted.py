@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from ..backends.loading import open_pair
-from ..images import FileFacts, Photos, pixels_sha256
+from ..images import Photos, photos_of
 from ..inpainting.classical import METHODS, ClassicalInpainter
 from ..inpainting.diffusion import DiffusionInpainter
 from ..inpainting.examples import ExampleSet, Inpainter, make_examples
@@ -26,7 +26,7 @@ from ..protocols import ModelPair, Progress
 from ..sampling import seed_of
 from ..specs import RepaintSpec
 from ..storage import open_case
-from ..types import ImageBatch, Source
+from ..types import ImageBatch
 from .assets import asset_path
 from .faces import draw_faces
 
@@ -69,14 +69,8 @@ def scene_crops(scene: str, count: int, seed: int) -> Photos:
 
 
 def _photos(pixels: np.ndarray, name: str) -> Photos:
-    hashes = [pixels_sha256(p) for p in pixels]
-    names = [f"{name}-{i}.png" for i in range(len(pixels))]
-    sources = tuple(Source("photo", h, n) for h, n in zip(hashes, names, strict=True))
-    facts = tuple(
-        FileFacts(n, h, SIDE, SIDE, "PNG", 0, 100.0) for h, n in zip(hashes, names, strict=True)
-    )
     images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
-    return Photos(ImageBatch(images, sources), facts)
+    return photos_of(images, [f"{name}-{i}.png" for i in range(len(pixels))])
 
 
 def joined(parts: Sequence[Photos]) -> Photos:

@@ -17,6 +17,7 @@ from ..devices import torch_device
 from ..errors import InputError, MissingDependencyError
 from ..images import to_tensor
 from ..lora.header import load_tensors
+from .files import misfits
 from .gradcam import grad_cam
 
 MEANS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -130,12 +131,7 @@ def _classes(architecture: str, tensors: Mapping[str, Tensor], path: Path) -> in
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, architecture: str) -> None:
-    wanted = network.state_dict()
-    wrong = [
-        k
-        for k in sorted(wanted.keys() | tensors.keys())
-        if k not in tensors or k not in wanted or wanted[k].shape != tensors[k].shape
-    ]
+    wrong = misfits(network.state_dict(), tensors)
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",

@@ -236,12 +236,17 @@ def _card(facts: Mapping[str, Any]) -> Card:
     return card
 
 
-def _check_tensors(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    wrong = sorted(
+def misfits(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Names that one of both lacks, or whose shapes differ."""
+    return sorted(
         k
         for k in wanted.keys() | found.keys()
         if k not in found or k not in wanted or wanted[k].shape != found[k].shape
     )
+
+
+def _check_tensors(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    wrong = misfits(wanted, found)
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",

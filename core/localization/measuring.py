@@ -139,13 +139,22 @@ def finish(
             look(gated, one.pick(split="test"), LocalizeSpec(), progress)
         ).items()
     ]
-    card = replace(
-        gated.card,
+    card = replace(gated.card, limits=(*limits, *LIMITS))
+    return replace(gated, card=with_figures(card, kinds))
+
+
+def with_figures(card: Card, kinds: Sequence[tuple[str, str, Sequence[Seen]]]) -> Card:
+    """A card with the figures of these pictures in place of its own.
+
+    Args:
+        card: of the localiser that looked.
+        kinds: name, domain and pictures of each kind; all of one are repainted, or none is.
+    """
+    return replace(
+        card,
         measured=tuple(measured(p, n, d) for n, d, p in kinds if p[0].row.fake),
         untouched=tuple(alarms(p, n, d) for n, d, p in kinds if not p[0].row.fake),
-        limits=(*limits, *LIMITS),
     )
-    return replace(gated, card=card)
 
 
 def _card(trained: Trained, examples: ExampleSet, trained_on: str, source_side: int) -> Card:

@@ -130,7 +130,7 @@ def build(method: str, supervision: str, width: float = 1.0) -> Network:
 
 
 def layout(width: float) -> torch.memory_format:
-    """How weights and pixels lie in memory: channels last is twice as fast on CPUs.
+    """How weights and pixels lie in memory: channels last is faster on CPUs.
 
     Not for thin networks: with few channels torch 2.14's backward pass of a strided 1x1
     convolution in that layout writes beyond its memory.

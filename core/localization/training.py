@@ -127,8 +127,6 @@ class Stream:
 
     def __init__(self, examples: ExampleSet, spec: LocalizerSpec) -> None:
         self.examples, self.spec = examples, spec
-        # The authors resize by Lanczos where labels of images are learnt, but for attention.
-        self._lanczos = spec.supervision == "labels" and spec.method != "attention"
         size = len(examples) * spec.side**2 * 3
         self._kept: dict[int, Any] | None = {} if size <= _CACHED_BYTES else None
 
@@ -171,7 +169,7 @@ class Stream:
         if self._kept is not None and i in self._kept:
             return self._kept[i]
         row = self.examples.rows[i]
-        picture = resized(self.examples.picture(row), self.spec.side, lanczos=self._lanczos)
+        picture = resized(self.examples.picture(row), self.spec.side, lanczos=self.spec.lanczos)
         if self._kept is not None:
             self._kept[i] = picture
         return picture

@@ -18,11 +18,15 @@ CORE = (
 )  # fmt: skip
 
 
-class Start:
-    """Checkpoint and suspect, which all templates but one begin with."""
+def base_checkpoint(g: Graph) -> Node:
+    return g.add("CheckpointLoaderSimple", "Base checkpoint", ckpt_name=CHECKPOINT)
 
-    def __init__(self, g: Graph):
-        self.checkpoint = g.add("CheckpointLoaderSimple", "Base checkpoint", ckpt_name=CHECKPOINT)
+
+class Start:
+    """Checkpoint and suspect, which most templates begin with; the checkpoint may be there."""
+
+    def __init__(self, g: Graph, checkpoint: Node | None = None):
+        self.checkpoint = checkpoint or base_checkpoint(g)
         self.node = g.add(
             "LoraForensicsLoadSuspect",
             model=self.checkpoint["MODEL"],
@@ -179,13 +183,7 @@ def white_box_membership(contract: Contract) -> Graph:
         found = white_box(g, start, sets, nulls)
         show_images(g, "Photos and controls", found["plot"])
     with g.column("Verdict"):
-        verdict = g.add(
-            "LoraForensicsVerdict",
-            suspect=start.suspect,
-            descriptor=encoder,
-            membership=found["evidence"],
-            **sets,
-        )
+        verdict = verdict_of(g, start.suspect, encoder, found, sets)
     with g.column("Result"):
         g.add("LoraForensicsReport", case=verdict["case"], name="white-box")
         show_text(g, "Score of each photo", found["table"])
@@ -207,6 +205,17 @@ def white_box(g: Graph, start: Start, sets: dict[str, Link], nulls: Link) -> Nod
         vae=start.vae,
         nulls=19,
         placebos=nulls,
+        **sets,
+    )
+
+
+def verdict_of(g: Graph, suspect: Link, encoder: Link, found: Node, sets: dict[str, Link]) -> Node:
+    """The verdict on white-box evidence alone."""
+    return g.add(
+        "LoraForensicsVerdict",
+        suspect=suspect,
+        descriptor=encoder,
+        membership=found["evidence"],
         **sets,
     )
 
@@ -338,13 +347,7 @@ def dreambooth_suspect(contract: Contract) -> Graph:
         )
         show_images(g, "Photos and controls", found["plot"])
     with g.column("Verdict"):
-        verdict = g.add(
-            "LoraForensicsVerdict",
-            suspect=node["suspect"],
-            descriptor=encoder,
-            membership=found["evidence"],
-            **sets,
-        )
+        verdict = verdict_of(g, node["suspect"], encoder, found, sets)
     with g.column("Result"):
         g.add("LoraForensicsReport", case=verdict["case"], name="dreambooth")
         show_text(g, "Score of each photo", found["table"])
@@ -355,7 +358,7 @@ def dreambooth_suspect(contract: Contract) -> Graph:
 def training_null_models(contract: Contract) -> Graph:
     g = Graph("training_null_models", *NOTES["training_null_models"], contract)
     with g.column("First: run once"):
-        checkpoint = g.add("CheckpointLoaderSimple", "Base checkpoint", ckpt_name=CHECKPOINT)
+        checkpoint = base_checkpoint(g)
         known = g.add("LoraForensicsPhotoFolder", "Photos to train on", muted=True, folder="photos")
         g.add(
             "LoraForensicsTrainLora",
@@ -369,41 +372,28 @@ def training_null_models(contract: Contract) -> Graph:
             name="known",
         )
     with g.column("Suspect"):
-        node = g.add(
-            "LoraForensicsLoadSuspect",
-            model=checkpoint["MODEL"],
-            clip=checkpoint["CLIP"],
-            lora_name=LORA,
-        )
+        start = Start(g, checkpoint)
         encoder = descriptor(g)
     with g.column("Photos, one processing"):
         sets = photo_sets(g)
-        alike = g.add(
-            "LoraForensicsCanonical", suspect=node["suspect"], vae=checkpoint["VAE"], **sets
-        )
+        alike = g.add("LoraForensicsCanonical", suspect=start.suspect, vae=start.vae, **sets)
         sets = {"photos": alike["photos"], "controls": alike["controls"]}
     with g.column("Null models"):
         nulls = g.add(
             "LoraForensicsCounterfactuals",
-            suspect=node["suspect"],
-            vae=checkpoint["VAE"],
+            suspect=start.suspect,
+            vae=start.vae,
             controls=sets["controls"],
         )
         found = g.add(
             "LoraForensicsWhiteBox",
-            suspect=node["suspect"],
-            vae=checkpoint["VAE"],
+            suspect=start.suspect,
+            vae=start.vae,
             counterfactuals=nulls["nulls"],
             **sets,
         )
     with g.column("Verdict"):
-        verdict = g.add(
-            "LoraForensicsVerdict",
-            suspect=node["suspect"],
-            descriptor=encoder,
-            membership=found["evidence"],
-            **sets,
-        )
+        verdict = verdict_of(g, start.suspect, encoder, found, sets)
     with g.column("Result"):
         g.add("LoraForensicsReport", case=verdict["case"], name="counterfactuals")
         show_text(g, "Null models", nulls["summary"])

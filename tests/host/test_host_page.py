@@ -16,7 +16,6 @@ from .test_host_browser import READY, SETTINGS
 from .tiny_prompts import API, TINY
 
 SHOWN = TINY | {"lines": "all lines", "preset": "quick", "exchangeable": False}
-LOCALIZED = {"steps": 10}
 CARD = "document.querySelector('.lora-forensics-letter')?.textContent"
 
 
@@ -32,17 +31,32 @@ def page(server, tmp_path_factory):
         yield browser
 
 
-def opened(page, name):
-    """The template as a user opens it, with the tests' files and small settings."""
+def opened(page, name, **values):
+    """The template as a user opens it, with the tests' files, small settings and `values`."""
     graph = (API.parent / f"{name}.json").read_text(encoding="utf-8")
     page.evaluate(f"app.loadGraphData({graph}).then(() => true)")
     page.wait_for("app.graph.nodes.some((n) => n.type.startsWith('LoraForensics'))")
     page.evaluate(
-        f"(() => {{ const given = {json.dumps(SHOWN)};"
+        f"(() => {{ const given = {json.dumps(SHOWN | values)};"
         " for (const n of app.graph.nodes) for (const w of n.widgets ?? [])"
         "   if (w.name in given) w.value = given[w.name];"
         " return true; })()"
     )
+
+
+def photographed(page, path, scale, height):
+    page.evaluate(
+        f"app.canvas.ds.scale = {scale}; app.canvas.ds.offset = [20, 110];"
+        "app.graph.setDirtyCanvas(true, true); true"
+    )
+    page.evaluate("document.activeElement?.blur(); true")
+    time.sleep(1)
+    taken = page.screenshot(path, (0, 0, 1900, height))
+    assert taken.stat().st_size > 20_000
+
+
+def folder_of(tmp_path):
+    return Path(os.environ.get("SCREENSHOTS") or tmp_path)
 
 
 def queued(page):
@@ -64,36 +78,15 @@ def test_a_template_runs_from_the_page_to_a_verdict_card(page, tmp_path):
         ".some((p) => p.innerText.includes('report.html'))",
         60,
     )
-    page.evaluate(
-        "app.canvas.ds.scale = 0.66; app.canvas.ds.offset = [20, 110];"
-        "app.graph.setDirtyCanvas(true, true); true"
-    )
-    page.evaluate("document.activeElement?.blur(); true")
-    time.sleep(1)
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    taken = page.screenshot(folder / "comfyui.png", (0, 0, 1900, 700))
-    assert taken.stat().st_size > 20_000
+    photographed(page, folder_of(tmp_path) / "comfyui.png", 0.66, 700)
     assert not [c for c in page.complaints() if "lora_forensics.js" in c]
 
 
 def test_repainted_photos_are_localised_in_the_page(page, tmp_path):
-    opened(page, "inpaint_localize")
-    page.evaluate(
-        "(() => { for (const n of app.graph.nodes) for (const w of n.widgets ?? [])"
-        f" if (w.name in {json.dumps(LOCALIZED)}) w.value = {json.dumps(LOCALIZED)}[w.name];"
-        " return true; })()"
-    )
+    opened(page, "inpaint_localize", steps=10)
     queued(page)
     shown = page.wait_for(
         "app.graph.nodes.filter((n) => n.imgs?.length).length === 2 && 'both'", 240
     )
     assert shown == "both"
-    page.evaluate(
-        "app.canvas.ds.scale = 0.72; app.canvas.ds.offset = [20, 110];"
-        "app.graph.setDirtyCanvas(true, true); true"
-    )
-    page.evaluate("document.activeElement?.blur(); true")
-    time.sleep(1)
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    taken = page.screenshot(folder / "comfyui_localize.png", (0, 0, 1900, 800))
-    assert taken.stat().st_size > 20_000
+    photographed(page, folder_of(tmp_path) / "comfyui_localize.png", 0.72, 800)

@@ -126,19 +126,24 @@ def reproduce_localization(
     manifest = _manifest(asked, material)
     case = open_case(asked.out / "runs", manifest)
     try:
-        runs, facts = runs_of(asked.scale), {}
+        runs = runs_of(asked.scale)
         announce(f"{len(runs)} trainings, {len(tests)} kinds of test pictures")
         for run in runs:
             if not case.has(f"entry/{run.key}"):
                 entry = _measure(run, asked, material, tests, case, progress)
                 case.put(f"entry/{run.key}", ".json", json.dumps(entry).encode())
                 announce(_said(entry))
-            facts = _facts(asked, manifest, tests, runs, case)
-            write_atomic(asked.out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
-            write_atomic(asked.out / TABLE, markdown(facts).encode())
+                _write(asked.out, _facts(asked, manifest, tests, runs, case))
+        facts = _facts(asked, manifest, tests, runs, case)
+        _write(asked.out, facts)
         return facts
     finally:
         case.close()
+
+
+def _write(out: Path, facts: Mapping[str, Any]) -> None:
+    write_atomic(out / FACTS, (json.dumps(facts, indent=1) + "\n").encode())
+    write_atomic(out / TABLE, markdown(facts).encode())
 
 
 def _manifest(asked: LocalizationRun, material: Material) -> dict[str, Any]:

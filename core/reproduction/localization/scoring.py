@@ -68,12 +68,11 @@ def _kinds(held: ExampleSet, main: str, prefix: str) -> Iterator[Trial]:
 def judged(trained: Trained, examples: ExampleSet, change: Change | None = None) -> Judgement:
     """All pictures of a set, resized as they were in training."""
     spec = trained.spec
-    lanczos = spec.supervision == "labels" and spec.method != "attention"
 
     def seen(row: Example) -> torch.Tensor:
         picture = examples.picture(row)
         changed = picture if change is None else change(picture)
-        return normalised(resized(changed, spec.side, lanczos=lanczos))
+        return normalised(resized(changed, spec.side, lanczos=spec.lanczos))
 
     parts = []
     for at in range(0, len(examples), _CHUNK):

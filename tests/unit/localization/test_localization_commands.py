@@ -63,12 +63,11 @@ def test_a_set_holds_both_generators_and_their_masks(made):
     assert not changed[~mask].any()
 
 
-def test_training_again_does_nothing_twice(made, model, capsys):
-    before = model.stat().st_mtime_ns
+def test_training_again_does_nothing_twice(made, model, capsys, monkeypatch):
+    monkeypatch.setattr("lora_forensics.core.localization.training._epoch", None)
     args = ["localizer", "train", "--examples", made, "--out", model.parent, *TRAIN]
     assert main([str(a) for a in args]) == 0
     card = read_card(model)
-    assert model.stat().st_mtime_ns >= before
     assert (card.method, card.source_side, card.side) == ("patches", 32, 64)
     assert {m.name for m in card.measured} == {
         "opencv_telea, spliced", "opencv_navier_stokes, spliced",
@@ -147,10 +146,9 @@ def test_pictures_that_cannot_be_looked_at_are_named(model, tmp_path, capsys):
     assert "ANIMATED_IMAGE" in complaint(
         capsys, ["localize", webp, "--model", model, "--out", tmp_path / "b"]
     )
-    assert re.search(r"[A-Z_]{6,}: ", complaint(
+    assert "NOT_AN_IMAGE" in complaint(
         capsys, ["localize", moving, "--model", model, "--out", tmp_path / "c"]
-    ))  # fmt: skip
-    assert "NOT_A_LOCALIZER" not in capsys.readouterr().err
+    )
 
 
 def test_one_bad_picture_does_not_stop_the_others(model, tmp_path, capsys):
