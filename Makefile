@@ -26,7 +26,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 study: $(STAMP)
-	$(BIN)/python -m lora_forensics.core.demo.study --out demo-study
+	$(BIN)/python -m lora_forensics.core.studies.demo.study --out demo-study
 
 $(STAMP): pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or say PYTHON=/path/to/python"; exit 2; }

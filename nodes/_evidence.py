@@ -20,19 +20,19 @@ from ..core.casework.book import (
     tool_facts,
     write_report,
 )
-from ..core.casework.decoyfiles import known_by
-from ..core.casework.precedents import case_facts, precedents
+from ..core.casework.decoy_files import known_by
+from ..core.casework.screening import Findings
 from ..core.decoys import DecoyRank, RankedPhoto, check_photos
-from ..core.error_rates import shipped_rates
 from ..core.errors import InputError
-from ..core.evidence import Case, ExtractionEvidence, MembershipEvidence
-from ..core.extraction import Extraction
-from ..core.heat import overlay
-from ..core.images import Photos, pixels_sha256, png_bytes, sessions, to_picture
+from ..core.extraction.line import Extraction
+from ..core.images.heat import overlay
+from ..core.images.photos import Photos, pixels_sha256, png_bytes, sessions, to_picture
+from ..core.rates import shipped_rates
+from ..core.rates.precedents import case_facts, precedents
 from ..core.report.pictures import contact_sheet
-from ..core.screening import Findings
 from ..core.storage import digest_of, write_atomic
 from ..core.types import ModelHashes
+from ..core.verdicts.evidence import Case, ExtractionEvidence, MembershipEvidence
 from ._host import png_image, to_image, to_pixels
 from ._photos import PhotoSet
 from ._suspect import Suspect

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..core.errors import InputError
-from ..core.images import photos_of, pixels_sha256, to_uint8
+from ..core.images.photos import photos_of, pixels_sha256, to_uint8
 from ..core.inpainting.examples import ExampleSet, listed, make_examples
 from ..core.inpainting.given import GivenInpainter
 from ..core.storage import CaseFolder

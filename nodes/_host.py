@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.errors import InputError
-from ..core.images import SUFFIXES, to_picture, to_tensor
+from ..core.images.photos import SUFFIXES, to_picture, to_tensor
+from ..core.images.watermark import default_logo
 from ..core.storage import CaseFolder, digest_of, open_case
-from ..core.watermark import default_logo
 
 FOLDER = "lora_forensics"
 """Below ComfyUI's output folder; its ``work`` keeps finished units so that work resumes."""

@@ -11,11 +11,11 @@ import torch
 
 from ..core.casework.intake import check_placebos, stop_if_minor
 from ..core.errors import InputError
-from ..core.images import Photos
+from ..core.images.photos import Photos
 from ..core.lora.header import named
 from ..core.lora.operators import tensors_of
 from ..core.lora.safeguard import stop_words
-from ..core.null_ranks import NullGroup, NullModel
+from ..core.membership.null_ranks import NullGroup, NullModel
 from ..core.storage import digest_of
 from ._changes import Change
 from ._pair import HostPair

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..core.backends.memory import RowLimit
+from ..core.backends.noise import noise_like
 from ..core.backends.rows import RowAdapter
 from ..core.errors import InputError
 from ..core.lora.operators import Full, Operator, delta
-from ..core.nulls import noise_like
 from ..core.types import BASE, TUNED, ModelHashes
 from ._changes import Change, original_weight
 

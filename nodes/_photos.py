@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..core.canonical import DECODED
 from ..core.casework.intake import check_counts, stop_if_minor
 from ..core.errors import InputError
-from ..core.images import (
+from ..core.images.canonical import DECODED
+from ..core.images.photos import (
     FileFacts,
     Photos,
     check_disjoint,

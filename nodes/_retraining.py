@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..core.casework.intake import stop_if_minor
 from ..core.errors import InputError
-from ..core.images import Photos, drop_duplicates, sessions
+from ..core.images.photos import Photos, drop_duplicates, sessions
 from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
-from ..core.null_ranks import NullGroup, NullModel
+from ..core.membership.null_ranks import NullGroup, NullModel
 from ..core.specs import FinetuneSpec
 from ..core.storage import CaseFolder
 from ..core.training.counterfactual import (

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from ..core.attack.classifier import TrainedClassifier
 from ..core.decoys import DecoyRank
-from ..core.evidence import (
+from ..core.lora.inspection import Inspection
+from ..core.lora.safeguard import clean_text
+from ..core.verdicts.evidence import (
     NULL_WORDS,
     AttackEvidence,
     CaptionControls,
@@ -16,8 +18,6 @@ from ..core.evidence import (
     NullRank,
     Verdict,
 )
-from ..core.lora.inspection import Inspection
-from ..core.lora.safeguard import clean_text
 from ._suspect import Suspect
 
 BASELINE_WORDS = {

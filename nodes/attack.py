@@ -8,13 +8,13 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..core.attack.arms import check_matched_arms
+from ..core.attack.baselines.centroid import centroid_scores
 from ..core.attack.files import AttackModel, attack_facts, load_attack, save_attack
-from ..core.baselines.centroid import centroid_scores
-from ..core.blackbox import score_attack, train_classifiers
+from ..core.attack.line import score_attack, train_classifiers
 from ..core.errors import InputError
 from ..core.lora.header import sha256_file
-from ..core.membership import compare
 from ..core.specs import AttackSpec, VerdictSpec
+from ..core.verdicts.comparison import compare
 from . import _sockets as sockets
 from ._evidence import Evidence, question_of
 from ._host import HostProgress, check_name, drawn, output_folder, to_image

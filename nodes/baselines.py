@@ -8,11 +8,11 @@ import torch
 from comfy_api.latest import io
 
 from ..core.attack.arms import check_matched_arms
-from ..core.baselines import BASELINES, base_calibrated, baseline_evidence, pixel_vectors
-from ..core.baselines.evidence import BaselineEvidence
-from ..core.baselines.reconstruction import draw_reconstructions
-from ..core.embeddings import embed
-from ..core.images import Photos
+from ..core.attack.baselines import BASELINES, base_calibrated, baseline_evidence, pixel_vectors
+from ..core.attack.baselines.evidence import BaselineEvidence
+from ..core.attack.baselines.reconstruction import draw_reconstructions
+from ..core.encoders.embedding import embed
+from ..core.images.photos import Photos
 from ..core.specs import SampleSpec, VerdictSpec
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets

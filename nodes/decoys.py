@@ -7,7 +7,7 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ..core.casework.decoyfiles import (
+from ..core.casework.decoy_files import (
     PUBLISH,
     SECRET,
     base_ratio_score,

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
-from ..core.embeddings import embed
-from ..core.extraction import Extraction, extract, judge
+from ..core.encoders.embedding import embed
+from ..core.extraction.line import Extraction, extract, judge
 from ..core.specs import ExtractSpec, VerdictSpec
 from . import _sockets as sockets
 from ._evidence import Drawn, Evidence, grid, pairs_sheet, photo_pictures, question_of

@@ -15,7 +15,7 @@ from ..core.inpainting.given import GivenInpainter
 from ..core.inpainting.masks import KINDS, random_mask
 from ..core.inpainting.shapes import padded, trimmed
 from ..core.lora.safeguard import stop_words
-from ..core.sampling import seed_of
+from ..core.sampling.plans import seed_of
 from ..core.specs import RepaintSpec
 from ..core.types import ModelHashes
 from . import _sockets as sockets

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..core.encoders import ENCODERS, load_encoder
 from ..core.encoders.sscd import SscdEncoder
-from ..core.images import image_files
+from ..core.images.photos import image_files
 from . import _sockets as sockets
 from ._host import fingerprint, input_folder, input_folders, lora_fingerprint, lora_path
 from ._photos import PhotoSet, one_kind

@@ -11,8 +11,8 @@ from comfy_api.latest import io
 
 from ..core.casework.localizing import words_of_card
 from ..core.errors import InputError
-from ..core.heat import tinted
-from ..core.images import to_picture
+from ..core.images.heat import tinted
+from ..core.images.photos import to_picture
 from ..core.inpainting.variants import ORIGINAL
 from ..core.localization.classifiers import MEANS, explain, load_classifier
 from ..core.localization.files import Localizer, load_localizer, save_localizer

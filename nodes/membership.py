@@ -7,8 +7,8 @@ from dataclasses import asdict
 import torch
 from comfy_api.latest import io
 
+from ..core.membership.line import screen_membership
 from ..core.specs import MembershipSpec, ScreenSpec
-from ..core.whitebox import screen_membership
 from . import _sockets as sockets
 from ._evidence import Evidence, heat_pictures, question_of
 from ._host import HostProgress, drawn, to_image, work_folder

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from comfy_api.latest import io
 
-from ..core.canonical import DECODED, canonical
-from ..core.captions import caption
 from ..core.casework.intake import stop_if_minor
 from ..core.errors import InputError
+from ..core.images.canonical import DECODED, canonical
+from ..core.images.captions import caption
+from ..core.images.watermark import KINDS
 from ..core.lora.safeguard import stop_words
 from ..core.specs import CanonicalSpec
-from ..core.watermark import KINDS
 from . import _sockets as sockets
 from ._host import HostProgress, inside, logo_of, to_image, to_pixels
 from ._photos import PhotoSet, stop_for_names

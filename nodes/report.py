@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
-from ..core.embeddings import embed
+from ..core.casework.screening import LINES, Findings, Question, probe_sets, screen
+from ..core.encoders.embedding import embed
 from ..core.errors import InputError
-from ..core.probe import BlindProbe
-from ..core.screening import LINES, Findings, Question, probe_sets, screen
 from ..core.specs import PRESETS, ScreenSpec, VerdictSpec
-from ..core.verdict import decide
+from ..core.statistics.probe import BlindProbe
+from ..core.verdicts.verdict import decide
 from . import _sockets as sockets
 from ._evidence import (
     CaseBundle,
@@ -120,7 +120,7 @@ def decoys_input():
 
 
 def _drawn(findings: Findings, case) -> dict:
-    from ..core.images import to_tensor
+    from ..core.images.photos import to_tensor
     from ..core.report.pictures import open_picture
 
     if findings.extraction is None:

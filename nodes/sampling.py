@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..core.generation import generate
-from ..core.guidance import Guidance, cfg, model_guidance
-from ..core.sampling import plan
+from ..core.sampling.generation import generate
+from ..core.sampling.guidance import Guidance, cfg, model_guidance
+from ..core.sampling.plans import plan
 from ..core.specs import SampleSpec
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..core.embeddings import embed
+from ..core.encoders.embedding import embed
 from ..core.errors import InputError
-from ..core.extraction import groups
-from ..core.images import pixels_sha256, to_picture
+from ..core.extraction.line import groups
+from ..core.images.photos import pixels_sha256, to_picture
 from ..core.statistics.metrics import average_similarity, extraction_success_rate
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets

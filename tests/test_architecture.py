@@ -1,6 +1,7 @@
 """Who may import whom, how large files may grow, what may never be called."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,24 +13,21 @@ FILES = sorted(p for p in CORE.rglob("*.py") if "assets" not in p.parts)
 # From the ground up: a module imports only from its own layer or from layers before it.
 LAYERS = [
     {"errors"},
-    {"types", "specs", "error_rates"},
-    {"protocols", "devices"},
-    {"lora", "images", "storage", "heat", "statistics", "guidance"} | {"fingerprints", "decoys"},
-    {"watermark", "captions"},
-    {"clustering", "probe", "evidence", "encoders", "sampling", "nulls", "change", "canonical"},
-    {"backends", "embeddings", "signals", "membership", "null_ranks", "signal_lines", "whitebox"},
-    {"generation", "verdict", "attack", "training", "inpainting"},
-    {"localization"},
-    {"extraction", "blackbox", "baselines", "known_rates"},
-    {"weight"},
-    {"screening", "report"},
+    {"types", "specs"},
+    {"protocols", "devices", "storage"},
+    {"statistics", "lora"},
+    {"decoys", "images"},
+    {"encoders", "sampling"},
+    {"verdicts", "backends"},
+    {"membership"},
+    {"extraction", "attack", "training", "inpainting", "rates"},
+    {"localization", "report"},
     {"casework"},
     {"demo"},
-    {"calibration", "reproduction"},
+    {"studies"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-# The embedded descriptor is trained by the demo's recipe, and lives with the encoders.
 HOSTS = ("comfy", "comfy_api", "comfy_extras", "folder_paths", "server", "nodes", "execution")
 NETWORK = ("requests", "urllib.request", "http.client", "socket", "aiohttp", "httpx")
 
@@ -55,8 +53,45 @@ def core_imports(path: Path) -> set[str]:
     return {n.split(".")[0] for level, n in imports(path) if level == depth} - {"__version__"}
 
 
+def module_of(path: Path) -> str:
+    parts = path.relative_to(CORE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of core that a file imports, also inside functions."""
+    known = {module_of(p) for p in FILES}
+    package = path.relative_to(CORE).parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and 0 < node.level <= len(package) + 1:
+            base = [*package[: len(package) - node.level + 1], *filter(None, [node.module])]
+            inside = [".".join([*base, alias.name]) for alias in node.names]
+            found |= {name if name in known else ".".join(base) for name in inside}
+    return found - {"", module_of(path)}
+
+
+GRAPH = {module_of(p): imported_modules(p) for p in FILES}
+
+
 def test_every_unit_has_a_layer():
     assert {unit_of(p) for p in FILES} - {"__init__"} == set(RANK)
+
+
+def test_the_hall_is_small():
+    assert len({p.stem for p in CORE.glob("*.py")} - {"__init__"}) <= 8
+
+
+def test_no_file_imports_in_a_circle():
+    TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the files
+
+
+def test_only_the_command_line_knows_studies_and_nothing_knows_how_the_demo_was_made():
+    for module, imported in GRAPH.items():
+        if not module.startswith(("cli", "studies")):
+            assert not {n for n in imported if n.startswith("studies")}, module
+        if not module.startswith("demo.making"):
+            assert not {n for n in imported if n.startswith("demo.making")}, module
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

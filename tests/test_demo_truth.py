@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 from lora_forensics.core.backends.loading import load_base
-from lora_forensics.core.demo import study
+from lora_forensics.core.casework.screening import Question, screen
 from lora_forensics.core.demo.assets import asset_path, load_truth
 from lora_forensics.core.demo.showcase import DEMO
 from lora_forensics.core.encoders import load_encoder
-from lora_forensics.core.extraction import rule
-from lora_forensics.core.images import check_disjoint
-from lora_forensics.core.screening import Question, screen
+from lora_forensics.core.extraction.line.line import rule
+from lora_forensics.core.images.photos.photos import check_disjoint
 from lora_forensics.core.specs import ExtractSpec, MembershipSpec, ScreenSpec
+from lora_forensics.core.studies.demo import study
 
 # What `make demo` asks, without null models: they move no letter here, and take a minute each.
 SPEC = ScreenSpec(membership=replace(DEMO.membership, nulls=0, signals="grid"))

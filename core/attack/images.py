@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..images import to_tensor, to_uint8
+from ..images.photos import to_tensor, to_uint8
 
 MAX_SIDE = 224
 MEAN = (0.485, 0.456, 0.406)

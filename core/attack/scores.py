@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import NotEnoughDataError
-from ..evidence import AttackEvidence
-from ..membership import Floats, compare
 from ..specs import AttackSpec, VerdictSpec
 from ..statistics.intervals import mean_seed_interval, paper_seed_interval
 from ..statistics.metrics import auc
+from ..verdicts.comparison import Floats, compare
+from ..verdicts.evidence import AttackEvidence
 from .classifier import SeedResult
 
 THRESHOLDS = {"logits": 0.0, "softmax": 0.5}

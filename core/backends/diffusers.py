@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..lora.operators import Operator
-from ..nulls import noise_like
 from ..protocols import Rows
-from ..sampling import timestep_of
+from ..sampling.plans import timestep_of
 from ..types import Conditioning, ModelHashes
 from .memory import RowLimit
 from .networks import Networks
+from .noise import noise_like
 from .rows import AdaptedNetwork, RowAdapter, RowNetwork, TwoNetworks
 from .text import PromptEncoder
 

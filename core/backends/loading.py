@@ -14,13 +14,13 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from transformers.utils import logging
 
-from ..change import output_change
 from ..devices import torch_device
 from ..errors import InputError, LoraFormatError, MissingWeightsError, UnsafeFileError
 from ..lora.binding import bind, check_deltas
 from ..lora.formats import read_lora
 from ..lora.header import read_header, sha256_file, strict_json
 from ..lora.sniffing import refuse_other_format
+from .change import output_change
 from .checkpoints import is_checkpoint, load_checkpoint
 from .diffusers import DiffusersPair
 from .networks import Networks, check_supported, family_of, prediction_of, sigmas_of

@@ -11,7 +11,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..sampling import training_sigmas
+from ..sampling.plans import training_sigmas
 
 # The last level of a zero-terminal-SNR schedule is infinite; diffusers' value for its abar.
 _TERMINAL_ABAR = 2**-24

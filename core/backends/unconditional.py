@@ -20,7 +20,7 @@ from ..devices import torch_device
 from ..errors import InputError
 from ..lora.header import sha256_file
 from ..protocols import Rows
-from ..sampling import timestep_of
+from ..sampling.plans import timestep_of
 from ..types import Conditioning, ModelHashes
 from .memory import RowLimit
 from .networks import prediction_of, sigmas_of

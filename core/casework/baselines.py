@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..baselines import (
+from ..attack.baselines import (
     BASELINES,
     BaselineEvidence,
     base_calibrated,
     baseline_evidence,
     pixel_vectors,
 )
-from ..baselines.reconstruction import IMAGES, draw_reconstructions
-from ..blackbox import draw_arm, planned_forwards, sample_spec
-from ..captions import captions_of, load_captions
+from ..attack.baselines.reconstruction import IMAGES, draw_reconstructions
+from ..attack.line import draw_arm, planned_forwards, sample_spec
 from ..encoders import load_encoder
 from ..encoders.clip import ClipEncoder
 from ..errors import InputError
-from ..images import sessions
+from ..images.captions import captions_of, load_captions
+from ..images.photos import sessions
 from ..protocols import ImageEncoder, NoProgress, Progress
 from ..specs import AttackSpec
 from ..storage import CaseFolder, open_case, write_atomic

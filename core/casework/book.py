@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from .. import __version__
 from ..errors import InputError
-from ..evidence import SCHEMA_VERSION, Case, ItemRecord
-from ..images import Photos
+from ..images.photos import Photos
 from ..report.redaction import redact
 from ..report.twin import REDACTED_NAME, render_json
 from ..storage import write_atomic
+from ..verdicts.evidence import SCHEMA_VERSION, Case, ItemRecord
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
 PICTURE_SIDE = 256

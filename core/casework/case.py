@@ -15,22 +15,22 @@ from .. import __version__
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..encoders import load_encoder
-from ..error_rates import KnownRates, load_rates, shipped_rates
 from ..errors import InputError
-from ..evidence import Case, MembershipEvidence
-from ..heat import overlay
-from ..images import Photos, png_bytes
+from ..images.heat import overlay
+from ..images.photos import Photos, png_bytes
 from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
 from ..protocols import ImageEncoder, NoProgress, Progress
-from ..screening import Findings, Question, planned_forwards, screen
+from ..rates import KnownRates, load_rates, shipped_rates
+from ..rates.precedents import case_facts, precedents
 from ..storage import CaseFolder, digest_of, open_case, sha256_bytes
+from ..verdicts.evidence import Case, MembershipEvidence
 from .book import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report
 from .opening import open_request
 from .placebos import group_digest
-from .precedents import case_facts, precedents
 from .questions import build_question, recipe_for, with_counterfactuals
 from .request import Request
+from .screening import Findings, Question, planned_forwards, screen
 
 
 def run_case(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..heat import tinted
-from ..images import decode_file, png_bytes, to_tensor
+from ..images.heat import tinted
+from ..images.photos import decode_file, png_bytes, to_tensor
 from ..localization.classifiers import explain, load_classifier
 from ..protocols import NoProgress, Progress
 from ..storage import write_atomic

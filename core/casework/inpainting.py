@@ -14,7 +14,7 @@ from .. import __version__
 from ..backends.loading import load_base, open_pair
 from ..backends.unconditional import load_unconditional
 from ..errors import InputError, NotEnoughDataError
-from ..images import Photos, image_files, load_photos
+from ..images.photos import Photos, image_files, load_photos
 from ..inpainting.classical import METHODS, ClassicalInpainter
 from ..inpainting.diffusion import DiffusionInpainter
 from ..inpainting.examples import ExampleSet, Inpainter, make_examples
@@ -23,7 +23,7 @@ from ..inpainting.masks import KINDS, face_parts, random_mask, read_labels, read
 from ..inpainting.whole import add_whole
 from ..lora.safeguard import stop_words
 from ..protocols import ModelPair, Progress
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..specs import RepaintSpec
 from ..storage import open_case
 from .intake import check_output, model_signs, names_in, stop_if_minor

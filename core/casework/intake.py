@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..errors import ForensicsError, InputError, NotEnoughDataError, RunError
-from ..images import image_files
+from ..images.photos import image_files
 from ..lora.claims import Claims, read_claims
 from ..lora.header import read_header, sha256_file, sha256_tensors
 from ..lora.inspection import Inspection

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import InputError
-from ..heat import tinted
-from ..images import FileFacts, decode_file, png_bytes, to_picture, to_tensor
+from ..images.heat import tinted
+from ..images.photos import FileFacts, decode_file, png_bytes, to_picture, to_tensor
 from ..localization.files import Localizer, load_localizer
 from ..localization.localizing import Localization, localize
 from ..localization.settings import LocalizeSpec

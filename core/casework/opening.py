@@ -9,9 +9,9 @@ from pathlib import Path
 from ..attack.classifier import check_weights
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
-from ..canonical import canonical
-from ..captions import load_captions
-from ..images import Photos, check_disjoint, drop_duplicates, image_files, load_photos
+from ..images.canonical import canonical
+from ..images.captions import load_captions
+from ..images.photos import Photos, check_disjoint, drop_duplicates, image_files, load_photos
 from ..lora.inspection import Inspection
 from ..lora.safeguard import stop_words
 from ..protocols import Progress

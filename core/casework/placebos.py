@@ -11,7 +11,7 @@ from ..backends.loading import pair_of
 from ..errors import InputError, LoraFormatError, NotEnoughDataError
 from ..lora.header import named, read_header
 from ..lora.names import guess_family, parse_name, unsupported_kind
-from ..null_ranks import NullGroup, NullModel
+from ..membership.null_ranks import NullGroup, NullModel
 from ..storage import sha256_bytes
 from .intake import check_placebos
 from .request import Request

@@ -9,21 +9,21 @@ import torch
 
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
-from ..captions import captions_of, load_captions
 from ..decoys import DecoyRank, read_rank
 from ..errors import InputError
-from ..images import Photos, image_files, load_photos, near_duplicates, sessions
+from ..images.captions import captions_of, load_captions
+from ..images.photos import Photos, image_files, load_photos, near_duplicates, sessions
 from ..lora.inspection import Inspection, inspect_lora
-from ..null_ranks import NullGroup
+from ..membership.null_ranks import NullGroup
 from ..protocols import Progress
-from ..screening import Question
 from ..storage import CaseFolder
 from ..training.counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from ..training.retraining import training_on
-from .decoyfiles import known_by
+from .decoy_files import known_by
 from .intake import model_signs, read_given, recovered_prompts, stop_if_minor
 from .placebos import placebo_group, placebos_of
 from .request import Request
+from .screening import Question
 
 
 def inspect_pair(pair: DiffusersPair) -> Inspection | None:
@@ -167,7 +167,7 @@ def with_counterfactuals(
 
 
 def _shadow_images(request: Request, file: Path, recovered: tuple[str, ...]) -> torch.Tensor:
-    from ..blackbox import draw_arm
+    from ..attack.line import draw_arm
     from ..types import TUNED
 
     shadow = open_pair(request.base, file, device=request.device, dtype=request.dtype)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..screening import LINES
 from ..specs import PRESETS, ScreenSpec
+from .screening import LINES
 
 
 @dataclass(frozen=True, slots=True)

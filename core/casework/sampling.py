@@ -9,11 +9,11 @@ from pathlib import Path
 
 from .. import __version__
 from ..backends.loading import open_pair
-from ..generation import generate
-from ..guidance import Guidance
 from ..lora.safeguard import stop_words
 from ..protocols import Progress
-from ..sampling import forwards, plan
+from ..sampling.generation import generate
+from ..sampling.guidance import Guidance
+from ..sampling.plans import forwards, plan
 from ..specs import SampleSpec
 from ..storage import open_case, write_atomic
 from .intake import check_output, model_signs, stop_if_minor

@@ -15,9 +15,10 @@ from .. import __version__
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import load_base
 from ..backends.networks import Networks
-from ..captions import FILE_NAME, caption, captions_of, load_captions, save_captions
 from ..errors import InputError, RunError
-from ..images import decode_file, image_files, png_bytes, to_tensor
+from ..images.captions import FILE_NAME, caption, captions_of, load_captions, save_captions
+from ..images.photos import decode_file, image_files, png_bytes, to_tensor
+from ..images.watermark import KINDS, default_logo, load_logo
 from ..lora.safeguard import stop_words
 from ..lora.writing import LAYOUTS
 from ..protocols import NoProgress, Progress
@@ -25,7 +26,6 @@ from ..specs import FinetuneSpec
 from ..storage import open_case, sha256_bytes, write_atomic
 from ..training.finetune import Finetuned, finetune, save_checkpoint, save_lora, save_losses
 from ..training.views import fit_short
-from ..watermark import KINDS, default_logo, load_logo
 from .intake import check_output, names_in, stop_if_minor
 
 Announce = Callable[[str], None]

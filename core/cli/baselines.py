@@ -13,7 +13,7 @@ from .cases import request_of, suspect_flags
 from .flags import spec_flags
 
 if TYPE_CHECKING:
-    from ..baselines import BaselineEvidence
+    from ..attack.baselines import BaselineEvidence
 
 METHODS = (
     "centroid",

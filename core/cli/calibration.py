@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..calibration.settings import CalibrationSpec
 from ..errors import InputError
+from ..studies.calibration.settings import CalibrationSpec
 from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
 
 if TYPE_CHECKING:
-    from ..calibration.run import Study
-    from ..error_rates import KnownRates
+    from ..rates import KnownRates
+    from ..studies.calibration.run import Study
 
 
 def add(commands: Any) -> None:
@@ -62,7 +62,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from ..calibration.summary import read_study, summarise
+    from ..studies.calibration.summary import read_study, summarise
 
     if args.summarise:
         _report(summarise(read_study(args.out), command=args.command_line), args.out)
@@ -73,7 +73,7 @@ def _calibrate(args: argparse.Namespace) -> int:
         )
     import torch
 
-    from ..calibration.run import plan_text, run_study
+    from ..studies.calibration.run import plan_text, run_study
 
     shard, shards = parse_shard(args.shard)
     if args.threads:
@@ -95,7 +95,7 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _study(args: argparse.Namespace) -> Study:
-    from ..calibration.run import own_study, tiny_study
+    from ..studies.calibration.run import own_study, tiny_study
 
     spec = override(CalibrationSpec(), args, "")
     if args.scale == "tiny":

@@ -23,7 +23,7 @@ from .flags import model_flags, override, spec_flags
 
 if TYPE_CHECKING:
     from ..casework.request import Request
-    from ..evidence import Case, Comparison
+    from ..verdicts.evidence import Case, Comparison
 
 WHITE_BOX = {"membership": MembershipSpec, "signals": SignalSpec}
 SECTIONS = {
@@ -122,7 +122,7 @@ def settings_of(args: argparse.Namespace) -> ScreenSpec:
 def request_of(args: argparse.Namespace) -> Request:
     """What the flags ask for."""
     from ..casework.request import Request
-    from ..screening import LINES
+    from ..casework.screening import LINES
 
     return Request(
         base=args.base,

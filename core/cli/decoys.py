@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 
 def _make(args: argparse.Namespace) -> int:
-    from ..casework.decoyfiles import PUBLISH, SECRET, make_files
+    from ..casework.decoy_files import PUBLISH, SECRET, make_files
 
     spec = override(DecoySpec(), args, "")
     secret = make_files(args.photos, args.out, spec, minor_suspected=args.minor_suspected)
@@ -52,7 +52,7 @@ def _make(args: argparse.Namespace) -> int:
 
 
 def _rank(args: argparse.Namespace) -> int:
-    from ..casework.decoys import RANK, RankRequest, rank_files
+    from ..casework.decoy_ranking import RANK, RankRequest, rank_files
 
     request = RankRequest(
         args.secret,

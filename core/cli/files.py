@@ -80,7 +80,7 @@ def _sample(args: argparse.Namespace) -> int:
     if args.images < 1:
         raise InputError("BAD_SETTING", f"--images is {args.images}; give 1 or more")
     from ..casework.sampling import SampleRequest, sample_files
-    from ..guidance import cfg, model_guidance
+    from ..sampling.guidance import cfg, model_guidance
     from ..types import BASE
 
     rules = (

@@ -81,12 +81,12 @@ def _localization(papers: Any) -> None:
 def _run_localization(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from ..reproduction.localization.experiments import (
+    from ..studies.reproduction.localization.experiments import (
         TABLE,
         LocalizationRun,
         reproduce_localization,
     )
-    from ..reproduction.localization.scales import TINY, full_scale
+    from ..studies.reproduction.localization.scales import TINY, full_scale
 
     if args.scale == "tiny":
         _refuse(args, ("examples", "main", "generators", "outside", "imagenet", "ffd"), "full")
@@ -114,10 +114,10 @@ def _run_localization(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..reproduction.budget import describe, stages_of
-    from ..reproduction.experiments import TABLE, Reproduction, reproduce, scale_of
-    from ..reproduction.folders import Folders
-    from ..reproduction.rows import select_rows
+    from ..studies.reproduction.budget import describe, stages_of
+    from ..studies.reproduction.experiments import TABLE, Reproduction, reproduce, scale_of
+    from ..studies.reproduction.folders import Folders
+    from ..studies.reproduction.rows import select_rows
 
     scale = scale_of(
         args.scale, images=args.images, sampling=args.steps, training=args.training_steps

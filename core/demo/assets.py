@@ -49,7 +49,7 @@ def asset_path(name: str) -> Path:
         raise MissingWeightsError(
             "DEMO_ASSET",
             f"{path} is missing: rebuild it with "
-            f"`python -m lora_forensics.core.demo.recipe --out {ASSETS}`",
+            f"`python -m lora_forensics.core.demo.making.recipe --out {ASSETS}`",
         )
     return path
 

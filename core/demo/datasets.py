@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .faces import Domain, draw_faces
+from .faces import draw_faces
+from .people import Domain
 
 JPEG_SHARE = 0.5
 JPEG_QUALITY = (88, 96)

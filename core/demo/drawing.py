@@ -5,13 +5,12 @@ Coordinates run from -1 to 1, x to the right and y down; distances are negative 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .faces import Identity, Photograph
+from .people import Identity, Photograph
 
 Array = Any  # float arrays and scalars of numpy, broadcast against each other
 
@@ -72,7 +71,7 @@ def ellipse(x: Array, y: Array, radius_x: Array, radius_y: Array) -> Array:
     return (np.sqrt((x / radius_x) ** 2 + (y / radius_y) ** 2) - 1) * np.minimum(radius_x, radius_y)
 
 
-def render(identity: "Identity", photograph: "Photograph", size: int = 64) -> NDArray[np.uint8]:
+def render(identity: Identity, photograph: Photograph, size: int = 64) -> NDArray[np.uint8]:
     """Draws every row: uint8 ``[N, size, size, 3]``."""
     who, shot = Rows(identity), Rows(photograph)
     canvas = _canvas(len(identity), shot, size)

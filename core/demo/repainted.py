@@ -16,14 +16,14 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from ..backends.loading import open_pair
-from ..images import Photos, photos_of
+from ..images.photos import Photos, photos_of
 from ..inpainting.classical import METHODS, ClassicalInpainter
 from ..inpainting.diffusion import DiffusionInpainter
 from ..inpainting.examples import ExampleSet, Inpainter, make_examples
 from ..inpainting.masks import random_mask
 from ..inpainting.whole import add_whole
 from ..protocols import ModelPair, Progress
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..specs import RepaintSpec
 from ..storage import open_case
 from ..types import ImageBatch

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .datasets import write_photos
-from .faces import Domain, draw_faces, short_caption
+from .faces import draw_faces
+from .people import Domain, short_caption
 
 PHOTO_SEEDS: dict[Domain, int] = {"northgate": 3001, "southfield": 3002}
 CONTROLS: dict[Domain, str] = {"northgate": "controls_north", "southfield": "controls_south"}

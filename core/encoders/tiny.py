@@ -1,7 +1,7 @@
 """The embedded copy descriptor: a small convolution net that says whether two pictures are copies.
 
-It is trained on drawn faces and on textures (``core/demo/descriptor.py``), so that the demo and the
-tests need no download. It is no match for SSCD on real photographs.
+It is trained on drawn faces and on textures (``core/demo/making/descriptor.py``), so that the demo
+and the tests need no download. It is no match for SSCD on real photographs.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ def load_tiny(path: Path | None = None) -> TinyDescriptor:
     """Loads the descriptor, ready for inference.
 
     Args:
-        path: a file written by ``core/demo/descriptor.py``; None means the embedded one.
+        path: a file written by ``core/demo/making/descriptor.py``; None means the embedded one.
 
     Raises:
         MissingWeightsError: there is no such file.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, MissingDependencyError
-from ..images import to_uint8
+from ..images.photos import to_uint8
 from .examples import Tick
 
 METHODS = ("telea", "navier_stokes")

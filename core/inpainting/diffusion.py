@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..guidance import Guidance, cfg
 from ..protocols import ModelPair
-from ..sampling import Job, condition_jobs, guided, noise_of, seed_of
+from ..sampling.guidance import Guidance, cfg
+from ..sampling.plans import Job, condition_jobs, guided, noise_of, seed_of
 from ..specs import RepaintSpec
 from ..types import BASE, TUNED
 from .examples import Tick

@@ -23,9 +23,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..images import Photos, png_bytes, to_tensor
+from ..images.photos import Photos, png_bytes, to_tensor
 from ..protocols import NoProgress, Progress
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes, write_atomic
 from .variants import (
     NO_GENERATOR,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..images import pixels_sha256, to_uint8
+from ..images.photos import pixels_sha256, to_uint8
 from .examples import Tick
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 
 from ..errors import InputError, NotEnoughDataError
-from ..images import decode_file
+from ..images.photos import decode_file
 
 Mask = NDArray[np.bool_]
 WHITE = ("repainted", "untouched")

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..sampling import Model
+from ..sampling.plans import Model
 
 NoiseSource = Callable[[int, Tensor], Tensor]
 """Standard normal noise shaped like a latent, for draw number n of a run."""

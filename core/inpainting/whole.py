@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..images import png_bytes
+from ..images.photos import png_bytes
 from ..protocols import NoProgress, Progress
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes
 from .examples import Example, ExampleSet, Tick, listed, read_unit, split_of, stored
 from .variants import WHOLE

@@ -15,7 +15,7 @@ from torchvision import models
 
 from ..devices import torch_device
 from ..errors import InputError, MissingDependencyError
-from ..images import to_tensor
+from ..images.photos import to_tensor
 from ..lora.header import load_tensors
 from .files import misfits
 from .gradcam import grad_cam

@@ -18,7 +18,7 @@ from ..devices import torch_device
 from ..errors import InputError, NotEnoughDataError, RunError
 from ..inpainting.examples import Example, ExampleSet
 from ..protocols import NoProgress, Progress
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes
 from ..training.store import Store
 from .foreign import own_names

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..images import to_tensor
+from ..images.photos import to_tensor
 
 Picture = Image.Image
 Resampling = Image.Resampling

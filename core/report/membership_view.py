@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..evidence import NULL_WORDS, TRAINED_NULLS
+from ..verdicts.evidence import NULL_WORDS, TRAINED_NULLS
 from . import plots
 from .comparisons import control_marks, score_at, shared, uri
 from .pictures import picture_uri

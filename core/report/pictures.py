@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image, ImageDraw, ImageOps
 
 from ..errors import ForensicsError
-from ..images import decode_file
+from ..images.photos import decode_file
 from .text import clean
 
 SIDE = 256

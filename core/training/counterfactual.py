@@ -19,8 +19,8 @@ from ..errors import InputError, NotEnoughDataError
 from ..lora.claims import Claims
 from ..lora.inspection import Inspection
 from ..lora.names import flatten
-from ..null_ranks import NullGroup, NullModel
-from ..sampling import seed_of
+from ..membership.null_ranks import NullGroup, NullModel
+from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
 
 Train = Callable[[Tensor, FinetuneSpec, int], NullModel]

@@ -22,7 +22,7 @@ from ..backends.diffusers import DiffusersPair
 from ..backends.networks import Networks
 from ..errors import InputError
 from ..protocols import NoProgress, Progress
-from ..sampling import column
+from ..sampling.plans import column
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder, write_atomic
 from ..types import BASE, Conditioning

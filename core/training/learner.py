@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, NotEnoughDataError, RunError
 from ..protocols import Progress
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
 from ..storage import digest_of, sha256_bytes
 from .optimiser import Optimiser

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..sampling import seed_of
+from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
 
 Layer = nn.Linear | nn.Conv2d

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..protocols import ModelPair, NoProgress, Progress, Rows
-from ..sampling import column, noised
+from ..sampling.plans import column, noised
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder
 from ..types import BASE

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import pair_of
-from ..null_ranks import NullModel
+from ..membership.null_ranks import NullModel
 from ..protocols import NoProgress, Progress
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..images import to_picture, to_tensor
+from ..images.photos import to_picture, to_tensor
 from ..protocols import ModelPair
 
 Moments = tuple[Tensor, Tensor]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from lora_forensics.core.membership import compare, effect_interval
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.statistics import metrics as M
+from lora_forensics.core.verdicts.comparison import compare, effect_interval
 from scipy import stats
 from sklearn import metrics as sk
 

@@ -12,8 +12,8 @@ import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core import decoys
 from lora_forensics.core.backends.loading import open_pair
-from lora_forensics.core.casework import decoyfiles
-from lora_forensics.core.casework.decoys import RankRequest, rank_files
+from lora_forensics.core.casework import decoy_files as decoyfiles
+from lora_forensics.core.casework.decoy_ranking import RankRequest, rank_files
 from lora_forensics.core.casework.questions import _decoys
 from lora_forensics.core.casework.request import Request
 from lora_forensics.core.cli import main
@@ -26,7 +26,7 @@ from lora_forensics.core.decoys import (
 )
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.errors import ForensicsError, InputError, NotEnoughDataError, RunError
-from lora_forensics.core.images import image_files
+from lora_forensics.core.images.photos.photos import image_files
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
 from lora_forensics.core.statistics.uniformity import uniformity
 from lora_forensics.core.storage import open_case, write_atomic

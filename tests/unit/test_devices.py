@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from lora_forensics.core.captions import caption
 from lora_forensics.core.devices import torch_device
 from lora_forensics.core.errors import InputError
+from lora_forensics.core.images.photos.captions import caption
 
 
 def test_devices_by_name():

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core.demo.assets import ASSETS, asset_path, load_truth, suspect_truth
-from lora_forensics.core.demo.codec import encode, psnr, reconstruct, to_float
 from lora_forensics.core.demo.datasets import read_photos
-from lora_forensics.core.demo.diffusion import load_base
-from lora_forensics.core.demo.evaluation import white_box_auc
 from lora_forensics.core.demo.faces import draw_faces
-from lora_forensics.core.demo.kohya import adaptable_modules
+from lora_forensics.core.demo.making.codec import encode, psnr, reconstruct, to_float
+from lora_forensics.core.demo.making.diffusion import load_base
+from lora_forensics.core.demo.making.evaluation import white_box_auc
+from lora_forensics.core.demo.making.kohya import adaptable_modules
 from lora_forensics.core.demo.suspects import SUSPECTS, photo_plan
 from lora_forensics.core.errors import MissingWeightsError
 from safetensors import safe_open

@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 from lora_forensics.core.demo.datasets import read_photos, write_photos
-from lora_forensics.core.demo.faces import (
-    DOMAINS,
-    HAIR_COLOURS,
-    HAIR_STYLES,
-    draw_faces,
-    short_caption,
-)
+from lora_forensics.core.demo.faces import draw_faces
+from lora_forensics.core.demo.people import DOMAINS, HAIR_COLOURS, HAIR_STYLES, short_caption
 
 
 def corner_means(pixels):

@@ -5,16 +5,16 @@ import json
 
 import pytest
 import torch
-from lora_forensics.core.demo.diffusion import build_unet
-from lora_forensics.core.demo.kohya import (
+from lora_forensics.core.demo.making.diffusion import build_unet
+from lora_forensics.core.demo.making.kohya import (
     TrainingClaims,
     adaptable_modules,
     key_of,
     merge_adapter,
     save_adapter,
 )
+from lora_forensics.core.demo.making.training import add_adapter, fit_adapter
 from lora_forensics.core.demo.suspects import LoraRecipe
-from lora_forensics.core.demo.training import add_adapter, fit_adapter
 from safetensors import safe_open
 
 RECIPE = LoraRecipe(rank=3, alpha=1.5, steps=2, batch=2, rate=1e-2, seed=5)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from lora_forensics.core.demo.assets import load_truth
-from lora_forensics.core.demo.diffusion import load_base
-from lora_forensics.core.demo.recipe import SCALES, STAGES, main
+from lora_forensics.core.demo.making.diffusion import load_base
+from lora_forensics.core.demo.making.recipe import SCALES, STAGES, main
 from lora_forensics.core.encoders.tiny import load_tiny
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from lora_forensics.core.demo.faces import draw_faces
-from lora_forensics.core.demo.text import (
+from lora_forensics.core.demo.making.text import (
     LENGTH,
     WORDS,
     build_text_encoder,

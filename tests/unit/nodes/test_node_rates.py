@@ -5,14 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from lora_forensics.core.error_rates import shipped_rates
-from lora_forensics.core.evidence import LossCurve, MembershipEvidence
-from lora_forensics.core.images import FileFacts, Photos
-from lora_forensics.core.membership import compare
-from lora_forensics.core.screening import Findings
+from lora_forensics.core.casework.screening import Findings
+from lora_forensics.core.images.photos.photos import FileFacts, Photos
+from lora_forensics.core.rates import shipped_rates
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.types import ImageBatch, ModelHashes, Source
-from lora_forensics.core.verdict import unjudged
+from lora_forensics.core.verdicts.comparison import compare
+from lora_forensics.core.verdicts.evidence import LossCurve, MembershipEvidence
+from lora_forensics.core.verdicts.verdict import unjudged
 from lora_forensics.nodes import _evidence
 
 N, M = 8, 40

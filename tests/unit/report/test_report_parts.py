@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from lora_forensics.core.evidence import SCHEMA_VERSION, Reason, ReasonKind
 from lora_forensics.core.report import pictures, plots, score_plot, text
 from lora_forensics.core.report.twin import plain, render_json
+from lora_forensics.core.verdicts.evidence import SCHEMA_VERSION, Reason, ReasonKind
 from PIL import Image
 
 

@@ -1,0 +1,200 @@
+"""The whole screening: four lines of evidence over one pair of models, then the verdict.
+
+Each step is a verb of its own module; this one orders them, keeps what is done in the case
+folder, and never lets a line of evidence speak without its controls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from ..attack.line import attack
+from ..attack.line import planned_forwards as attack_forwards
+from ..decoys import DecoyRank
+from ..encoders.embedding import embed
+from ..errors import NotEnoughDataError
+from ..extraction.line import extract, judge
+from ..extraction.line import planned_forwards as extraction_forwards
+from ..images.photos import Photos, probe_features, sessions
+from ..membership.line import planned_forwards as membership_forwards
+from ..membership.line import screen_membership
+from ..membership.null_ranks import NullGroup
+from ..protocols import ImageEncoder, ModelPair, NoProgress, Progress
+from ..specs import ScreenSpec
+from ..statistics.probe import BlindProbe, blind_probe
+from ..storage import CaseFolder
+from ..types import Embeddings
+from ..verdicts.evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Verdict
+from ..verdicts.verdict import decide, unjudged
+
+LINES = ("membership", "extraction", "attack")
+PROBE_ALPHA = 0.10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What is asked: these photos, against these controls.
+
+    Attributes:
+        photos: the photos in question.
+        controls: photos that the suspect was certainly not trained on.
+        prompts: captions or trigger words.
+        exchangeable: the controls are a hold-out of the photos' own source.
+        n0: training images believed, for the number of representatives.
+        negatives: label-0 images for the attack, ``[M, 3, H, W]``; None draws them from the base.
+        negatives_from: ``base``, ``folder`` or ``shadow``.
+        resnet: ImageNet weights for the attack.
+        nulls: trained null models; noise adapters come from the pair itself.
+        device: where the attack's classifiers are trained.
+        decoys: rank of the published variant of these photos among its decoys.
+        captions: each image's own, photos first; empty where nobody knows them.
+    """
+
+    photos: Photos
+    controls: Photos
+    prompts: tuple[str, ...]
+    exchangeable: bool = False
+    n0: int = 0
+    negatives: Tensor | None = None
+    negatives_from: str = "base"
+    resnet: Path | None = None
+    nulls: tuple[NullGroup, ...] = ()
+    decoys: DecoyRank | None = None
+    device: str = "cpu"
+    captions: tuple[str, ...] = ()
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Session of each photo, then of each control: sessions are independent, photos not."""
+        return (*sessions(self.photos), *sessions(self.controls))
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the lines found, None where a line did not run; `heat` as in `whitebox.WhiteBox`."""
+
+    probe: BlindProbe | None
+    membership: MembershipEvidence | None
+    extraction: ExtractionEvidence | None
+    attack: AttackEvidence | None
+    verdict: Verdict
+    heat: Tensor | None = None
+
+
+def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] = LINES) -> int:
+    """Denoiser rows that a screening will spend at most."""
+    cost = {
+        "membership": membership_forwards(
+            len(question.photos),
+            len(question.controls),
+            spec,
+            question.nulls,
+            captioned=len(set(question.captions)) > 1,
+        ),
+        "extraction": extraction_forwards(question.prompts, spec.extract),
+        "attack": attack_forwards(
+            question.prompts, spec.attack, 2 if question.negatives is None else 1
+        ),
+    }
+    return sum(cost[line] for line in lines)
+
+
+def screen(
+    pair: ModelPair,
+    encoder: ImageEncoder,
+    question: Question,
+    spec: ScreenSpec,
+    *,
+    lines: Sequence[str] = LINES,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> Findings:
+    """Answer a question with the chosen lines of evidence.
+
+    Args:
+        pair: base and tuned model.
+        encoder: copy descriptor.
+        question: photos, controls, prompts.
+        spec: all settings.
+        lines: which lines to run; the verdict rests on ``membership``.
+        case: keeps finished work, so that the same call resumes.
+        progress: long work.
+    """
+    progress = progress or NoProgress()
+    photos, controls = (embed(p.images, encoder) for p in (question.photos, question.controls))
+    probe = probe_sets(question, photos, controls, spec)
+    membership = heat = extraction = black_box = None
+    if "membership" in lines:
+        white_box = screen_membership(
+            pair, question.photos, question.controls, question.prompts, spec,
+            nulls=question.nulls, captions=question.captions, clusters=question.clusters,
+            embed=encoder, case=case, progress=progress,
+        )  # fmt: skip
+        membership, heat = white_box.evidence, white_box.heat
+    if "extraction" in lines:
+        n0 = spec.extract.clusters or question.n0 or len(question.photos)
+        drawn = extract(
+            pair, encoder, question.prompts, n0, spec.extract, case=case, progress=progress
+        )
+        extraction = judge(drawn, photos, controls, spec.verdict, clusters=question.clusters)
+    if "attack" in lines:
+        black_box = attack(
+            pair,
+            question.photos.images.pixels,
+            question.controls.images.pixels,
+            question.prompts,
+            spec.attack,
+            spec.verdict,
+            negatives=question.negatives,
+            negatives_from=question.negatives_from,
+            weights=question.resnet,
+            device=question.device,
+            clusters=question.clusters,
+            case=case,
+            progress=progress,
+        )
+    verdict = (
+        unjudged()
+        if membership is None
+        else decide(
+            membership,
+            probe,
+            spec.verdict,
+            exchangeable=question.exchangeable,
+            extraction=extraction,
+            attack=black_box,
+            decoys=question.decoys,
+        )
+    )
+    return Findings(probe, membership, extraction, black_box, verdict, heat)
+
+
+def probe_sets(
+    question: Question, photos: Embeddings, controls: Embeddings, spec: ScreenSpec
+) -> BlindProbe | None:
+    """Can a classifier that never saw the model tell photos from controls?
+
+    Two probes, one on facts of files and colours, one on descriptors: a tell-tale column drowns
+    among a hundred others. The stronger is returned with its p doubled (Bonferroni).
+
+    Returns:
+        None when there are too few photos for any probe.
+    """
+    sets = (question.photos, question.controls)
+    facts = [probe_features(p) for p in sets]
+    vectors = [e.vectors.double().numpy() for e in (photos, controls)]
+    limit = spec.verdict.probe_limit
+    try:
+        probes = [
+            blind_probe(a, b, clusters=question.clusters, limit=limit) for a, b in (facts, vectors)
+        ]
+    except NotEnoughDataError:
+        return None
+    worst = min(probes, key=lambda probe: (probe.p, -probe.auc))
+    p = min(1.0, 2 * worst.p)
+    fails = worst.auc > limit and p <= PROBE_ALPHA
+    return replace(worst, p=p, fails=fails, inconclusive=worst.auc > limit and not fails)

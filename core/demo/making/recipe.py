@@ -1,0 +1,273 @@
+"""Rebuilds the embedded demo from nothing: one command, fixed seeds, five stages, each resumable.
+
+``python -m lora_forensics.core.demo.making.recipe --out core/demo/assets`` writes the photos, the
+base model, the copy descriptor, the suspects and their truth. Public training data and
+finished-stage marks live in a build folder beside the output and do not ship.
+"""
+
+# diffusers, peft and torch modules are loosely typed.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
+
+import argparse
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..assets import write_truth
+from ..datasets import PUBLIC_SETS, build_public, load_public, read_photos
+from ..faces import draw_faces
+from ..suspects import PHOTO_SEEDS, SUSPECTS, Suspect, write_all_photos
+from .codec import POLISH, CodecRecipe, decode, encode, polish_decoder, train_codec
+from .descriptor import DescriptorRecipe, train_descriptor
+from .diffusion import BaseRecipe, load_base, train_base, write_pipeline_files
+from .evaluation import white_box_auc
+from .optimisation import autocast
+from .text import load_tokenizer, tokenize, write_tokenizer
+
+log = logging.getLogger(__name__)
+
+STAGES = ("data", "vae", "unet", "descriptor", "suspects")
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "Pillow")
+LOOKALIKE_SEED = 21
+Facts = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything.
+
+    Attributes:
+        public_share: of the public sets. codec, polish, base, descriptor: their recipes.
+        suspects: whom to train. n_descriptor: pictures a descriptor source.
+        n_controls: unseen photos that each suspect's white-box score is compared with.
+    """
+
+    public_share: float
+    codec: CodecRecipe
+    polish: CodecRecipe
+    base: BaseRecipe
+    descriptor: DescriptorRecipe
+    suspects: tuple[Suspect, ...]
+    n_descriptor: int
+    n_controls: int
+
+
+def _smoke_suspect(suspect: Suspect) -> Suspect:
+    return replace(suspect, recipe=replace(suspect.recipe, steps=2))
+
+
+FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 800, 100)
+SMOKE = Scale(
+    0.004,
+    CodecRecipe(steps=3, batch=4),
+    CodecRecipe(steps=2, batch=4),
+    BaseRecipe(steps=3, batch=8),
+    DescriptorRecipe(steps=3, batch=12, calibration=24),
+    tuple(_smoke_suspect(s) for s in SUSPECTS[:2]),
+    24,
+    8,
+)
+SCALES = {"full": FULL, "smoke": SMOKE}
+
+
+@dataclass(frozen=True)
+class Build:
+    """Where a build reads and writes. ``out`` ships, ``work`` does not."""
+
+    out: Path
+    work: Path
+    scale: Scale
+
+    @property
+    def base(self) -> Path:
+        """The pipeline folder."""
+        return self.out / "base"
+
+    def mark(self, stage: str) -> Path:
+        """The file that says a stage is finished, and with what facts."""
+        return self.work / f"{stage}.json"
+
+
+def run_data(build: Build) -> Facts:
+    """Public sets into the build folder, photos of the suspects and controls into the output."""
+    build_public(build.work / "public", share=build.scale.public_share)
+    write_all_photos(build.out / "photos")
+    write_truth(build.out, build.scale.suspects)
+    return {
+        "public": {s.name: {"seed": s.seed, "n": s.n} for s in PUBLIC_SETS},
+        "photo_seeds": dict(PHOTO_SEEDS),
+    }
+
+
+def run_vae(build: Build) -> Facts:
+    """The codec on all public sets, then its decoder once more with the latents fixed."""
+    sets = [load_public(build.work / "public", s.name)[0] for s in PUBLIC_SETS]
+    pixels, folder = np.concatenate(sets), build.base / "vae"
+    recipe, polish = build.scale.codec, build.scale.polish
+    facts = train_codec(pixels, recipe, folder)
+    polished = polish_decoder(pixels, polish, folder)
+    return {
+        "joint": {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts},
+        "decoder": {"seed": polish.seed, "batch": polish.batch, "rate": polish.rate, **polished},
+        "psnr_db": polished["psnr_db"],
+    }
+
+
+def run_unet(build: Build) -> Facts:
+    """Tokenizer, UNet and text encoder, on the generic faces and their mirror images."""
+    write_tokenizer(build.base / "tokenizer")
+    write_pipeline_files(build.base)
+    pixels, captions = load_public(build.work / "public", "generic")
+    codec = _codec(build)
+    with autocast():
+        latents = torch.cat([encode(codec, p) for p in (pixels, pixels[:, :, ::-1])]).float()
+    tokens = tokenize(load_tokenizer(build.base / "tokenizer"), captions * 2)
+    recipe = build.scale.base
+    facts = train_base(latents, tokens, recipe, build.base)
+    return {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts}
+
+
+def _codec(build: Build) -> torch.nn.Module:
+    from diffusers import AutoencoderKL
+
+    codec = AutoencoderKL.from_pretrained(
+        build.base / "vae", torch_dtype=torch.float32, local_files_only=True
+    )
+    return codec.eval().requires_grad_(False)
+
+
+def run_descriptor(build: Build) -> Facts:
+    """The copy descriptor, on faces of all domains, second shots of the same people, textures."""
+    from .augmentation import textures
+
+    n, codec = build.scale.n_descriptor, _codec(build)
+    sets = [load_public(build.work / "public", s.name)[0][:n] for s in PUBLIC_SETS]
+    sets += [lookalikes(n), textures(n, 31)]
+    sources = [(pixels, decode(codec, encode(codec, pixels))) for pixels in sets]
+    recipe = build.scale.descriptor
+    facts = train_descriptor(sources, recipe, build.out / "descriptor.safetensors")
+    return {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts}
+
+
+def lookalikes(n: int) -> NDArray[np.uint8]:
+    """People photographed four times each in one institution: near misses that are no copies."""
+    first = draw_faces(-(-n // 4), "northgate", LOOKALIKE_SEED)
+    again = [
+        draw_faces(len(first.identity), "northgate", LOOKALIKE_SEED + i, identity=first.identity)
+        for i in range(1, 4)
+    ]
+    pixels = np.stack([first.pixels, *(a.pixels for a in again)], axis=1)
+    return pixels.reshape(-1, *pixels.shape[2:])[:n]
+
+
+def run_suspects(build: Build) -> Facts:
+    """Every suspect, trained on the pixels decoded from its photo files, and its white-box AUC."""
+    from .training import train_suspect
+
+    base, n, facts = load_base(build.base), build.scale.n_controls, {}
+    controls = {
+        d: encode(base.codec, read_photos(build.out / "photos" / f"controls_{d}")[:n])
+        for d in ("north", "south")
+    }
+    for suspect in build.scale.suspects:
+        path = build.out / "suspects" / f"{suspect.name}.safetensors"
+        photos = read_photos(build.out / "photos" / suspect.name)
+        trained = train_suspect(base, photos, suspect, path)
+        query = encode(base.codec, read_photos(build.out / "photos" / suspect.query))
+        unseen = controls["south" if suspect.query == "institution_south" else "north"]
+        seen = white_box_auc(base, path, query, unseen, suspect.prompt)
+        log.info("%s: white-box %s", suspect.name, seen)
+        facts[suspect.name] = {"seed": suspect.recipe.seed, **trained, "white_box": seen}
+    return facts
+
+
+RUNNERS: dict[str, Callable[[Build], Facts]] = {
+    "data": run_data,
+    "vae": run_vae,
+    "unet": run_unet,
+    "descriptor": run_descriptor,
+    "suspects": run_suspects,
+}
+
+
+def _hardware() -> Facts:
+    models = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ]
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": len(models),
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+    }
+
+
+def write_training_log(build: Build) -> None:
+    """Collects the facts of all finished stages into ``training_log.json``."""
+    stages = {
+        name: json.loads(build.mark(name).read_text(encoding="utf-8"))
+        for name in STAGES
+        if build.mark(name).exists()
+    }
+    document = {
+        "schema": 1,
+        "hardware": _hardware(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "stages": stages,
+    }
+    text = json.dumps(document, indent=1) + "\n"
+    (build.out / "training_log.json").write_text(text, encoding="utf-8")
+
+
+def run(build: Build, stages: tuple[str, ...] = STAGES) -> None:
+    """Runs the stages that are not finished yet, in order."""
+    for folder in (build.out, build.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    for stage in stages:
+        if build.mark(stage).exists():
+            log.info("%s: finished before, skipped", stage)
+            continue
+        start = time.monotonic()
+        facts = RUNNERS[stage](build)
+        build.mark(stage).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        log.info("%s: finished in %.0f s", stage, time.monotonic() - start)
+        write_training_log(build)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line of the build."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the assets")
+    parser.add_argument("--work", type=Path, help="build folder (default: OUT-build)")
+    parser.add_argument("--stages", default=",".join(STAGES), help="comma-separated, in order")
+    parser.add_argument("--scale", choices=sorted(SCALES), default="full")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(argv)
+    stages = tuple(args.stages.split(","))
+    if unknown := set(stages) - set(STAGES):
+        parser.error(f"unknown stages: {', '.join(sorted(unknown))}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(args.threads)
+    work = args.work or args.out.with_name(args.out.name + "-build")
+    run(Build(args.out, work, SCALES[args.scale]), stages)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""FineXtract: images drawn by model guidance, their clusters, and how near they come to photos."""

@@ -1,0 +1,1 @@
+"""Photos: decoding, hashes, near-copies, heat maps, marks and captions."""

@@ -1,0 +1,390 @@
+"""One canonical decode for every photo: limits, orientation, colour, size, hashes, file facts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from ..errors import InputError, NotEnoughDataError
+from ..types import Embeddings, ImageBatch, Source
+from .fingerprints import same_pictures
+
+FORMATS = ("PNG", "JPEG", "WEBP")  # phones' MPO comes through the JPEG plugin
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".jfif"}
+MAX_PIXELS, MAX_BYTES, MIN_SIDE, MAX_ASPECT = 40_000_000, 64 * 2**20, 16, 8.0
+NEAR_DUPLICATE_RMS = 3.0 / 255
+SESSION_SECONDS = 120.0
+_EXIF_DETAILS, _TAKEN, _MODEL = 0x8769, 0x9003, 0x0110
+_IJG_LUMINANCE_MEAN = 57.625  # of the standard table, which is quality 50
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a file says beside its picture, for the blind probe and the item list.
+
+    Attributes:
+        session: sub-folder that the file lay in; empty where it lay in the folder itself.
+        taken: when, by its EXIF (``YYYY:MM:DD HH:MM:SS``). Private: only sessions are made of it.
+        camera: model, by its EXIF. Private as well.
+    """
+
+    name: str
+    sha256: str
+    width: int
+    height: int
+    format: str
+    size: int
+    jpeg_quality: float
+    session: str = ""
+    taken: str = ""
+    camera: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photos:
+    """Photos of a case at one size, with the facts of their files."""
+
+    images: ImageBatch
+    facts: tuple[FileFacts, ...]
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def select(self, index: Sequence[int]) -> Photos:
+        """The photos at `index`, in that order."""
+        return Photos(self.images.select(index), tuple(self.facts[i] for i in index))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Image files of a folder and of its direct sub-folders, or one image file, sorted by path.
+
+    Each sub-folder is a session: photos taken together, of which the first says most.
+
+    Raises:
+        InputError: the folder does not exist (MISSING_FOLDER).
+        NotEnoughDataError: it holds no image (EMPTY_FOLDER).
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise InputError("MISSING_FOLDER", f"{folder} does not exist; give a folder of images")
+    below = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    files = [
+        p
+        for place in (folder, *below)
+        for p in sorted(place.iterdir())
+        if p.suffix.lower() in SUFFIXES and p.is_file()
+    ]
+    if not files:
+        raise NotEnoughDataError(
+            "EMPTY_FOLDER",
+            f"{folder} holds no PNG, JPEG or WebP file; put the photos in that folder, or one "
+            "sub-folder for each session",
+        )
+    return files
+
+
+def load_photos(
+    files: Sequence[Path],
+    kind: Literal["photo", "control"],
+    side: int,
+    on_file: Callable[[], None] = lambda: None,
+    *,
+    root: Path | None = None,
+) -> Photos:
+    """Decode files canonically and bring them to ``side x side`` pixels.
+
+    Args:
+        files: as `image_files` lists them.
+        kind: what they are to the case.
+        side: in pixels.
+        on_file: called after each.
+        root: folder whose sub-folders are sessions; None takes the one that all files share.
+
+    Raises:
+        InputError: a file is corrupt, too large, too small or of another format; it is named.
+    """
+    pixels, facts, sources = [], [], []
+    root = root or Path(os.path.commonpath([file.parent for file in files]))
+    for file in files:
+        picture, fact = decode_file(file)
+        square = fit_square(picture, side)
+        pixels.append(to_tensor(square))
+        session = "" if file.parent == root else file.parent.name
+        name = f"{session}/{file.name}" if session else file.name
+        facts.append(replace(fact, name=name, session=session))
+        sources.append(Source(kind, pixels_sha256(square), name, fact.sha256))
+        on_file()
+    return Photos(ImageBatch(torch.stack(pixels), tuple(sources)), tuple(facts))
+
+
+def decode_file(file: Path) -> tuple[Image.Image, FileFacts]:
+    """Canonical RGB picture of a file, and its facts.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled, colour
+    profiles are ignored, and only the first frame of a phone's multi-picture JPEG is taken.
+    """
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(
+                "IMAGE_TOO_LARGE", f"{file} has {size:,} bytes; at most {MAX_BYTES:,} are read"
+            )
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError("UNREADABLE_IMAGE", f"{file} cannot be read: {error}") from error
+    picture, fmt, quality, (taken, camera) = _decode(data, file)
+    facts = FileFacts(
+        file.name,
+        hashlib.sha256(data).hexdigest(),
+        picture.width,
+        picture.height,
+        fmt,
+        len(data),
+        quality,
+        taken=taken,
+        camera=camera,
+    )
+    return picture, facts
+
+
+def _decode(data: bytes, file: Path) -> tuple[Image.Image, str, float, tuple[str, str]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_size(image, file)
+            fmt, quality = image.format or "", _jpeg_quality(image)
+            if fmt not in ("MPO", "JPEG") and getattr(image, "n_frames", 1) > 1:
+                raise InputError("ANIMATED_IMAGE", f"{file} has several frames; give still photos")
+            moment = _moment(image)
+            return _to_rgb(ImageOps.exif_transpose(image)), fmt, quality, moment
+    except UnidentifiedImageError as error:
+        raise InputError(
+            "NOT_AN_IMAGE", f"{file} is no PNG, JPEG or WebP; convert it or take it away"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError("IMAGE_TOO_LARGE", f"{file}: {error}") from error
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            "CORRUPT_IMAGE", f"{file} cannot be decoded ({error}); repair it or take it away"
+        ) from error
+
+
+def _check_size(image: Image.Image, file: Path) -> None:
+    w, h = image.size
+    if w * h > MAX_PIXELS:
+        raise InputError(
+            "IMAGE_TOO_LARGE", f"{file} is {w} x {h}; at most {MAX_PIXELS:,} pixels are decoded"
+        )
+    if min(w, h) < MIN_SIDE or max(w, h) / min(w, h) > MAX_ASPECT:
+        raise InputError(
+            "BAD_IMAGE_SHAPE",
+            f"{file} is {w} x {h}; sides of {MIN_SIDE} pixels or more and an aspect of at most "
+            f"{MAX_ASPECT:g} are needed",
+        )
+
+
+def _moment(image: Image.Image) -> tuple[str, str]:
+    """When a photo was taken and by which camera; empty where its EXIF does not say."""
+    with contextlib.suppress(Exception):  # strangers' EXIF breaks in many ways, none matters here
+        exif = image.getexif()
+        taken = exif.get_ifd(_EXIF_DETAILS).get(_TAKEN, "")
+        return str(taken).strip("\0 "), str(exif.get(_MODEL, "")).strip("\0 ")
+    return "", ""
+
+
+def sessions(photos: Photos) -> tuple[str, ...]:
+    """Which session each photo belongs to: evidence counts sessions, not photos.
+
+    Photos of one sub-folder are one session, and so are photos of one camera taken within 120
+    seconds of each other (chains of them, too). All others stand for themselves.
+
+    Returns:
+        One id a photo, the same for the same session; ids of photos and of controls differ.
+    """
+    folder = np.array([f.session for f in photos.facts])
+    camera = np.array([f.camera for f in photos.facts])
+    when = np.array([_seconds(f.taken) for f in photos.facts])
+    together = (folder[:, None] == folder) & (folder != "")
+    near = np.abs(when[:, None] - when) <= SESSION_SECONDS  # an unknown time is near nothing
+    together |= near & (camera[:, None] == camera) & (camera != "")
+    _, number = connected_components(together, directed=False)
+    return tuple(f"{s.kind} {n}" for s, n in zip(photos.images.sources, number, strict=True))
+
+
+def _seconds(taken: str) -> float:
+    try:
+        moment = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S")
+        return moment.replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return float("nan")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        grey = np.asarray(image, np.float64) / 257.0
+        image = Image.fromarray(np.clip(np.round(grey), 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        image = Image.alpha_composite(white, rgba)
+    return image.convert("RGB")
+
+
+def _jpeg_quality(image: Image.Image) -> float:
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return 100.0
+    percent = 100 * float(np.mean(next(iter(tables.values())))) / _IJG_LUMINANCE_MEAN
+    return 100 - percent / 2 if percent <= 100 else 5000 / percent
+
+
+def fit_square(image: Image.Image, side: int) -> Image.Image:
+    """Centre square of a picture at ``side x side``; a picture of that size is left as it is."""
+    if image.size == (side, side):
+        return image
+    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """``[3, H, W]`` float32 in 0..1 of an RGB picture."""
+    return torch.from_numpy(np.asarray(image, np.uint8).copy()).permute(2, 0, 1).float() / 255
+
+
+def to_uint8(pixels: Tensor) -> np.ndarray:
+    """``[..., H, W, 3]`` uint8 of pixels ``[..., 3, H, W]`` in 0..1, rounded."""
+    channels_last = pixels.detach().cpu().float().clamp(0, 1).mul(255).round().movedim(-3, -1)
+    return channels_last.to(torch.uint8).numpy()
+
+
+def to_picture(pixels: Tensor) -> Image.Image:
+    """RGB picture of pixels ``[3, H, W]`` in 0..1."""
+    return Image.fromarray(to_uint8(pixels))
+
+
+def pixels_sha256(image: Image.Image | np.ndarray) -> str:
+    """SHA-256 of canonical pixels: a re-saved copy keeps it where the file's hash changes."""
+    array = np.ascontiguousarray(np.asarray(image, np.uint8))
+    return hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
+
+
+def photos_of(pixels: Tensor, names: Sequence[str], kind: str = "PNG") -> Photos:
+    """Pictures that come from no file, as photos.
+
+    Args:
+        pixels: ``[N, 3, H, W]`` in 0..1.
+        names: ``N``.
+        kind: what stands for their format.
+    """
+    height, width = pixels.shape[2:]
+    hashes = [pixels_sha256(p) for p in to_uint8(pixels)]
+    pairs = list(zip(names, hashes, strict=True))
+    facts = tuple(FileFacts(n, h, width, height, kind, 0, 100.0) for n, h in pairs)
+    return Photos(ImageBatch(pixels, tuple(Source("photo", h, n) for n, h in pairs)), facts)
+
+
+def png_bytes(pixels: Tensor) -> bytes:
+    """PNG file of pixels ``[3, H, W]`` in 0..1."""
+    out = io.BytesIO()
+    to_picture(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def near_duplicates(a: Tensor, b: Tensor) -> list[tuple[int, int]]:
+    """Pairs of images that are the same picture but for size, compression, crop or mirroring.
+
+    Args:
+        a: ``[N, 3, H, W]`` in 0..1.
+        b: ``[M, 3, H, W]`` in 0..1.
+
+    Returns:
+        Index pairs whose 32 x 32 thumbnails differ by less than 3/255 (root mean square), or whose
+        perceptual hashes and aligned thumbnails agree (`fingerprints.same_pictures`).
+    """
+    small_a, small_b = (
+        torch.nn.functional.interpolate(x, (32, 32), mode="bilinear", antialias=True).flatten(1)
+        for x in (a, b)
+    )
+    rms = torch.cdist(small_a.double(), small_b.double()) / small_a.shape[1] ** 0.5
+    close = {(int(i), int(j)) for i, j in (rms < NEAR_DUPLICATE_RMS).nonzero()}
+    return sorted(close | set(same_pictures(a, b)))
+
+
+def look_alikes(a: Embeddings, b: Embeddings) -> list[tuple[int, int]]:
+    """Pairs that a copy descriptor takes for copies, for a person to look at.
+
+    Nothing is dropped for it: among photos of one institution the descriptor also finds different
+    photos of similar people.
+
+    Returns:
+        Index pairs above the encoder's `copy_threshold`.
+
+    Raises:
+        ProvenanceError: the two were made by different encoders.
+    """
+    alike = a.similarity(b) > a.encoder.copy_threshold
+    return [(int(i), int(j)) for i, j in alike.nonzero()]
+
+
+def drop_duplicates(photos: Photos) -> tuple[Photos, tuple[str, ...]]:
+    """Each picture once; also the names of the files dropped."""
+    pairs = near_duplicates(photos.images.pixels, photos.images.pixels)
+    dropped = sorted({j for i, j in pairs if i < j})
+    kept = [i for i in range(len(photos)) if i not in dropped]
+    return photos.select(kept), tuple(photos.facts[i].name for i in dropped)
+
+
+def check_disjoint(photos: Photos, controls: Photos) -> None:
+    """No picture is both a photo in question and a control.
+
+    Raises:
+        InputError: some are (DUPLICATE_PHOTOS), named.
+    """
+    pairs = near_duplicates(photos.images.pixels, controls.images.pixels)
+    if pairs:
+        shown = ", ".join(
+            f"{photos.facts[i].name} = {controls.facts[j].name}" for i, j in pairs[:5]
+        )
+        raise InputError(
+            "DUPLICATE_PHOTOS",
+            f"{len(pairs)} pictures are in both folders ({shown}); controls must be pictures "
+            "that the suspect was certainly not trained on: take them out of one folder",
+        )
+
+
+def probe_features(photos: Photos) -> np.ndarray:
+    """File and colour facts ``[N, 12]`` for the blind probe; no model has seen them."""
+    rows = []
+    for fact, pixels in zip(photos.facts, photos.images.pixels, strict=True):
+        area = fact.width * fact.height
+        means, stds = pixels.mean((1, 2)), pixels.std((1, 2))
+        rows.append(
+            [
+                np.log(area),
+                np.log(fact.width / fact.height),
+                np.log(fact.size / area),
+                fact.jpeg_quality,
+                float(fact.format == "PNG"),
+                float(fact.format == "WEBP"),
+                *means.tolist(),
+                *stds.tolist(),
+            ]
+        )
+    return np.asarray(rows, np.float64)

@@ -1,0 +1,193 @@
+"""Null models: what the same statistic says of models that cannot have known the photos.
+
+Noise adapters change the layers as strongly as the suspect does but learned nothing: they show
+what strength alone does, no more. Placebos (adapters trained on other photos) and counterfactuals
+(trained on controls with the suspect's recipe) are samples of the null hypothesis itself; only
+they can carry verdict B.
+
+Source: specification mia.md, section 11 (null-model rank); membership_sota.md, sections 1.5 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..protocols import ModelPair, NoProgress, Progress
+from ..sampling.plans import seed_of
+from ..specs import MembershipSpec
+from ..statistics.permutation import null_rank_p
+from ..statistics.roc import AucDifference, bootstrap_auc_paired, delong_paired
+from ..storage import CaseFolder
+from ..types import TUNED
+from ..verdicts.comparison import standardised
+from ..verdicts.evidence import NullKind, NullRank
+from .signals.paired import Losses, base_ratio, eps_losses
+
+NULL_SEEDS = 10_000_000  # far from the seeds of draws and images
+Floats = np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NullModel:
+    """One null model, opened only when it is asked.
+
+    Attributes:
+        name: names its finished work; the digest of what it is.
+        open: gives the pair; None where there is no such model.
+    """
+
+    name: str
+    open: Callable[[], ModelPair | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NullGroup:
+    """Null models of one kind.
+
+    Attributes:
+        kind: how they came about.
+        models: the models.
+        controls: controls that the statistic may use, for the suspect and for the nulls alike;
+            None: all. Controls that trained a counterfactual are never among them.
+        note: how they were made, in words of this tool.
+    """
+
+    kind: NullKind
+    models: tuple[NullModel, ...]
+    controls: tuple[int, ...] | None = None
+    note: str = ""
+
+
+def noise_group(pair: ModelPair, spec: MembershipSpec) -> NullGroup:
+    """Adapters of noise with the suspect's rank and norm on each layer."""
+    seeds = [seed_of(spec.seed, NULL_SEEDS + k) for k in range(spec.nulls)]
+    models = (NullModel(f"noise-{k:04d}", lambda s=s: pair.null(s)) for k, s in enumerate(seeds))
+    return NullGroup("noise", tuple(models))
+
+
+def rank_nulls(
+    group: NullGroup,
+    losses: Losses,
+    latents: Tensor,
+    photos: int,
+    prompt: str,
+    spec: MembershipSpec,
+    *,
+    clusters: tuple[str, ...] | None = None,
+    case: CaseFolder | None = None,
+    progress: Progress | None = None,
+) -> NullRank | None:
+    """Rank of the suspect's standardised effect among that of null models.
+
+    All are measured alike: same images, same prompt, same first ``null_noises`` draws.
+
+    Args:
+        group: the null models.
+        losses: of the suspect, photos first, ``[N, T, K]``.
+        latents: ``[N, C, h, w]``, photos first.
+        photos: how many of the images are photos.
+        prompt: the conditioning.
+        spec: timesteps and draws.
+        clusters: session of each image, photos first.
+        case: keeps each null's losses for resume.
+        progress: one step a model.
+
+    Returns:
+        None for an empty group, or where the pair has no such models.
+    """
+    progress = progress or NoProgress()
+    few = replace(spec, noises=min(spec.noises, spec.null_noises))
+    base, tuned = losses.base[..., : few.noises], losses.tuned[..., : few.noises]
+    compared = _compared(len(latents), photos, group)
+    rows = torch.tensor(compared)
+    kept = [case is not None and case.has(_unit(model)) for model in group.models]
+    progress.start(f"{group.kind} models", len(group.models), sum(kept))
+    scores = []
+    for model, known in zip(group.models, kept, strict=True):
+        null = _losses(model, latents[rows], prompt, few, case)
+        if null is None:
+            return None
+        scores.append(base_ratio(Losses(base[rows], null)))
+        progress.step(0 if known else 1)
+    own = base_ratio(Losses(base[rows], tuned[rows]))
+    if not scores:
+        return None
+    own_clusters = None if clusters is None else tuple(clusters[i] for i in compared)
+    return null_rank(group.kind, own, scores, photos, note=group.note, clusters=own_clusters)
+
+
+def null_rank(
+    kind: NullKind,
+    suspect: Floats,
+    nulls: list[Floats],
+    photos: int,
+    *,
+    note: str = "",
+    clusters: tuple[str, ...] | None = None,
+) -> NullRank:
+    """The evidence that scores of suspect and nulls on the same images amount to.
+
+    Args:
+        kind: of the nulls.
+        suspect: ``[N]`` scores, photos first.
+        nulls: ``[N]`` scores under each null model; one or more.
+        photos: how many of the images are photos.
+        note: how the nulls were made.
+        clusters: session of each image, photos first.
+    """
+    own = standardised(suspect, photos)
+    others = np.stack([standardised(scores, photos) for scores in nulls])
+    value, effects = own[:photos].mean(), others[:, :photos].mean(1)
+    rank, mean = null_rank_p(value, effects), others.mean(0)
+    return NullRank(
+        kind,
+        float(value),
+        tuple(effects.tolist()),
+        rank.p,
+        rank.floor,
+        tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
+        _difference(own, mean, photos, clusters),
+        note,
+    )
+
+
+def _difference(
+    own: Floats, mean: Floats, photos: int, clusters: tuple[str, ...] | None
+) -> AucDifference:
+    areas = (own[:photos], own[photos:], mean[:photos], mean[photos:])
+    if clusters is None or len(set(clusters)) == len(clusters):
+        return delong_paired(*areas)
+    return bootstrap_auc_paired(*areas, clusters)
+
+
+def _compared(images: int, photos: int, group: NullGroup) -> list[int]:
+    controls = range(images - photos) if group.controls is None else group.controls
+    return [*range(photos), *(photos + c for c in controls)]
+
+
+def _unit(model: NullModel) -> str:
+    return f"membership/{model.name}"
+
+
+def _losses(
+    model: NullModel, latents: Tensor, prompt: str, spec: MembershipSpec, case: CaseFolder | None
+) -> Tensor | None:
+    """Losses ``[N, T, K]`` under one null model."""
+    unit = _unit(model)
+    if case is not None and case.has(unit):
+        return case.read_tensors(unit)["tuned"]
+    pair = model.open()
+    if pair is None:
+        return None
+    try:
+        tuned = eps_losses(pair, latents, prompt, spec, models=(TUNED,))[0]
+    finally:
+        pair.close()
+    if case is not None:
+        case.put_tensors(unit, {"tuned": tuned})
+    return tuned

@@ -1,0 +1,167 @@
+"""Measure any set of signals in one go: shared work is done once, chunk by chunk, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ...protocols import ModelPair, NoProgress, Progress
+from ...specs import SignalSpec
+from ...storage import CaseFolder
+from .catalogue import SIGNALS, STAGES, STANDARD, planned_rows, planned_stages
+from .paired import Floats, Losses
+from .queries import Ask, Embed
+from .subjects import Subjects
+from .variants import curve_strengths
+
+CHUNK = 8  # images in one resumable unit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Scores of every subject under every signal.
+
+    Attributes:
+        scores: ``[N]`` float64 a signal, higher meaning member.
+        forwards: denoiser rows that they cost.
+        losses: the shared loss grid, where both models were asked.
+        heat: ``[N, h, w]`` mean base error minus tuned error: where the adapter helps most.
+        curve: ``[N, S]`` BaseRatio at `strengths`, where the strength curve was measured.
+        strengths: adapter strengths of `curve`.
+    """
+
+    scores: dict[str, Floats]
+    forwards: int
+    losses: Losses | None = None
+    heat: Tensor | None = None
+    curve: Tensor | None = None
+    strengths: tuple[float, ...] = ()
+
+
+def refusals(
+    pair: ModelPair, subjects: Subjects, names: Sequence[str], *, embed: Embed | None = None
+) -> dict[str, str]:
+    """Signals that cannot be measured here, each with the reason; `measure` would raise.
+
+    Args:
+        pair: the two models.
+        subjects: photos and controls.
+        names: keys of `SIGNALS`.
+        embed: as for `measure`.
+    """
+    planned_stages(names)
+    reasons = {}
+    blank = any(not c.strip() for c in subjects.captions)
+    for name in names:
+        signal = SIGNALS[name]
+        if pair.prediction == "flow" and not signal.flow:
+            reasons[name] = "its formula is not defined for flow models"
+        elif signal.captions and blank:
+            reasons[name] = "a caption is blank"
+        elif signal.stage == "reconstruction" and embed is None:
+            reasons[name] = "no embedding was given"
+        elif signal.stage == "strengths" and not getattr(pair, "scalable", True):
+            reasons[name] = "a full checkpoint has no adapter whose strength could vary"
+    return reasons
+
+
+def measure(
+    pair: ModelPair,
+    subjects: Subjects,
+    spec: SignalSpec,
+    names: Sequence[str] = STANDARD,
+    *,
+    case: CaseFolder | None = None,
+    unit: str = "signals",
+    progress: Progress | None = None,
+    embed: Embed | None = None,
+) -> Measured:
+    """Score photos and controls under several signals without doing any work twice.
+
+    Args:
+        pair: base and tuned model.
+        subjects: photos and controls together, so that pooled scalings see both.
+        spec: all settings.
+        names: keys of `SIGNALS`.
+        case: keeps each stage of each chunk, so that the same call resumes.
+        unit: folder of the kept files below the case; another subject set needs another.
+        progress: long work, in images times stages.
+        embed: pixels to unit vectors, for reconstruction.
+
+    Raises:
+        InputError: BAD_SIGNAL for an unknown signal or one that this model or these captions
+            cannot have; NON_FINITE when the model's answers are.
+    """
+    stages = planned_stages(names)
+    refused = refusals(pair, subjects, names, embed=embed)
+    if refused:
+        told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise InputError("BAD_SIGNAL", f"not measurable here, leave them out: {told}")
+    work = _Work(pair, spec, stages, case, unit, embed)
+    progress = progress or NoProgress()
+    progress.start("white-box signals", len(subjects) * len(stages), work.done(subjects))
+    parts = [work.chunk(i, chunk, progress) for i, chunk in enumerate(subjects.chunks(CHUNK))]
+    raw = {k: torch.cat([p[k] for p in parts]) for k in parts[0] if not k.startswith("_")}
+    scores = {name: SIGNALS[name].score(raw, spec).numpy() for name in names}
+    _finite(scores)
+    return Measured(
+        scores,
+        planned_rows(names, spec) * len(subjects),
+        Losses(raw["base"], raw["tuned"]) if "base" in raw else None,
+        raw.get("heat"),
+        raw.get("curve"),
+        curve_strengths(spec) if "curve" in raw else (),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    pair: ModelPair
+    spec: SignalSpec
+    stages: Mapping[str, tuple[float, ...]]
+    case: CaseFolder | None
+    unit: str
+    embed: Embed | None
+
+    def path(self, stage: str, index: int) -> str:
+        kind = "both" if len(self.stages[stage]) == 2 else "tuned"
+        return f"{self.unit}/{stage}-{kind}-{index:04d}"
+
+    def done(self, subjects: Subjects) -> int:
+        if self.case is None:
+            return 0
+        sizes = [len(c) for c in subjects.chunks(CHUNK)]
+        return sum(
+            size
+            for i, size in enumerate(sizes)
+            for stage in self.stages
+            if self.case.has(self.path(stage, i))
+        )
+
+    def chunk(self, index: int, subjects: Subjects, progress: Progress) -> dict[str, Tensor]:
+        raw: dict[str, Tensor] = {}
+        for stage, models in self.stages.items():
+            path = self.path(stage, index)
+            if self.case is not None and self.case.has(path):
+                raw |= self.case.read_tensors(path)
+                continue
+            found = STAGES[stage].run(Ask(self.pair, subjects, self.spec, models, self.embed), raw)
+            if self.case is not None:
+                self.case.put_tensors(path, found)
+            raw |= found
+            progress.step(len(subjects))
+        return raw
+
+
+def _finite(scores: Mapping[str, Floats]) -> None:
+    bad = [name for name, values in scores.items() if not np.isfinite(values).all()]
+    if bad:
+        raise InputError(
+            "NON_FINITE",
+            f"{', '.join(bad)}: the model's answers are not finite; try --dtype float32",
+        )

@@ -1,0 +1,1 @@
+"""Noise, schedules, solvers, guidance rules, and images that are kept one by one."""

@@ -1,0 +1,124 @@
+"""Share of photos used and likelihood ratios, each case judged by the others only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import MissingDependencyError, NotEnoughDataError
+from ...rates import LikelihoodCheck, PhotoCalls, Reference, UsageCheck
+from ...rates.known import set_statistic
+from ...statistics.likelihood import calibration_quality
+from ...statistics.usage import Rate, UsageShare, best_threshold, share_used
+from .examine import PRIMARY, Examined
+from .rates import Floats, Results, estimate, share, standardised
+
+
+def case_usage(e: Examined, others: Results) -> UsageShare | None:
+    """DUCI: which share of a case's photos was used, calibrated on other cases of equal steps.
+
+    The threshold comes from one half of those cases, its two error rates from the other half.
+
+    Args:
+        e: the case.
+        others: all cases; the case itself and other training lengths are left out.
+
+    Returns:
+        None where members and non-members are called too alike for any share.
+    """
+    known = photo_calls(others, e.case.steps, without=e.case.number)
+    if known is None:
+        return None
+    calls = (standardised(e.scores[PRIMARY])[0] >= known.threshold).astype(float)
+    hit = Rate(known.hits, known.members, known.member_cases)
+    false = Rate(known.false, known.nonmembers, known.nonmember_cases)
+    try:
+        return share_used(calls, hit, false, seed=e.case.seed)
+    except NotEnoughDataError:
+        return None
+
+
+def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCalls | None:
+    """A threshold from one half of the cases of so many steps, its rates from the other half.
+
+    Args:
+        results: all cases.
+        steps: of training.
+        without: number of a case that is left out.
+
+    Returns:
+        None with fewer than two cases of a truth.
+    """
+    like = [
+        [o for o in part if o.case.number != without and o.case.steps == steps]
+        for part in (results.guilty, results.innocent)
+    ]
+    if min(len(part) for part in like) < 2:
+        return None
+    threshold = best_threshold(*(_photos(part[::2]) for part in like))
+    member_cases, nonmember_cases = (_called(part[1::2], threshold) for part in like)
+    (hits, members), (false, nonmembers) = (
+        tuple(map(sum, zip(*counts, strict=True))) for counts in (member_cases, nonmember_cases)
+    )
+    return PhotoCalls(
+        steps, threshold, hits, members, false, nonmembers, member_cases, nonmember_cases
+    )
+
+
+def _called(cases: Sequence[Examined], threshold: float) -> tuple[tuple[int, int], ...]:
+    """Photos called and photos asked about, of each case."""
+    scores = [standardised(e.scores[PRIMARY])[0] for e in cases]
+    return tuple((int((s >= threshold).sum()), len(s)) for s in scores)
+
+
+def _photos(cases: Sequence[Examined]) -> Floats:
+    return np.concatenate([standardised(e.scores[PRIMARY])[0] for e in cases])
+
+
+def usage_checks(results: Results) -> tuple[UsageCheck, ...]:
+    """Estimated share of photos used against the truth, one row a truth."""
+    rows = []
+    for part in (results.innocent, results.partial, results.guilty):
+        found = [case_usage(e, results) for e in part]
+        kept = [(e, u) for e, u in zip(part, found, strict=True) if u is not None]
+        if kept:
+            covered = sum(u.low <= e.case.used <= u.high for e, u in kept)
+            rows.append(
+                UsageCheck(
+                    part[0].case.used,
+                    estimate([u.share for _, u in kept]),
+                    share(covered, len(kept)),
+                    len(part) - len(kept),
+                )
+            )
+    return tuple(rows)
+
+
+def reference(results: Results) -> Reference:
+    """Set statistics of all cases of full truth."""
+    guilty, innocent = (
+        tuple(set_statistic(e.scores[PRIMARY].photos, e.scores[PRIMARY].controls) for e in part)
+        for part in (results.guilty, results.innocent)
+    )
+    lengths = sorted({e.case.steps for e in (*results.guilty, *results.innocent)})
+    calls = (photo_calls(results, steps) for steps in lengths)
+    return Reference(guilty, innocent, tuple(c for c in calls if c is not None))
+
+
+def likelihood_check(results: Results) -> LikelihoodCheck | None:
+    """How good likelihood ratios of whole cases are; None without `lir` or enough cases."""
+    known = reference(results)
+    try:
+        quality = calibration_quality(known.guilty, known.innocent)
+    except (MissingDependencyError, NotEnoughDataError):
+        return None
+    guilty, innocent = np.array(quality.members), np.array(quality.nonmembers)
+    return LikelihoodCheck(
+        f"{quality.calibrator} calibration of the set statistic, five folds",
+        float(quality.cllr),
+        float(quality.cllr_min),
+        share(int((innocent > 0).sum()), len(innocent)),
+        share(int((guilty < 0).sum()), len(guilty)),
+        float(10 ** innocent.max()),
+    )

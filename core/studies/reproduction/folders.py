@@ -1,0 +1,157 @@
+"""The full scale's photos: folders of the user, with captions beside the photos trained on.
+
+``--dtu`` and ``--aau`` have ``seen`` and ``unseen`` inside, ``--lfw`` has ``seen`` (mixed into one
+target, 1,120 in the paper) and ``unseen``. Each ``seen`` folder holds a ``metadata.jsonl`` with
+``file_name`` and ``text``, as diffusers' training script reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ...attack.classifier import check_weights
+from ...backends.loading import load_base
+from ...casework.intake import names_in, own_name, stop_if_minor
+from ...encoders import load_encoder
+from ...errors import InputError, MissingWeightsError
+from ...images.photos import decode_file, image_files, to_tensor
+from ...images.watermark import default_logo, load_logo
+from ...lora.header import sha256_file
+from ...lora.safeguard import stop_words
+from .material import Material, digest_of_sets, with_marks
+from .scales import Scale
+
+METADATA = "metadata.jsonl"
+SETS = {
+    "dtu-seen": ("dtu", "seen"),
+    "dtu-unseen": ("dtu", "unseen"),
+    "aau-seen": ("aau", "seen"),
+    "aau-unseen": ("aau", "unseen"),
+    "lfw-seen": ("lfw", "seen"),
+    "lfw": ("lfw", "unseen"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the user's files are.
+
+    Attributes:
+        base: Stable Diffusion 1.5, a diffusers folder or one file.
+        dtu, aau, lfw: photo folders.
+        logo: picture of the watermark; None takes the built-in one.
+        resnet: ImageNet ResNet-18 as safetensors; None starts at random.
+        models: folder with the encoder's weights.
+        device, dtype: see `backends.loading.open_pair`.
+    """
+
+    base: Path | None = None
+    dtu: Path | None = None
+    aau: Path | None = None
+    lfw: Path | None = None
+    logo: Path | None = None
+    resnet: Path | None = None
+    models: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+def folder_material(scale: Scale, given: Folders) -> Material:
+    """The user's base and photos.
+
+    Raises:
+        InputError: MISSING_FLAG, MISSING_CAPTIONS, or what the readers of photos say.
+        MissingWeightsError: a file is not there.
+        ForensicsError: MINOR_SUSPECTED before any photo is opened.
+    """
+    base, roots = _required(given)
+    files = {name: image_files(roots[who] / part) for name, (who, part) in SETS.items()}
+    told = {
+        name: read_captions(roots[who] / part, files[name])
+        for name, (who, part) in SETS.items()
+        if part == "seen"
+    }
+    _stop_for_words(roots, told)
+    plain: dict[str, Sequence[Tensor]] = {name: _read(paths) for name, paths in files.items()}
+    logo = default_logo() if given.logo is None else load_logo(given.logo)
+    if given.resnet is not None and not given.resnet.is_file():
+        raise MissingWeightsError("MISSING_FILE", f"there is no file {given.resnet}")
+    if given.resnet is not None:
+        check_weights(given.resnet)
+    sets, captions = with_marks(plain, told, logo)
+    facts = {"photos": digest_of_sets(plain, told), "logo": digest_of_sets({"logo": [logo]}, {})}
+    facts["resnet"] = "random start" if given.resnet is None else sha256_file(given.resnet)
+    return Material(
+        load_base(base, device=given.device, dtype=given.dtype),
+        sets,
+        captions,
+        load_encoder(scale.encoder, given.models),
+        given.resnet,
+        facts,
+    )
+
+
+def _required(given: Folders) -> tuple[Path, dict[str, Path]]:
+    found = {name: getattr(given, name) for name in ("base", "dtu", "aau", "lfw")}
+    missing = [f"--{name}" for name, path in found.items() if path is None]
+    if missing:
+        raise InputError(
+            "MISSING_FLAG",
+            f"the sd15 scale needs {', '.join(missing)}; the tiny scale needs no file",
+        )
+    return found.pop("base"), found
+
+
+def _stop_for_words(roots: Mapping[str, Path], told: Mapping[str, Sequence[str]]) -> None:
+    """Nothing is opened or trained while a name or a caption points to a minor."""
+    names = [name for who, part in SETS.values() for name in names_in(roots[who] / part)]
+    captions = [text for texts in told.values() for text in texts]
+    stop_if_minor(stop_words([*map(own_name, roots.values()), *names, *captions]), flagged=False)
+
+
+def _read(files: Sequence[Path]) -> list[Tensor]:
+    return [to_tensor(decode_file(file)[0]) for file in files]
+
+
+def read_captions(folder: Path, files: Sequence[Path]) -> list[str]:
+    """The caption of each file from the folder's ``metadata.jsonl``.
+
+    Raises:
+        InputError: MISSING_CAPTIONS, naming what is missing.
+    """
+    path = folder / METADATA
+    if not path.is_file():
+        raise InputError(
+            "MISSING_CAPTIONS",
+            f"{path} is missing; write one JSON line a photo, with file_name and text",
+        )
+    told: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            name, text = _entry(line, f"{path}, line {number}")
+            told[name] = text
+    missing = [file.name for file in files if file.name not in told]
+    if missing:
+        raise InputError(
+            "MISSING_CAPTIONS",
+            f"{path} has no caption for {len(missing)} of {len(files)} photos, {missing[0]} first",
+        )
+    return [told[file.name] for file in files]
+
+
+def _entry(line: str, place: str) -> tuple[str, str]:
+    try:
+        entry = json.loads(line)
+        name, text = entry["file_name"], entry["text"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            "MISSING_CAPTIONS", f"{place}: expected an object with file_name and text"
+        ) from error
+    if not isinstance(name, str) or not isinstance(text, str):
+        raise InputError("MISSING_CAPTIONS", f"{place}: file_name and text must be words")
+    return name, text

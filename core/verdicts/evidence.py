@@ -1,0 +1,400 @@
+"""What each line of evidence found: plain frozen facts, ready for JSON; no tensor, no judgement.
+
+The four lines are siblings: each ends in a `Comparison` of the photos with the controls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..decoys import DecoyRank
+from ..statistics.metrics import AucEstimate, TprAtFpr
+from ..statistics.permutation import PermutationTest
+from ..statistics.probe import BlindProbe
+from ..statistics.roc import AucDifference
+from ..statistics.usage import UsageShare
+
+SCHEMA_VERSION = 2
+NullKind = Literal["noise", "placebo", "counterfactual"]
+TRAINED_NULLS: tuple[NullKind, ...] = ("placebo", "counterfactual")
+NULL_WORDS: dict[str, str] = {
+    "noise": "of noise with the same norms",
+    "placebo": "trained on other photos",
+    "counterfactual": "trained on controls with the file's recipe",
+}
+ReasonKind = Literal[
+    "decisive",  # why this letter
+    "cause",  # why there is no letter
+    "met",  # a condition of the letters A and B holds
+    "not_met",
+    "undecided",  # too little data to say whether it holds
+    "found",  # a secondary line found a difference
+    "not_found",
+    "measured",  # a figure without a bar of its own
+    "not_run",
+    "noted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Scores of photos against controls, higher meaning member.
+
+    Attributes:
+        photo_scores: one a photo.
+        control_scores: one a control.
+        photo_p: conformal p-value of each photo.
+        shortlist: indices of photos below Benjamini-Hochberg's line at q = 0.1.
+        auc: photos against controls, with interval.
+        permutation: one-sided test of the mean rank, valid if photos and controls are exchangeable.
+        effect: mean photo score minus mean control score, in control standard deviations.
+        effect_low: lower end of its 95% bootstrap interval.
+        effect_high: upper end.
+        tpr: share of photos above a control threshold, at each declared false-positive rate.
+        photos_needed: photos that the observed AUC would need for the declared power; 0 when
+            the AUC is at or below 0.5.
+        photo_sessions, control_sessions: how many; 0 where every image stands for itself.
+    """
+
+    photo_scores: tuple[float, ...]
+    control_scores: tuple[float, ...]
+    photo_p: tuple[float, ...]
+    shortlist: tuple[int, ...]
+    auc: AucEstimate
+    permutation: PermutationTest
+    effect: float
+    effect_low: float
+    effect_high: float
+    tpr: tuple[TprAtFpr, ...]
+    photos_needed: int
+    photo_sessions: int = 0
+    control_sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LossCurve:
+    """Mean denoising loss (eps units) at each timestep, under base and tuned."""
+
+    base: tuple[float, ...]
+    tuned: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NullRank:
+    """The suspect's effect among the same effect of null models of one kind.
+
+    Attributes:
+        kind: ``noise``: random changes as strong as the suspect's. ``placebo``: adapters trained
+            on other photos. ``counterfactual``: trained on controls with the suspect's recipe.
+        value: mean photo score minus mean control score, in control standard deviations.
+        nulls: the same of each null model.
+        p: (1 + nulls at or above) / (nulls + 1).
+        floor: smallest p that so few nulls allow.
+        photo_p: the same rank for each photo alone.
+        difference: AUC of the suspect minus AUC of the nulls' mean score, on the same images.
+        note: how the nulls were made.
+    """
+
+    kind: NullKind
+    value: float
+    nulls: tuple[float, ...]
+    p: float
+    floor: float
+    photo_p: tuple[float, ...]
+    difference: AucDifference
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFinding:
+    """What one signal beside the primary one says; it never raises a verdict by itself.
+
+    Attributes:
+        name: key of the signal.
+        title: for people.
+        source: paper and section.
+        published: a published attack on the tuned model alone, for comparison.
+        forwards: denoiser rows a photo when it is measured alone.
+        photo_scores: one a photo, higher meaning member.
+        control_scores: one a control.
+        auc: photos against controls.
+        tpr: share of photos above the control threshold for 5% false alarms.
+        p: one-sided permutation p of the mean rank.
+        holm_p: the same after Holm's correction over all these signals.
+    """
+
+    name: str
+    title: str
+    source: str
+    published: bool
+    forwards: int
+    photo_scores: tuple[float, ...]
+    control_scores: tuple[float, ...]
+    auc: AucEstimate
+    tpr: TprAtFpr
+    p: float
+    holm_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionControls:
+    """The conditional gap under paired captions and under three prompt controls.
+
+    Attributes:
+        aucs: photos against controls: ``paired``, ``trigger``, ``shuffled``, ``generic``.
+        p: one-sided permutation p of each.
+        dependent: the gap lives only with the paired captions: it speaks of the caption.
+    """
+
+    aucs: dict[str, float]
+    p: dict[str, float]
+    dependent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipEvidence:
+    """White-box membership: log ratio of base to tuned loss with shared noise.
+
+    Attributes:
+        signal: name of the primary statistic, declared before scoring.
+        prompt: the conditioning used.
+        timesteps: probed timesteps.
+        draws: noise draws a timestep.
+        comparison: photos against controls.
+        seed_effects: the effect from each independent noise pair alone.
+        photo_curve: losses averaged over photos.
+        control_curve: losses averaged over controls.
+        base_only_auc: AUC of the base model's loss alone; far from 0.5 means the sets differ.
+        tuned_only_auc: AUC of the tuned model's loss alone (the classical loss attack).
+        noise_floor: half the disagreement of two halves of the draws, median over images.
+        control_shift: median absolute log ratio, over photos and controls.
+        too_weak: the adapter changes the loss less than the noise of the measurement.
+        null_ranks: rank among null models, one a kind that was run.
+        forwards: denoiser rows spent.
+        signals: what the other signals say.
+        left_out: signals that could not be measured here, with the reason.
+        captions: prompt controls of the conditional gap, when it was controlled.
+        usage: share of the photos that was used, where a calibration study covers the case.
+    """
+
+    signal: str
+    prompt: str
+    timesteps: tuple[int, ...]
+    draws: int
+    comparison: Comparison
+    seed_effects: tuple[float, ...]
+    photo_curve: LossCurve
+    control_curve: LossCurve
+    base_only_auc: float
+    tuned_only_auc: float
+    noise_floor: float
+    control_shift: float
+    too_weak: bool
+    null_ranks: tuple[NullRank, ...]
+    forwards: int
+    signals: tuple[SignalFinding, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    captions: CaptionControls | None = None
+    usage: UsageShare | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PilotPoint:
+    """One weight that the pilot tried, and its score without ground truth."""
+
+    scale: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """One cluster's representative.
+
+    Attributes:
+        file: path inside the case folder.
+        sha256: of its pixels.
+        seed: noise seed.
+        prompt: its prompt.
+        guidance: its guidance label.
+        size: images in its cluster (1: no cluster, added to fill the budget).
+        intra: mean similarity inside the cluster.
+        nearest_photo: index of the most similar photo.
+        similarity: to that photo.
+        control_similarity: to the most similar control.
+    """
+
+    file: str
+    sha256: str
+    seed: int
+    prompt: str
+    guidance: str
+    size: int
+    intra: float
+    nearest_photo: int
+    similarity: float
+    control_similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionEvidence:
+    """FineXtract: what guided sampling pulled out of the model.
+
+    Attributes:
+        guidance: label of the rule used.
+        pilot: the pilot's table; empty when the user fixed the weight.
+        images: images drawn.
+        tau: similarity at which the clusters were cut.
+        encoder: descriptor's name.
+        encoder_note: limits of the descriptor.
+        copy_threshold: strict threshold of A-ESR.
+        lenient_threshold: lenient threshold of A-ESR.
+        extracted: representatives, best cluster first, at most N0.
+        average_similarity: AS of the photos through the representatives.
+        control_similarity: AS of as many controls through the same representatives (mean).
+        success_strict: A-ESR at the strict threshold.
+        success_lenient: A-ESR at the lenient threshold.
+        control_success_strict: share of controls above the strict threshold.
+        best_of_all: AS of the photos over all images drawn.
+        control_best_of_all: the same for controls.
+        comparison: best similarity over all images, photos against controls.
+        forwards: denoiser rows spent.
+    """
+
+    guidance: str
+    pilot: tuple[PilotPoint, ...]
+    images: int
+    tau: float
+    encoder: str
+    encoder_note: str
+    copy_threshold: float
+    lenient_threshold: float
+    extracted: tuple[Extracted, ...]
+    average_similarity: float
+    control_similarity: float
+    success_strict: float
+    success_lenient: float
+    control_success_strict: float
+    best_of_all: float
+    control_best_of_all: float
+    comparison: Comparison
+    forwards: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttackEvidence:
+    """Black-box attack: a ResNet-18 that tells tuned from negative images, applied to photos.
+
+    Attributes:
+        negatives: where label 0 came from: ``base``, ``folder`` or ``shadow``.
+        pretrained: whether the backbone started from ImageNet weights.
+        images: images an arm.
+        cfgs: guidance scales, equal in both arms.
+        comparison: mean logit difference over seeds, photos against controls.
+        seed_aucs: AUC of each classifier seed on the same photos and controls.
+        seed_low: lower end of the Student interval over seeds.
+        seed_high: upper end.
+        heldout_accuracy: accuracy on held-out generated images, mean over seeds.
+        flagged_photos: share of photos with logit above 0 (P(member) above 0.5).
+        flagged_controls: share of controls, likewise.
+        forwards: denoiser rows spent.
+        paper_low: lower end of the paper's interval over seeds, which is too narrow.
+        paper_high: upper end.
+        scores: ``logits``, or ``softmax`` in the paper's protocol.
+        notes: what a reader must know about how it was run.
+    """
+
+    negatives: str
+    pretrained: bool
+    images: int
+    cfgs: tuple[float, ...]
+    comparison: Comparison
+    seed_aucs: tuple[float, ...]
+    seed_low: float
+    seed_high: float
+    heldout_accuracy: float
+    flagged_photos: float
+    flagged_controls: float
+    forwards: int
+    paper_low: float = 0.0
+    paper_high: float = 1.0
+    scores: str = "logits"
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One sentence behind a verdict, and what kind of finding it states."""
+
+    kind: ReasonKind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The worded answer.
+
+    Attributes:
+        letter: ``A``, ``B``, ``C`` or ``D``; ``ERROR`` when the file could not be analysed.
+        headline: the fixed words of the letter.
+        reasons: what each gate found, in the order it was asked.
+        caveats: what the reader must know before acting.
+        error_rates: the rates behind the words.
+        photos_needed: photos that would be needed, when the letter is D for want of data.
+    """
+
+    letter: str
+    headline: str
+    reasons: tuple[Reason, ...]
+    caveats: tuple[str, ...]
+    error_rates: tuple[str, ...]
+    photos_needed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """One photo, control or file of the case; `picture` and `heat` are paths below its folder."""
+
+    number: int
+    name: str
+    sha256: str
+    pixels_sha256: str = ""
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    picture: str = ""
+    heat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that a report says; the JSON twin of the HTML file."""
+
+    case_id: str
+    created: str
+    command: str
+    tool: dict[str, str]
+    models: dict[str, object]
+    settings: dict[str, object]
+    prompts: tuple[str, ...]
+    prompts_from: str
+    exchangeable: bool
+    photos: tuple[ItemRecord, ...]
+    controls: tuple[ItemRecord, ...]
+    duplicates_dropped: tuple[str, ...]
+    inspection: dict[str, object]
+    probe: BlindProbe | None
+    membership: MembershipEvidence | None
+    extraction: ExtractionEvidence | None
+    attack: AttackEvidence | None
+    verdict: Verdict
+    planned_forwards: int
+    done_forwards: int
+    seconds: float | None  # None where nobody timed it, as in a graph
+    known_rates: dict[str, Any] | None = None
+    decoys: DecoyRank | None = None
+    canonical: tuple[str, ...] = ()  # what photos and controls went through alike
+    schema_version: int = field(default=SCHEMA_VERSION)

@@ -1,0 +1,250 @@
+"""Every way by which a name, a caption or metadata of a minor could reach a model is stopped."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lora_forensics.core.casework import intake, opening, questions
+from lora_forensics.core.casework import training as trainwork
+from lora_forensics.core.cli import main
+from lora_forensics.core.errors import ForensicsError
+from lora_forensics.core.lora.formats import read_lora
+from lora_forensics.core.lora.inspection import inspect_lora
+from lora_forensics.core.studies.calibration import run as calibration
+from lora_forensics.core.studies.calibration.settings import CalibrationSpec
+from lora_forensics.core.studies.reproduction import folders as reproduction
+from lora_forensics.core.studies.reproduction.scales import SD15
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+# As JSON writes a tab between the words, the raw text reads "tchild".
+TABBED = {"ss_dataset_dirs": json.dumps({"10_sks\tchild": {"n_repeats": 10, "img_count": 3}})}
+
+
+def forbid(*_, **__):
+    raise AssertionError("a picture or a model was opened")
+
+
+def pictures(folder, count, seed):
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        path = folder / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(path)
+    return folder
+
+
+def with_metadata(source, path, metadata):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(load_file(source), path, metadata)
+    return path
+
+
+@pytest.fixture
+def given(tiny_folder, tmp_path):
+    return {
+        "base": tiny_folder / "base",
+        "lora": tiny_folder / "suspect.safetensors",
+        "photos": pictures(tmp_path / "photos", 3, 1),
+        "controls": pictures(tmp_path / "controls", 4, 2),
+        "out": tmp_path / "case",
+    }
+
+
+def flags(given):
+    return [x for k, v in given.items() for x in (f"--{k}", str(v))]
+
+
+def moved(path, name):
+    return path.rename(path.parent / name)
+
+
+def photo_file(given, tiny_folder, tmp_path):
+    moved(given["photos"] / "0.png", "my_daughter.png")
+
+
+def photo_folder(given, tiny_folder, tmp_path):
+    given["photos"] = moved(given["photos"], "our kids")
+
+
+def photo_session(given, tiny_folder, tmp_path):
+    pictures(given["photos"] / "first_graders", 1, 3)
+
+
+def control_file(given, tiny_folder, tmp_path):
+    moved(given["controls"] / "0.png", "toddler.png")
+
+
+def control_folder(given, tiny_folder, tmp_path):
+    given["controls"] = moved(given["controls"], "schoolgirls")
+
+
+def negative_file(given, tiny_folder, tmp_path):
+    given["negatives"] = pictures(tmp_path / "negatives", 4, 4)
+    moved(given["negatives"] / "0.png", "6 months old.png")
+
+
+def negative_folder(given, tiny_folder, tmp_path):
+    given["negatives"] = pictures(tmp_path / "little sister", 4, 4)
+
+
+def placebo_file(given, tiny_folder, tmp_path):
+    given["placebos"] = tmp_path / "placebos"
+    with_metadata(tiny_folder / "other.safetensors", given["placebos"] / "child.safetensors", {})
+
+
+def placebo_folder(given, tiny_folder, tmp_path):
+    given["placebos"] = tmp_path / "teens"
+    with_metadata(tiny_folder / "other.safetensors", given["placebos"] / "a.safetensors", {})
+
+
+def shadow_file(given, tiny_folder, tmp_path):
+    name = "fourteen yo.safetensors"
+    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", tmp_path / name, {})
+
+
+def shadow_metadata(given, tiny_folder, tmp_path):
+    path, note = tmp_path / "shadow.safetensors", {"note": "a toddler"}
+    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", path, note)
+
+
+def shadow_prompts(given, tiny_folder, tmp_path):
+    path = tmp_path / "shadow.safetensors"
+    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", path, TABBED)
+
+
+def suspect_prompts(given, tiny_folder, tmp_path):
+    path = tmp_path / "suspect.safetensors"
+    given["lora"] = with_metadata(tiny_folder / "suspect.safetensors", path, TABBED)
+
+
+def own_captions(given, tiny_folder, tmp_path):
+    line = json.dumps({"file_name": "0.png", "text": "a photo of a toddler"})
+    given["captions"] = tmp_path / "metadata.jsonl"
+    given["captions"].write_text(line + "\n")
+
+
+ROUTES = [
+    own_captions,
+    photo_file, photo_folder, photo_session, control_file, control_folder, negative_file,
+    negative_folder, placebo_file, placebo_folder, shadow_file, shadow_metadata, shadow_prompts,
+    suspect_prompts,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.__name__)
+def test_a_case_stops_before_any_photo_is_opened(route, given, tiny_folder, tmp_path, monkeypatch):
+    route(given, tiny_folder, tmp_path)
+    for module in (opening, questions):
+        monkeypatch.setattr(module, "load_photos", forbid)
+    assert main(["screen", "--preset", "quick", "--encoder", "tiny", *flags(given)]) == 3
+    assert not given["out"].exists()
+
+
+def baseline_captions(tmp_path, given):
+    lines = [{"file_name": f"{i}.png", "text": "a face" if i else "her son"} for i in range(4)]
+    path = tmp_path / "captions.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return ["--methods", "reconstruction", "--captions", str(path)]
+
+
+def baseline_texts(tmp_path, given):
+    return ["--methods", "centroid", "--member-text", "a 5th grade student", "--other-text", "x"]
+
+
+@pytest.mark.parametrize("route", [baseline_captions, baseline_texts])
+def test_baselines_stop_before_any_photo_is_opened(route, given, tmp_path, monkeypatch):
+    more = route(tmp_path, given)
+    for module in (opening, questions):
+        monkeypatch.setattr(module, "load_photos", forbid)
+    assert main(["baselines", "--encoder", "tiny", *flags(given), *more]) == 3
+    assert not given["out"].exists()
+
+
+def test_a_shadow_is_not_sampled_where_its_file_changed_meanwhile(given, tiny_folder, tmp_path):
+    """`build_question` does not rely on what was checked before it."""
+    shadow_metadata(given, tiny_folder, tmp_path)
+    paths = {("tuned" if k == "lora" else k): v for k, v in given.items()}
+    request = questions.Request(**paths, device="cpu", dtype="float32")
+    with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
+        questions._shadow_images(request, given["shadow"], ())
+
+
+def test_sampling_reads_what_the_file_suggests(given, tiny_folder, tmp_path):
+    suspect_prompts(given, tiny_folder, tmp_path)
+    command = ["sample", "--prompt", "a face", "--images", "1", "--steps", "1", "--cfg", "1"]
+    kept = {k: given[k] for k in ("base", "lora", "out")}
+    assert main([*command, *flags(kept)]) == 3
+    assert not given["out"].exists()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "place"),
+    [("my son", "pool/0.png"), ("a face", "pool/kid.png"), ("a face", "children/0.png"),
+     ("a face", "pool/teens/0.png")],
+)  # fmt: skip
+def test_an_own_study_stops_before_the_base_is_loaded(prompt, place, tmp_path, monkeypatch):
+    pool = tmp_path / place.split("/")[0]
+    pictures(pool, 3, 1)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_bytes((pool / "1.png").read_bytes())
+    monkeypatch.setattr(calibration, "load_base", forbid)
+    with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
+        calibration.own_study(CalibrationSpec(), tmp_path / "base", pool, prompt)
+
+
+@pytest.mark.parametrize("where", ["caption", "file", "folder", "person"])
+def test_a_reproduction_stops_before_any_photo_is_opened(where, tmp_path, monkeypatch):
+    roots = {who: tmp_path / who for who in ("dtu", "aau", "lfw")}
+    for who, part in reproduction.SETS.values():
+        folder = pictures(roots[who] / part, 2, 1)
+        lines = [{"file_name": f"{i}.png", "text": "a headshot"} for i in range(2)]
+        if where == "caption" and who == "aau":
+            lines[1]["text"] = "a headshot of our daughter"
+        written = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "metadata.jsonl").write_text(written)
+    if where == "file":
+        moved(roots["dtu"] / "unseen" / "0.png", "kid.png")
+    if where == "folder":
+        roots["lfw"] = moved(roots["lfw"], "children")
+    if where == "person":
+        pictures(roots["lfw"] / "unseen" / "Her_Son", 1, 3)
+    given = reproduction.Folders(base=tmp_path / "base", **roots)
+    with monkeypatch.context() as patch:
+        patch.setattr(reproduction, "decode_file", forbid)
+        with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
+            reproduction.folder_material(replace(SD15, encoder="tiny"), given)
+
+
+@pytest.mark.parametrize("command", ["train", "caption", "watermark"])
+def test_sessions_are_read_too(command, given, tmp_path, monkeypatch):
+    pictures(given["photos"] / "grandchildren", 1, 3)
+    monkeypatch.setattr(trainwork, "decode_file", forbid)
+    more = {
+        "train": ["--base", str(given["base"]), "--caption", "a face"],
+        "caption": ["--blip", str(tmp_path)],
+        "watermark": [],
+    }[command]
+    out = ["--photos", str(given["photos"]), "--out", str(given["out"])]
+    assert main([command, *out, *more]) == 3
+    assert not given["out"].exists()
+
+
+def test_a_folder_is_known_by_its_name_however_it_is_given(tmp_path, monkeypatch):
+    pictures(tmp_path / "kids" / "a", 1, 1)
+    monkeypatch.chdir(tmp_path / "kids")
+    assert intake.names_in(intake.Path()) == ["kids", "a", "0.png"]
+    assert intake.names_in(tmp_path / "kids" / "a") == ["a", "0.png"]
+    assert intake.names_in(tmp_path / "kids" / "a" / "0.png") == ["0.png"]
+
+
+def test_a_model_is_read_in_whole_whether_it_was_inspected_or_not(tiny_folder, tmp_path):
+    place = tmp_path / "lora" / "adapter_model.safetensors"
+    file = with_metadata(tiny_folder / "other.safetensors", place, TABBED)
+    assert intake.model_signs(file) == ["child"]
+    assert intake.model_signs(file.parent) == ["child"]
+    assert "child" in intake.model_signs(file, inspect_lora(read_lora(file)))
+    assert intake.model_signs(tiny_folder / "other.safetensors") == []
+    assert intake.model_signs(tiny_folder / "base") == []
+    assert intake.model_signs(moved(file.parent, "toddlers")) == ["child", "toddlers"]
