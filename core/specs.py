@@ -81,7 +81,7 @@ class MembershipSpec(Spec):
 
 @dataclass(frozen=True)
 class SignalSpec(Spec):
-    """All white-box signals (`core.membership.signals`): their timesteps, draws and published settings."""
+    """All signals of `core.membership.signals`: timesteps, draws and published settings."""
 
     timesteps: tuple[int, ...] = setting(
         (50, 150, 250, 350, 450, 550, 650, 750), "training timesteps of the losses", low=0, high=999
