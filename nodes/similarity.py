@@ -9,7 +9,7 @@ from ..core.encoders.embedding import embed
 from ..core.errors import InputError
 from ..core.extraction.line import groups
 from ..core.images.photos import pixels_sha256, to_picture
-from ..core.statistics.metrics import average_similarity, extraction_success_rate
+from ..core.statistics.similarity import average_similarity, extraction_success_rate
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets
 from ._evidence import grid

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..protocols import ModelPair
 from ..specs import MembershipSpec, ScreenSpec, SignalSpec
-from ..statistics.metrics import tpr_at_fpr
-from ..statistics.permutation import holm, permutation_test
+from ..statistics.holm import holm
+from ..statistics.permutation import permutation_test
+from ..statistics.tpr_at_fpr import tpr_at_fpr
 from ..verdicts.comparison import area_of
 from ..verdicts.evidence import SignalFinding
 from .signals import DEEP, FUSED, SIGNALS, STANDARD, Subjects, fusion, planned_rows, refusals
@@ -87,7 +88,7 @@ def signal_findings(
     found = [_finding(name, every[name], photos, spec, clusters) for name in names]
     if not found:
         return ()
-    adjusted = holm([f.p for f in found], spec.verdict.alpha_strong).p
+    adjusted = holm([f.p for f in found])
     return tuple(replace(f, holm_p=float(p)) for f, p in zip(found, adjusted, strict=True))
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..decoys import DecoyRank
-from ..statistics.metrics import AucEstimate, TprAtFpr
+from ..statistics.auc import AucDifference, AucEstimate
 from ..statistics.permutation import PermutationTest
 from ..statistics.probe import BlindProbe
-from ..statistics.roc import AucDifference
+from ..statistics.tpr_at_fpr import TprAtFpr
 from ..statistics.usage import UsageShare
 
 SCHEMA_VERSION = 2

@@ -12,9 +12,9 @@ import math
 from ..decoys import DecoyRank
 from ..errors import ForensicsError
 from ..specs import VerdictSpec
+from ..statistics.holm import holm
 from ..statistics.intervals import clopper_pearson
-from ..statistics.permutation import holm
-from ..statistics.probe import BlindProbe
+from ..statistics.probe import MIN_UNITS, BlindProbe
 from .evidence import (
     NULL_WORDS,
     TRAINED_NULLS,
@@ -27,7 +27,6 @@ from .evidence import (
     Verdict,
 )
 
-MIN_PROBED = 4
 MIN_SEEDS = 2  # independent noise draws, so that "all agree" says something
 MIN_DECOYS = 99
 HEADLINES = {
@@ -129,8 +128,8 @@ def _letter(
     if p > spec.alpha:
         return _no_difference(main)
     if probe is None:
-        why = f"the blind probe needs {MIN_PROBED} photos; without it no difference can be trusted"
-        return "D", why, MIN_PROBED
+        why = f"the blind probe needs {MIN_UNITS} photos; without it no difference can be trusted"
+        return "D", why, MIN_UNITS
     if probe.fails:
         return "C", "the sets differ even for a probe that never saw the model", 0
     steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
@@ -261,30 +260,25 @@ def _secondary(
     lines = [(n, e.comparison) for n, e in (("extraction", extraction), ("attack", attack)) if e]
     if not lines:
         return [], False
-    adjusted = holm([c.permutation.p for _, c in lines], spec.alpha_strong)
+    adjusted = holm([c.permutation.p for _, c in lines])
+    significant = adjusted <= spec.alpha_strong
     reasons = [
         Reason(
             "found" if hit else "not_found",
             f"Secondary line {'found a difference' if hit else 'found none'}: {name}, AUC "
             f"{c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), Holm-adjusted p = {p:.2g}.",
         )
-        for (name, c), p, hit in zip(lines, adjusted.p, adjusted.rejected, strict=True)
+        for (name, c), p, hit in zip(lines, adjusted, significant, strict=True)
     ]
-    return reasons, bool(adjusted.rejected.any())
+    return reasons, bool(significant.any())
 
 
 def _probe_reason(probe: BlindProbe | None) -> Reason:
     if probe is None:
-        few = f"Blind probe: not possible with fewer than {MIN_PROBED} photos and controls."
+        few = f"Blind probe: not possible with fewer than {MIN_UNITS} photos and controls."
         return Reason("not_run", few)
     kind = "undecided" if probe.inconclusive else "not_met" if probe.fails else "met"
-    state = "differ" if probe.fails else "cannot be told apart"
-    doubt = ", undecided" if probe.inconclusive else ""
-    return Reason(
-        kind,
-        f"Blind probe: photos and controls {state} without the model (out-of-fold AUC "
-        f"{probe.auc:.2f}, p = {probe.p:.2g}{doubt}).",
-    )
+    return Reason(kind, probe.reason)
 
 
 def trained_nulls(membership: MembershipEvidence) -> list[NullRank]:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from ...errors import NotEnoughDataError
 from ...rates import Estimate, FactorRate, LetterRate, PValueCheck, Share, SignalRate
+from ...statistics.auc import auc
 from ...statistics.intervals import bootstrap_ci, clopper_pearson
-from ...statistics.metrics import auc
-from ...statistics.permutation import conformal_p
+from ...statistics.ranks import conformal_p
 from ...statistics.uniformity import uniformity
 from ...verdicts.comparison import standardised as by_controls
 from .cases import GUILTY, INNOCENT
