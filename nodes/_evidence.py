@@ -27,8 +27,8 @@ from ..core.errors import InputError
 from ..core.extraction.line import Extraction
 from ..core.images.heat import overlay
 from ..core.images.photos import Photos, pixels_sha256, png_bytes, sessions, to_picture
-from ..core.rates import shipped_rates
 from ..core.rates.precedents import case_facts, precedents
+from ..core.rates.reading import shipped_rates
 from ..core.report.pictures import contact_sheet
 from ..core.storage import digest_of, write_atomic
 from ..core.types import ModelHashes

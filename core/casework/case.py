@@ -21,8 +21,9 @@ from ..images.photos import Photos, png_bytes
 from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
 from ..protocols import ImageEncoder, NoProgress, Progress
-from ..rates import KnownRates, load_rates, shipped_rates
+from ..rates.facts import KnownRates
 from ..rates.precedents import case_facts, precedents
+from ..rates.reading import load_rates, shipped_rates
 from ..storage import CaseFolder, digest_of, open_case, sha256_bytes
 from ..verdicts.evidence import Case, MembershipEvidence
 from .book import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report

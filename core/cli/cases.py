@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..rates.scope import sentences
 from ..specs import (
     ATTACK_PRESETS,
     PRESETS,
@@ -171,18 +172,8 @@ def _print_list(heading: str, lines: Sequence[str]) -> None:
 
 
 def _known(case: Case) -> list[str]:
-    """What a calibration study says of verdicts A and B, and whether it covers the case."""
-    if not case.known_rates:
-        return []
-    both = next((r for r in case.known_rates["letters"] if r["letter"] == "A or B"), None)
-    told = []
-    if both is not None:
-        false, power = both["false_accusations"], both["power"]
-        told.append(
-            f"Calibration study: A or B for {false['k']} of {false['n']} innocent and "
-            f"{power['k']} of {power['n']} guilty adapters."
-        )
-    return [*told, *(f"Outside that study: {text}" for text in case.known_rates["outside"])]
+    """What a calibration study says of the verdict, and whether it covers the case."""
+    return sentences(case.known_rates, case.verdict.letter) if case.known_rates else []
 
 
 def _figures(case: Case) -> list[str]:
