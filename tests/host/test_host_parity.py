@@ -13,9 +13,9 @@ import pytest
 import torch
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework.placebos import placebo_group
+from lora_forensics.core.sampling.plans import plan
 from lora_forensics.core.sampling.plans.generation import generate
 from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
-from lora_forensics.core.sampling.plans.plans import plan
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
 from lora_forensics.core.types import BASE, TUNED
 from lora_forensics.core.verdicts.comparison.null_ranks import rank_nulls

@@ -2,7 +2,7 @@
 
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core.images.photos.photos import FileFacts, Photos
+from lora_forensics.core.images.photos import FileFacts, Photos
 from lora_forensics.core.specs import MembershipSpec, ScreenSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.types import ImageBatch, Source

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.protocols import NoProgress
-from lora_forensics.core.sampling.plans.plans import seed_of
+from lora_forensics.core.sampling.plans import seed_of
 from lora_forensics.core.specs import MembershipSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.verdicts.comparison.null_ranks import (

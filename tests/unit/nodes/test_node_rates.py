@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from lora_forensics.core.casework.screening import Findings
-from lora_forensics.core.images.photos.photos import FileFacts, Photos
+from lora_forensics.core.images.photos import FileFacts, Photos
 from lora_forensics.core.rates import shipped_rates
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.types import ImageBatch, ModelHashes, Source
@@ -29,7 +29,21 @@ def findings(shift):
     comparison = compare(rng.normal(shift, 1, N), rng.normal(0, 1, M), VerdictSpec())
     curve = LossCurve((1.0,), (1.0,))
     evidence = MembershipEvidence(
-        "s", "", (50,), 4, comparison, (1.0, 1.0), curve, curve, 0.5, 0.5, 0.1, 0.2, False, (), 1
+        signal="s",
+        prompt="",
+        timesteps=(50,),
+        draws=4,
+        comparison=comparison,
+        seed_effects=(1.0, 1.0),
+        photo_curve=curve,
+        control_curve=curve,
+        base_only_auc=0.5,
+        tuned_only_auc=0.5,
+        noise_floor=0.1,
+        control_shift=0.2,
+        too_weak=False,
+        null_ranks=(),
+        forwards=1,
     )
     return Findings(None, evidence, None, None, unjudged())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from lora_forensics.core.report.twin import plain
-from lora_forensics.core.verdicts.evidence import Reason
+from lora_forensics.core.verdicts.case import Reason
 from PIL import Image, ImageDraw
 from report_findings import (
     attack_of,

@@ -6,8 +6,7 @@ import math
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
-from lora_forensics.core.sampling.plans.plans import (
+from lora_forensics.core.sampling.plans import (
     SAMPLERS,
     Job,
     batches,
@@ -20,6 +19,7 @@ from lora_forensics.core.sampling.plans.plans import (
     timestep_of,
     training_sigmas,
 )
+from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED, Conditioning, ModelHashes
 from torch import Tensor
