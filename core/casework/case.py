@@ -26,7 +26,7 @@ from ..verdicts.case import Case
 from .book import write_report
 from .bundle import Circumstances, build_case, failed_case
 from .exhibits import exhibits
-from .opening import check_folders, open_sets, open_suspect
+from .opening import check_folders, open_base, open_sets, open_suspect
 from .placebos import group_digest
 from .questions import build_question, recipe_for, with_counterfactuals
 from .request import Request
@@ -55,8 +55,9 @@ def run_case(
     started = time.monotonic()
     rates = shipped_rates() if request.rates is None else load_rates(request.rates)
     folders = check_folders(request)
+    base = open_base(request)
     try:
-        pair, inspection = open_suspect(request)
+        pair, inspection = open_suspect(request, base)
     except (LoraFormatError, UnsafeFileError) as error:
         return _failed(request, error)
     opened = open_sets(request, folders, pair, inspection, progress=progress)

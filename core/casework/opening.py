@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..attack.classifier import check_weights
 from ..backends.diffusers import DiffusersPair
-from ..backends.loading import open_pair
+from ..backends.loading import load_base, pair_of
+from ..backends.networks import Networks
 from ..images.canonical import canonical
 from ..images.captions import load_captions
 from ..images.photos import Photos
@@ -55,7 +56,8 @@ def open_request(request: Request, progress: Progress, texts: Sequence[str] = ()
         ForensicsError: one of its named kinds; MINOR_SUSPECTED before any photo is opened.
     """
     folders = check_folders(request)
-    return open_sets(request, folders, *open_suspect(request), progress=progress, texts=texts)
+    suspect = open_suspect(request, open_base(request))
+    return open_sets(request, folders, *suspect, progress=progress, texts=texts)
 
 
 def check_folders(request: Request) -> tuple[PhotoSet, PhotoSet]:
@@ -91,20 +93,19 @@ def open_sets(
     return Opened(pair, inspection, sets, negatives, dropped, steps)
 
 
-def open_suspect(request: Request) -> tuple[DiffusersPair, Inspection | None]:
+def open_base(request: Request) -> Networks:
+    """The base, whose errors are the person's to mend; errors as `load_base`."""
+    return load_base(request.base, device=request.device, dtype=request.dtype)
+
+
+def open_suspect(request: Request, base: Networks) -> tuple[DiffusersPair, Inspection | None]:
     """The models, and the inspection of the suspect's file (None for a full checkpoint).
 
     Raises:
         UnsafeFileError, LoraFormatError: the suspect is hostile, broken, or of another base.
         ForensicsError: others of its kinds.
     """
-    pair = open_pair(
-        request.base,
-        request.tuned,
-        strength=request.strength,
-        device=request.device,
-        dtype=request.dtype,
-    )
+    pair = pair_of(base, request.tuned, strength=request.strength)
     return pair, inspect_pair(pair, request.base)
 
 

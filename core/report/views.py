@@ -27,7 +27,7 @@ SECTIONS = (
     "items.html", "settings.html",
 )  # fmt: skip
 """Sections of the page in order, each a template that finds its view under its own name."""
-FAILED = ("inspection.html", "settings.html")
+FAILED = ("inspection.html", "items.html", "settings.html")
 """Those that a file that could not be analyzed leaves something to say in."""
 
 

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
+from lora_forensics.core.sampling.guidance import cfg, model_guidance
 from lora_forensics.core.sampling.plans import (
     SAMPLERS,
     Job,
@@ -19,7 +20,6 @@ from lora_forensics.core.sampling.plans import (
     timestep_of,
     training_sigmas,
 )
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED, Conditioning, ModelHashes
 from torch import Tensor
