@@ -111,7 +111,7 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
         "controls": controls,
         "duplicates_dropped": ["controls/IMG_2210.jpg is the same picture as photos/IMG_0004.jpg"],
         "inspection": _inspection(rng),
-        "look_alikes": () if failed else (LookAlike(2, "twin.jpg", 0.93, True, "pictures/t.png"),),
+        "look_alikes": () if failed else (_twin(root),),
         "probe": None if failed else probe_of(letter),
         "membership": None if failed else membership_of(rng, shift, nulls=letter != "D"),
         "extraction": None if failed else _extraction(rng, shift, photos, root),
@@ -167,6 +167,12 @@ def _face(seed: int, side: int) -> Image.Image:
         draw.ellipse((x * s, 28 * s, (x + 5) * s, 33 * s), fill=colours[3])
     draw.arc((24 * s, 36 * s, 40 * s, 50 * s), 20, 160, fill=colours[3], width=max(1, int(2 * s)))
     return image
+
+
+def _twin(root: Path) -> LookAlike:
+    (root / "pictures").mkdir(parents=True, exist_ok=True)
+    _face(3, 64).save(root / "pictures" / "twin-0000.png")
+    return LookAlike(2, "twin.jpg", 0.93, set_aside=True, picture="pictures/twin-0000.png")
 
 
 def _item(number: int, kind: str, root: Path) -> dict[str, Any]:
