@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.backends.families import family_of_host
 from ..core.casework.book import (
     heat_unit,
     item_records,
@@ -36,7 +37,6 @@ from ..core.verdicts.evidence import Case, ExtractionEvidence, MembershipEvidenc
 from ._host import png_image, to_image, to_pixels
 from ._photos import PhotoSet
 from ._suspect import Suspect
-from ._training import FAMILIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,8 +227,9 @@ def known_of(
     rates = shipped_rates()
     if rates is None or findings.membership is None:
         return None, findings.membership
-    named = {**models, "family": FAMILIES.get(models["family"], models["family"])}
-    facts = case_facts(named, suspect.inspection, len(photos), len(controls))
+    family = family_of_host(models["family"])
+    named = {} if family is None else {"family": family.name}
+    facts = case_facts({**models, **named}, suspect.inspection, len(photos), len(controls))
     both = (*sessions(photos), *sessions(controls))
     return precedents(rates, facts, findings.membership, both)
 

@@ -33,7 +33,7 @@ class TrainingRecord:
         steps, batch, accumulation, rate, schedule, optimiser, seed: of the optimiser.
         rank, alpha: of the pairs. conv: whether convolutions have pairs too.
         resolution: side in pixels. precision: of the forward passes.
-        base_version: as sd-scripts names it, see `base_version`. base_name: of the base's file.
+        base_version: as sd-scripts names it. base_name: of the base's file.
         caption_dropout: share of empty captions.
         started_at, finished_at: Unix times in seconds.
         more: further ``ss_`` entries; they win.
@@ -72,21 +72,6 @@ def key_of(module: str) -> str:
     'lora_unet_mid_block_resnets_0_conv1'
     """
     return PREFIX + module.replace(".", "_")
-
-
-def base_version(family: str, prediction: str) -> str:
-    """What sd-scripts calls a base of a family; a family that is not among them keeps its name.
-
-    >>> base_version("sd1", "epsilon"), base_version("sd2", "v_prediction")
-    ('sd_v1', 'sd_v2_v')
-    >>> base_version("sd3", "flow")
-    'sd3'
-    """
-    if family == "sdxl":
-        return "sdxl_base_v1-0"
-    if family not in ("sd1", "sd2"):
-        return family
-    return f"sd_v{2 if family == 'sd2' else 1}" + ("_v" if prediction == "v_prediction" else "")
 
 
 def tag_counts(captions: Mapping[str, int]) -> dict[str, int]:

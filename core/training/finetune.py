@@ -7,7 +7,7 @@ The loss is the mean squared error in the model's own prediction units, as in di
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save as save_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..backends.diffusers import DiffusersPair
 from ..backends.networks import Networks
@@ -48,53 +48,18 @@ class UnetLearner:
     states: Conditioning
 
     @property
-    def weights(self) -> Mapping[str, nn.Parameter]:
-        """See `Learner`."""
-        return self.trainee.weights
-
-    @property
     def dtype(self) -> torch.dtype:
         """See `Learner`."""
         return self.pair.dtype
 
-    @property
-    def levels(self) -> int:
-        """See `Learner`."""
-        return len(self.pair.sigmas)
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """See `Learner`."""
-        return self.pair.latent_shape
-
-    def result(self) -> dict[str, Tensor]:
-        """See `Learner`."""
-        return self.trainee.result()
-
     def loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
         """See `Learner`."""
-        device = self.pair.device
+        device, family = self.pair.device, self.pair.networks.family
+        inputs = family.inputs(self.states.select(texts), [self.pair.resolution] * 2)
         noisy, target = noised_target(self.pair, clean, noise, timesteps)
         with autocast_of(self.pair):
-            made = self.trainee.unet(
-                noisy.to(device), timesteps.to(device), **self._condition(texts)
-            )[0]
-        return F.mse_loss(made.float(), target.to(device))
-
-    def _condition(self, texts: Tensor) -> dict[str, Any]:
-        embeds, pooled = self.states.embeds, self.states.pooled
-        inputs: dict[str, Any] = {
-            "encoder_hidden_states": embeds[texts.to(embeds.device)],
-            "return_dict": False,
-        }
-        if self.pair.family == "sdxl" and pooled is not None:
-            size = [self.pair.resolution] * 2
-            ids = torch.tensor([*size, 0, 0, *size], device=pooled.device, dtype=pooled.dtype)
-            inputs["added_cond_kwargs"] = {
-                "text_embeds": pooled[texts.to(pooled.device)],
-                "time_ids": ids.expand(len(texts), 6),
-            }
-        return inputs
+            out = family.call(self.trainee.unet, noisy.to(device), timesteps.to(device), *inputs)[0]
+        return F.mse_loss(out.float(), target.to(device))
 
 
 def noised_target(
@@ -172,7 +137,7 @@ def _lesson(
 ) -> Lesson:
     prompts, rows = text_rows(captions)
     states = pair.condition(prompts, [BASE] * len(prompts))
-    trainee = trainee_of(pair.networks.unet, spec)
+    trainee = trainee_of(pair.networks, spec)
     return Lesson(UnetLearner(pair, trainee, states), spec, views, rows)
 
 

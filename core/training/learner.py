@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, NotEnoughDataError, RunError
-from ..protocols import Progress
+from ..protocols import ModelPair, Progress
 from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
 from ..storage import digest_of, sha256_bytes
@@ -27,27 +27,35 @@ from .views import Views
 _ORDER, _DRAWS = -1, -2
 
 
+class Trainee(Protocol):
+    """What is trained."""
+
+    @property
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """By name, float32 on one device."""
+        ...
+
+    def result(self) -> dict[str, Tensor]:
+        """Copies on the CPU of what training made."""
+        ...
+
+
 class Learner(Protocol):
     """What the loop asks of a model in training."""
 
     @property
-    def weights(self) -> Mapping[str, nn.Parameter]:
-        """What is trained, float32 on one device, by name."""
+    def pair(self) -> ModelPair:
+        """The base, for its noise levels and latent shape."""
+        ...
+
+    @property
+    def trainee(self) -> Trainee:
+        """What is trained on it."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the forward passes; gradients of float16 are scaled."""
-        ...
-
-    @property
-    def levels(self) -> int:
-        """Training timesteps."""
-        ...
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """``(C, h, w)`` of a latent."""
         ...
 
     def loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
@@ -59,10 +67,6 @@ class Learner(Protocol):
             timesteps: ``[N]`` training timesteps.
             texts: ``[N]`` text state of each row; 0 is the empty prompt.
         """
-        ...
-
-    def result(self) -> dict[str, Tensor]:
-        """Copies on the CPU of what training made."""
         ...
 
 
@@ -137,8 +141,9 @@ class Lesson:
 
     def draws(self, number: int) -> Draws:
         """See `draw`."""
-        levels, shape = self.learner.levels, self.learner.latent_shape
-        return draw(self.spec, len(self.rows), number, levels=levels, shape=shape)
+        pair = self.learner.pair
+        levels = len(pair.sigmas)
+        return draw(self.spec, len(self.rows), number, levels=levels, shape=pair.latent_shape)
 
     def loss(self, drawn: Draws) -> Tensor:
         """Mean squared error of one batch, float32."""
@@ -217,7 +222,7 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
         RunError: DIVERGED, NOT_WRITABLE.
     """
     spec, learner = lesson.spec, lesson.learner
-    optimiser = Optimiser(learner.weights, spec, learner.dtype)
+    optimiser = Optimiser(learner.trainee.weights, spec, learner.dtype)
     state = store.resume(optimiser)
     losses = state["losses"].tolist() if state else []
     started = float(state["clock"][0]) if state else time.time()
@@ -227,9 +232,9 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
         if len(losses) % spec.save_every == 0 and len(losses) < spec.steps:
             store.keep(optimiser, len(losses), _log(losses, started))
         progress.step()
-    made = {**learner.result(), **_log(losses, started)}
-    store.finish(made)
-    return made
+    result = {**learner.trainee.result(), **_log(losses, started)}
+    store.finish(result)
+    return result
 
 
 def _step(lesson: Lesson, optimiser: Optimiser, number: int) -> float:

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..lora.writing import TrainingRecord, base_version, pairs_of, tag_counts, write_lora
+from ..backends.families import base_version
+from ..lora.writing import TrainingRecord, pairs_of, tag_counts, write_lora
 from ..specs import FinetuneSpec
 from ..storage import write_atomic
 from .learner_factors import alpha_of

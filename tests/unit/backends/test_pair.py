@@ -7,7 +7,8 @@ import socket
 import pytest
 import tiny_models
 import torch
-from lora_forensics.core.backends.loading import load_base, open_pair, pair_of, sha256_folder
+from lora_forensics.core.backends.folders import sha256_folder
+from lora_forensics.core.backends.loading import load_base, open_pair, pair_of
 from lora_forensics.core.backends.networks import sigmas_of
 from lora_forensics.core.errors import (
     InputError,
