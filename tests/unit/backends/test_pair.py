@@ -178,6 +178,9 @@ def test_wrong_bases_are_refused(files, tmp_path):
     for tuned in ("lora.safetensors", "dreambooth"):
         with pytest.raises(LoraFormatError, match="WRONG_BASE"):
             open_pair(xl, files / tuned, device="cpu")
+    shutil.copytree(xl / "unet", tmp_path / "alone" / "unet")
+    with pytest.raises(LoraFormatError, match="WRONG_BASE.*SDXL"):
+        open_pair(files / "base", tmp_path / "alone", device="cpu")
 
 
 def test_an_adapter_is_no_base(files, tmp_path):
