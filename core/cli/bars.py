@@ -41,7 +41,9 @@ class Bars:
 
 def say(text: str) -> None:
     """A notice, on standard error."""
-    print(text, file=sys.stderr)
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 Pairs = Mapping[str, tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecord:
     """What an adapter's metadata says about its training.
 
@@ -30,7 +30,7 @@ class TrainingRecord:
         output_name: of the file. concept: of the training folder.
         captions: tag or caption -> photos that carry it.
         images, repeats: photos, and how often an epoch uses each.
-        steps, batch, accumulation, rate, schedule, optimiser, seed: of the optimiser.
+        steps, batch, accumulation, rate, schedule, optimizer, seed: of the optimizer.
         rank, alpha: of the pairs. conv: whether convolutions have pairs too.
         resolution: side in pixels. precision: of the forward passes.
         base_version: as sd-scripts names it. base_name: of the base's file.
@@ -55,7 +55,7 @@ class TrainingRecord:
     finished_at: float
     accumulation: int = 1
     schedule: str = "constant"
-    optimiser: str = "torch.optim.adamw.AdamW"
+    optimizer: str = "torch.optim.adamw.AdamW"
     conv: bool = True
     precision: str = "no"
     base_version: str = "sd_v1"
@@ -156,7 +156,7 @@ def kohya_metadata(record: TrainingRecord) -> dict[str, str]:
         "ss_unet_lr": rate,
         "ss_text_encoder_lr": "None",
         "ss_lr_scheduler": record.schedule,
-        "ss_optimizer": record.optimiser,
+        "ss_optimizer": record.optimizer,
         "ss_resolution": f"({record.resolution}, {record.resolution})",
         "ss_mixed_precision": record.precision,
         "ss_caption_dropout_rate": str(record.caption_dropout),

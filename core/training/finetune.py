@@ -26,9 +26,9 @@ from ..sampling.plans import column
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder, write_atomic
 from ..types import BASE, Conditioning
-from .learner import Draws, Lesson, check_counts, draw, identity, learn, text_rows
+from .learner import Lesson, check_counts, identity, learn, text_rows
 from .store import Store
-from .trained import Finetuned, Training, finetuned, save_lora, save_losses
+from .trained import Finetuned, Training, finetuned
 from .trainee import Trainee, trainee_of
 from .views import Views, fitted
 
@@ -110,7 +110,7 @@ def finetune(
         spec: all settings.
         case: where states and the result are kept.
         unit: name of the result in the case.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
 
     Raises:
         NotEnoughDataError: NO_PHOTOS.
@@ -127,8 +127,15 @@ def finetune(
     done = store.result()
     if done is None:
         done = learn(_lesson(pair, views, captions, spec), store, progress or NoProgress())
-    training = Training(spec, tuple(captions), networks.sha256, pair.family, pair.prediction,
-                        pair.resolution, pair.dtype)  # fmt: skip
+    training = Training(
+        spec=spec,
+        captions=tuple(captions),
+        base_sha256=networks.sha256,
+        family=pair.family,
+        prediction=pair.prediction,
+        resolution=pair.resolution,
+        dtype=pair.dtype,
+    )
     return finetuned(training, done)
 
 
@@ -157,11 +164,11 @@ def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Pat
     Raises:
         InputError: NOT_A_CHECKPOINT after low-rank training; WRONG_BASE if `networks` is another.
     """
-    if trained.spec.method != "full":
+    if trained.training.spec.method != "full":
         raise InputError(
             "NOT_A_CHECKPOINT", "a LoRA was trained; save it with save_lora, or train with full"
         )
-    if networks.sha256 != trained.base_sha256:
+    if networks.sha256 != trained.training.base_sha256:
         raise InputError("WRONG_BASE", "the base is another than the one that was trained")
     unet: Any = networks.unet
     config = json.dumps(dict(unet.config), indent=2, sort_keys=True, default=str) + "\n"
@@ -169,18 +176,3 @@ def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Pat
     data = save_safetensors(trained.weights, {"format": "pt"})
     write_atomic(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
     return folder
-
-
-__all__ = [
-    "Draws",
-    "Finetuned",
-    "Lesson",
-    "UnetLearner",
-    "check_counts",
-    "draw",
-    "finetune",
-    "noised_target",
-    "save_checkpoint",
-    "save_lora",
-    "save_losses",
-]

@@ -20,7 +20,7 @@ from ..protocols import ModelPair, Progress
 from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
 from ..storage import digest_of, sha256_bytes
-from .optimiser import Optimiser
+from .optimizer import Optimizer
 from .store import Store
 from .views import Views
 
@@ -212,7 +212,7 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
     Args:
         lesson: learner, images and captions.
         store: keeps the state every ``spec.save_every`` steps, and the result.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
 
     Returns:
         The learner's result, with ``losses`` one a step and ``clock`` (start and end, Unix
@@ -222,35 +222,35 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
         RunError: DIVERGED, NOT_WRITABLE.
     """
     spec, learner = lesson.spec, lesson.learner
-    optimiser = Optimiser(learner.trainee.weights, spec, learner.dtype)
-    state = store.resume(optimiser)
+    optimizer = Optimizer(learner.trainee.weights, spec, learner.dtype)
+    state = store.resume(optimizer)
     losses = state["losses"].tolist() if state else []
     started = float(state["clock"][0]) if state else time.time()
     progress.start("fine-tuning", spec.steps, len(losses))
     while len(losses) < spec.steps:
-        losses.append(_step(lesson, optimiser, len(losses)))
+        losses.append(_step(lesson, optimizer, len(losses)))
         if len(losses) % spec.save_every == 0 and len(losses) < spec.steps:
-            store.keep(optimiser, len(losses), _log(losses, started))
+            store.keep(optimizer, len(losses), _log(losses, started))
         progress.step()
     result = {**learner.trainee.result(), **_log(losses, started)}
     store.finish(result)
     return result
 
 
-def _step(lesson: Lesson, optimiser: Optimiser, number: int) -> float:
+def _step(lesson: Lesson, optimizer: Optimizer, number: int) -> float:
     parts = lesson.spec.accumulation
     total = 0.0
     for part in range(parts):
         loss = lesson.loss(lesson.draws(number * parts + part))
         total += loss.item() / parts
-        optimiser.backward(loss / parts)
+        optimizer.backward(loss / parts)
     if not total < float("inf"):
         raise RunError(
             "DIVERGED",
             f"the loss of step {number} is {total}; lower the learning rate, warm up longer, or "
             "use float32",
         )
-    optimiser.step(number)
+    optimizer.step(number)
     return total
 
 

@@ -102,7 +102,7 @@ def finetune_pair(
         family: of the base for the file's metadata; the pair's own if empty.
         case: where states and the result are kept.
         unit: name of the result in the case.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
 
     Raises:
         NotEnoughDataError: NO_PHOTOS.
@@ -118,8 +118,15 @@ def finetune_pair(
     done = store.result()
     if done is None:
         done = _train(model, views, captions, spec, store, progress or NoProgress())
-    training = Training(spec, tuple(captions), pair.hashes.base, family or pair.family,
-                        pair.prediction, side, model.dtype)  # fmt: skip
+    training = Training(
+        spec=spec,
+        captions=tuple(captions),
+        base_sha256=pair.hashes.base,
+        family=family or pair.family,
+        prediction=pair.prediction,
+        resolution=side,
+        dtype=model.dtype,
+    )
     return finetuned(training, {_renamed(k, model.names): v for k, v in done.items()})
 
 

@@ -73,7 +73,7 @@ def test_it_is_the_unets_training(family, layers, no_posterior):
     )
     assert moved > 0.1
     assert apart < 0.02 * moved
-    assert (found.counts, found.captions, found.images) == ((2, 1), ("a face", "another face"), 3)
+    assert found.training == wanted.training
 
 
 class TinyPair:
