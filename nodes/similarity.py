@@ -62,7 +62,8 @@ class Embed(io.ComfyNode):
 def _batch(images: torch.Tensor) -> ImageBatch:
     pixels = to_pixels(images)
     sources = tuple(
-        Source("photo", pixels_sha256(to_picture(p)), f"image {i}") for i, p in enumerate(pixels)
+        Source(kind="photo", sha256=pixels_sha256(to_picture(p)), name=f"image {i}")
+        for i, p in enumerate(pixels)
     )
     return ImageBatch(pixels, sources)
 

@@ -51,18 +51,7 @@ def possible(
     """Signals that can be measured here, and those that cannot, with the reason."""
     names = planned_signals(spec)
     refused = refusals(pair, subjects, names, embed=embed)
-    if "strength_curve" in names and not _scalable(pair):
-        refused["strength_curve"] = "a full checkpoint has no strength"
     return tuple(n for n in names if n not in refused), refused
-
-
-def _scalable(pair: ModelPair) -> bool:
-    """Whether the suspect is an adapter, which alone has null adapters and strengths."""
-    null = pair.null(0)
-    if null is None:
-        return False
-    null.close()
-    return True
 
 
 def signal_findings(

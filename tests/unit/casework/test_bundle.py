@@ -25,7 +25,7 @@ N, M = 8, 40
 
 def pictures(kind, count):
     facts = tuple(FileFacts(f"{i}.png", f"{kind}{i}", 8, 8, "PNG", 1, 100) for i in range(count))
-    sources = tuple(Source(kind, f"{kind}{i}", f"{i}.png") for i in range(count))
+    sources = tuple(Source(kind=kind, sha256=f"{kind}{i}", name=f"{i}.png") for i in range(count))
     return Photos(ImageBatch(torch.zeros(count, 3, 8, 8), sources), facts)
 
 

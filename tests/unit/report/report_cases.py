@@ -216,7 +216,7 @@ def _inspection(rng: np.random.Generator) -> dict[str, Any]:
             "steps": 2000,
             "batch": 1,
             "images": 20,
-            "regularisation_images": 0,
+            "regularization_images": 0,
             "datasets": [{"folder": "10_sks person", "images": 20, "repeats": 10}],
             "prompts": [{"text": "photo of sks person", "count": 20, "source": "captions"}],
             "trigger_words": ["sks"],
