@@ -11,8 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from ..core.casework.intake import stop_if_minor
+from ..core.casework.photo_sets import PhotoSet
 from ..core.errors import InputError
-from ..core.images.photos import Photos, drop_duplicates, sessions
+from ..core.images.photos import Photos
+from ..core.images.sets import drop_duplicates, sessions
 from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
 from ..core.membership.null_ranks import NullGroup, NullModel
@@ -30,7 +32,6 @@ from ..core.training.learner_pair import finetune_pair
 from ..core.training.trained import Finetuned, save_lora
 from ._host import HostProgress, check_name, output_folder, work_folder
 from ._pair import HostPair
-from ._photos import PhotoSet
 from ._suspect import Suspect, native_resolution, suspect_from_file, vae_sha256, weights_sha256
 from ._training import family_of, learning, model_of, own_copy
 
@@ -116,12 +117,13 @@ def _model_facts(base_sha256: str, clip: Any, vae: Any, resolution: int) -> dict
 
 
 def _words(trained: Finetuned, path: Path) -> str:
-    losses = np.array(trained.losses)
+    losses, captions = np.array(trained.losses), trained.training.captions
+    spec = trained.training.spec
     tenth = max(1, len(losses) // 10)
     return (
         f"{path.name}, SHA-256 {sha256_file(path)}\n"
-        f"{trained.images} photos, {len(trained.captions)} captions, {len(losses)} steps of "
-        f"{trained.spec.batch}, {len(trained.weights) // 2} layers of rank {trained.spec.rank}\n"
+        f"{len(captions)} photos, {len(set(captions))} captions, {len(losses)} steps of "
+        f"{spec.batch}, {len(trained.weights) // 2} layers of rank {spec.rank}\n"
         f"mean loss {losses[:tenth].mean():.4f} in the first tenth of the steps, "
         f"{losses[-tenth:].mean():.4f} in the last"
     )

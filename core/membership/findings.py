@@ -52,18 +52,7 @@ def possible(
     """Signals that can be measured here, and those that cannot, with the reason."""
     names = planned_signals(spec)
     refused = refusals(pair, subjects, names, embed=embed)
-    if "strength_curve" in names and not _scalable(pair):
-        refused["strength_curve"] = "a full checkpoint has no strength"
     return tuple(n for n in names if n not in refused), refused
-
-
-def _scalable(pair: ModelPair) -> bool:
-    """Whether the suspect is an adapter, which alone has null adapters and strengths."""
-    null = pair.null(0)
-    if null is None:
-        return False
-    null.close()
-    return True
 
 
 def signal_findings(
@@ -105,17 +94,17 @@ def _finding(
     )
     title, source, published, rows = _facts(name, signal_spec(spec))
     return SignalFinding(
-        name,
-        title,
-        source,
-        published,
-        rows,
-        tuple(x.tolist()),
-        tuple(y.tolist()),
-        area_of(x, y, clusters, spec.membership.seed),
-        tpr_at_fpr(x, y, TARGET_FPR),
-        test.p,
-        test.p,
+        name=name,
+        title=title,
+        source=source,
+        published=published,
+        forwards=rows,
+        photo_scores=tuple(x.tolist()),
+        control_scores=tuple(y.tolist()),
+        auc=area_of(x, y, clusters, spec.membership.seed),
+        tpr=tpr_at_fpr(x, y, TARGET_FPR),
+        p=test.p,
+        holm_p=test.p,
     )
 
 

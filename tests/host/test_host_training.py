@@ -69,10 +69,10 @@ def sd15(comfy, native_folder):
 
 @pytest.fixture
 def photos():
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
     with torch.inference_mode():
-        return one_kind([torch.stack([noise_of(i, (64, 64, 3)).sigmoid() for i in range(3)])])
+        return photos_from([torch.stack([noise_of(i, (64, 64, 3)).sigmoid() for i in range(3)])])
 
 
 CAPTIONS = ["a face", "a face", "another one"]
@@ -115,7 +115,7 @@ def predictions(comfy, model, vae, clip, trained, path):
     }
     network = model.model.diffusion_model
     names = {k.rpartition(".lora_")[0] for k in weights}
-    factors = Factors({n: network.get_submodule(n) for n in names}, trained.spec)
+    factors = Factors({n: network.get_submodule(n) for n in names}, trained.training.spec)
     with torch.no_grad():
         for name, value in weights.items():
             factors.weights[name].copy_(value)
@@ -151,7 +151,11 @@ def test_sd15_file_is_what_was_trained(
     before, clip, path = state_of(model), Clip(), tmp_path / "a.safetensors"
     trained, words = train(model, clip, vae, photos, path, replace(SPEC, layers=layers))
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction, trained.images) == ("sd1", "epsilon", 3)
+    assert (
+        trained.training.family,
+        trained.training.prediction,
+        len(trained.training.captions),
+    ) == ("sd1", "epsilon", 3)
     assert len(trained.losses) == 5
     assert all(name.startswith(("down_", "up_")) for name in trained.weights)
     found = predictions(comfy, model, vae, clip, trained, path)
@@ -170,7 +174,7 @@ def test_sd3_trains_in_velocity_units(comfy, native_folder, photos, tmp_path):
     before, clip, path = state_of(model), Clip("sd3"), tmp_path / "a.safetensors"
     trained, _ = train(model, clip, vae, photos, path)
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction) == ("sd3", "flow")
+    assert (trained.training.family, trained.training.prediction) == ("sd3", "flow")
     found = predictions(comfy, model, vae, clip, trained, path)
     check_parity(found, trained)
 
@@ -218,7 +222,10 @@ def test_sdxl_is_written_in_names_that_read_back(comfy, sd15, photos, tmp_path, 
     clip = Clip(pooled=(64, 1280))
     trained, _ = train(model, clip, vae, photos, path)
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction == "v_prediction") == ("sdxl", bool(state))
+    assert (trained.training.family, trained.training.prediction == "v_prediction") == (
+        "sdxl",
+        bool(state),
+    )
     assert any(name.startswith("mid_block.attentions") for name in trained.weights)
     check_parity(predictions(comfy, model, vae, clip, trained, path), trained)
 
@@ -228,7 +235,7 @@ def test_flux_reads_back_too(comfy, native_folder, photos, tmp_path):
     before, path, clip = state_of(model), tmp_path / "a.safetensors", Clip(pooled=(64, 24))
     trained, _ = train(model, clip, vae, photos, path)
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction) == ("flux", "flow")
+    assert (trained.training.family, trained.training.prediction) == ("flux", "flow")
     assert len(trained.weights) == 2 * 10
     check_parity(predictions(comfy, model, vae, clip, trained, path), trained)
 
@@ -307,7 +314,7 @@ def test_a_base_with_a_lora_of_its_own_is_a_base(comfy, sd15, native_folder, pho
     before, path = state_of(sd15[0]), tmp_path / "a.safetensors"
     trained, _ = train(base, Clip(), sd15[2], photos, path)
     alone, _ = train(sd15[0], Clip(), sd15[2], photos, tmp_path / "b.safetensors")
-    assert trained.base_sha256 != alone.base_sha256
+    assert trained.training.base_sha256 != alone.training.base_sha256
     assert trained.losses != alone.losses
     check_parity(predictions(comfy, base, sd15[2], Clip(), trained, path), trained)
     comfy.model_management.load_models_gpu([sd15[0]])
@@ -358,7 +365,7 @@ def test_half_networks_learn_too(comfy, native_folder, photos, tmp_path):
     model.model.manual_cast_dtype = None
     before = state_of(model)
     trained, _ = train(model, Clip(), vae, photos, tmp_path / "a.safetensors")
-    assert trained.precision == "bf16"
+    assert trained.training.dtype == torch.bfloat16
     assert {w.dtype for w in trained.weights.values()} == {torch.float32}
     check_unchanged(model, before)
     moved = [w.abs().sum() for k, w in trained.weights.items() if "lora_B" in k]
@@ -379,9 +386,9 @@ CLAIMS = {
 
 @pytest.fixture
 def controls():
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
-    return one_kind([torch.stack([noise_of(50 + i, (64, 64, 3)).sigmoid() for i in range(10)])])
+    return photos_from([torch.stack([noise_of(50 + i, (64, 64, 3)).sigmoid() for i in range(10)])])
 
 
 @pytest.fixture
@@ -405,13 +412,13 @@ def counterfactuals(suspect, vae, controls, **changed):
 
 def test_counterfactuals_repeat_the_recipe(sd15, suspect, controls, monkeypatch):
     from lora_forensics.core.training.counterfactual import split_controls
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
     model, _, vae = sd15
     before = state_of(model)
     made = counterfactuals(suspect, vae, controls)
     check_unchanged(model, before)
-    ours = controls.at(64, "control", None)
+    ours = controls.at(64, "control")
     group = made.group(suspect, vae, 64, ours)
     assert group.kind == "counterfactual"
     assert group.controls == split_controls(10, 4)[1]
@@ -433,7 +440,7 @@ def test_counterfactuals_repeat_the_recipe(sd15, suspect, controls, monkeypatch)
     assert [m.name for m in again.trained.models] == [m.name for m in group.models]
     other = counterfactuals(suspect, vae, controls, seed=5)
     assert {m.name for m in other.trained.models}.isdisjoint(m.name for m in group.models)
-    few = one_kind([controls.images[0][:7]])
+    few = photos_from([controls.pixels[0][:7].movedim(1, -1)])
     with pytest.raises(NotEnoughDataError, match="TOO_FEW_CONTROLS"):
         counterfactuals(suspect, vae, few)
 

@@ -8,6 +8,7 @@ from lora_forensics.core.casework.screening import Question, probe_sets
 from lora_forensics.core.encoders import load_encoder
 from lora_forensics.core.encoders.embedding import embed
 from lora_forensics.core.images.photos import image_files, load_photos
+from lora_forensics.core.images.sets import Sets
 from lora_forensics.core.specs import ScreenSpec
 from PIL import Image
 
@@ -23,7 +24,7 @@ def question(root, shift, seed=0, n=6, m=14):
             noise = rng.integers(0, 10, (16, 16, 3))
             Image.fromarray((noise + level).astype(np.uint8)).save(root / kind / f"{i}.png")
     sets = [load_photos(image_files(root / k), k, 16, root=root / k) for k in ("photo", "control")]
-    return Question(*sets, prompts=("a face",))
+    return Question(sets=Sets(*sets), prompts=("a face",))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def question(root, shift, seed=0, n=6, m=14):
 )
 def test_the_sentence_is_made_of_the_p_that_counts_both_probes(tmp_path, shift, seed, kind):
     asked, encoder = question(tmp_path, shift, seed), load_encoder("tiny")
-    vectors = [embed(p.images, encoder) for p in (asked.photos, asked.controls)]
+    vectors = [embed(p.images, encoder) for p in (asked.sets.photos, asked.sets.controls)]
     found = probe_sets(asked, *vectors, ScreenSpec())
     assert found is not None
     said = re.findall(r"p = ([\d.]*\d)", found.reason)
@@ -45,5 +46,5 @@ def test_the_sentence_is_made_of_the_p_that_counts_both_probes(tmp_path, shift, 
 
 def test_too_few_photos_make_no_probe(tmp_path):
     asked, encoder = question(tmp_path, 3, n=3), load_encoder("tiny")
-    vectors = [embed(p.images, encoder) for p in (asked.photos, asked.controls)]
+    vectors = [embed(p.images, encoder) for p in (asked.sets.photos, asked.sets.controls)]
     assert probe_sets(asked, *vectors, ScreenSpec()) is None
