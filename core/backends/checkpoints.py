@@ -243,7 +243,7 @@ def _text_model(
     wide: int,
     layers: int,
     act: str,
-    **more: int,
+    **more: Any,
 ) -> nn.Module:
     config = CLIPTextConfig(
         vocab_size=tokens[0],
