@@ -25,7 +25,7 @@ from typing import Any, Literal, Self
 from .events import Event, EventStream
 
 FOLDERS = ("models", "custom_nodes", "input", "output", "user", "temp")
-START_TIMEOUT, PROMPT_TIMEOUT, STOP_TIMEOUT = 300.0, 300.0, 20.0
+START_TIMEOUT, PROMPT_TIMEOUT, STOP_TIMEOUT = 600.0, 1200.0, 20.0  # a busy machine is slow
 # An environment's proxy must not see what goes to this machine itself.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
