@@ -24,6 +24,7 @@ from .errors import RunError
 
 _LOOKS, _LOOK = 10, 0.05  # half a second, far longer than a lock is empty
 MANIFEST, LEDGER, LOCK = "manifest.json", "ledger.jsonl", "lock"
+FAILED = "failed"  # key of the manifest of a case that could not be begun
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -128,7 +129,10 @@ def open_case(root: Path, manifest: dict[str, Any]) -> CaseFolder:
     _make_folder(root)
     known = root / MANIFEST
     if known.exists():
-        _same_manifest(known, manifest)
+        if FAILED in json.loads(known.read_bytes()):
+            known.unlink()  # nothing but the report of a failure is here: begin anew
+        else:
+            _same_manifest(known, manifest)
     elif any(p.name != LOCK for p in root.iterdir()):
         raise RunError("NOT_A_CASE", f"{root} holds other files; give a new or empty folder")
     _take_lock(root)

@@ -110,7 +110,7 @@ def test_counterfactuals_repeat_the_recipe(sd15, suspect, controls, monkeypatch)
     before = state_of(model)
     made = counterfactuals(suspect, vae, controls)
     check_unchanged(model, before)
-    ours = controls.at(64, "control", None)
+    ours = controls.at(64, "control")
     group = made.group(suspect, vae, 64, ours)
     assert group.kind == "counterfactual"
     assert group.controls == split_controls(10, 4)[1]

@@ -99,10 +99,10 @@ def narrow_flux():
 
 def drawn(count, first=0):
     """Photos of noise, as a node holds them."""
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
     pixels = torch.stack([noise_of(first + i, (64, 64, 3)).sigmoid() for i in range(count)])
-    return one_kind([pixels])
+    return photos_from([pixels])
 
 
 def train(model, clip, vae, path, spec=SPEC):

@@ -88,7 +88,7 @@ def other_weights(path):
 def test_wrong_weights_of_the_attack_are_named_first(
     case, tmp_path, capsys, monkeypatch, make, code
 ):
-    monkeypatch.setattr(opening, "open_pair", forbid)
+    monkeypatch.setattr(opening, "load_base", forbid)
     weights = make(tmp_path / "resnet18.safetensors")
     for verb in ("screen", "attack"):
         command = [verb, *case, "--resnet", weights]
