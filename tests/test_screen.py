@@ -50,6 +50,13 @@ def world(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """The fewest pictures that are screened, and one more control."""
+    root = tmp_path_factory.mktemp("few")
+    return {"photos": pictures(root / "few", 2, 6), "controls": pictures(root / "fewc", 3, 7)}
+
+
 def arguments(world, out, **changed):
     paths = {
         "base": world / "base",
@@ -64,7 +71,7 @@ def arguments(world, out, **changed):
 
 def single_file(folder):
     """An SD 1.x checkpoint in the original layout, its vocabulary beside it."""
-    pipe = tiny_models.tiny_pipeline("sd1")
+    pipe = tiny_models.tiny_pipeline("sd1 low")
     tiny_models.save_vocabulary(folder / "tokenizer")
     return save_checkpoint(folder / "model.safetensors", pipe, "sd1")
 
@@ -145,20 +152,20 @@ def test_screen_writes_a_whole_case(world, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("family", "adapter"),
-    [("sd1", "kohya"), ("sdxl", "kohya"), ("sdxl", "peft"), ("sdxl", "diffusers")],
+    [("sd1 low", "kohya"), ("sdxl", "kohya"), ("sdxl", "peft"), ("sdxl", "diffusers")],
 )
-def test_other_bases_and_adapter_layouts(world, tmp_path, family, adapter):
+def test_other_bases_and_adapter_layouts(world, few, tmp_path, family, adapter):
     """A single-file SD 1.x checkpoint and an SDXL folder, with each writer's LoRA."""
-    if family == "sd1":
+    if family == "sd1 low":
         base = single_file(tmp_path)
     else:
         base = tiny_models.save_base(tmp_path / "xl", "sdxl")
     suffix = "" if adapter == "peft" else ".safetensors"
     lora = ADAPTERS[adapter](tmp_path / f"{adapter}{suffix}", family)
     out = tmp_path / "case"
-    assert cli.main([*arguments(world, out, base=base, lora=lora), *LEAN]) == 0
+    assert cli.main([*arguments(world, out, base=base, lora=lora, **few), *LEAN]) == 0
     case = json.loads((out / "report.json").read_text())
-    assert case["models"]["family"] == family
+    assert case["models"]["family"] == family.split()[0]
     assert case["inspection"]["format"].startswith(adapter)
     assert case["models"]["output_change"] > 0
 
@@ -250,11 +257,9 @@ def test_too_few_photos(world, tmp_path, capsys):
     assert failing(world, tmp_path, capsys, controls=one) == "TOO_FEW_CONTROLS"
 
 
-def test_little_data_is_verdict_d_with_the_number_needed(world, tmp_path):
+def test_little_data_is_verdict_d_with_the_number_needed(world, few, tmp_path):
     out = tmp_path / "case"
-    few = pictures(tmp_path / "few", 2, 6)
-    controls = pictures(tmp_path / "fewc", 3, 7)
-    assert cli.main(arguments(world, out, photos=few, controls=controls)) == 0
+    assert cli.main(arguments(world, out, **few)) == 0
     verdict = json.loads((out / "report.json").read_text())["verdict"]
     assert verdict["letter"] == "D"
     assert verdict["photos_needed"] > 2
