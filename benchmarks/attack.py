@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lora_forensics.core.attack.classifier import build_classifier, train_classifier
-from lora_forensics.core.images.photos.photos import image_files, to_tensor
+from lora_forensics.core.images.photos import image_files, to_tensor
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec
 from PIL import Image
 from torch.utils.data import DataLoader

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tiny_models
 import torch
 from lora_forensics.core.backends.diffusers import DiffusersPair
-from lora_forensics.core.sampling.plans.guidance import cfg
-from lora_forensics.core.sampling.plans.plans import plan, sample_latents
+from lora_forensics.core.sampling.guidance import cfg
+from lora_forensics.core.sampling.plans import plan, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE
 

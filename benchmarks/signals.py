@@ -5,9 +5,7 @@ from __future__ import annotations
 from lora_forensics.core.backends.loading import load_base
 from lora_forensics.core.demo.assets import asset_path, load_truth
 from lora_forensics.core.encoders import load_encoder
-from lora_forensics.core.specs import SignalSpec
-from lora_forensics.core.studies.demo.study import load_pair, photos_of
-from lora_forensics.core.verdicts.comparison.signals import (
+from lora_forensics.core.membership.signals import (
     DEEP,
     SIGNALS,
     STANDARD,
@@ -15,6 +13,8 @@ from lora_forensics.core.verdicts.comparison.signals import (
     measure,
     planned_rows,
 )
+from lora_forensics.core.specs import SignalSpec
+from lora_forensics.core.studies.demo.study import load_pair, photos_of
 
 from .timing import fastest
 

@@ -8,8 +8,8 @@ from lora_forensics.core.casework.screening import Question, screen
 from lora_forensics.core.demo.assets import asset_path, load_truth
 from lora_forensics.core.demo.showcase import DEMO
 from lora_forensics.core.encoders import load_encoder
-from lora_forensics.core.extraction.line.line import rule
-from lora_forensics.core.images.photos.photos import check_disjoint
+from lora_forensics.core.extraction.line import rule
+from lora_forensics.core.images.photos import check_disjoint
 from lora_forensics.core.specs import ExtractSpec, MembershipSpec, ScreenSpec
 from lora_forensics.core.studies.demo import study
 

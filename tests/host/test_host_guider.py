@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lora_forensics.core.sampling.plans.guidance import combine, model_guidance
+from lora_forensics.core.sampling.guidance import combine, model_guidance
 
 from .inprocess import conditioning
 from .native_checkpoints import SD3, SD15_BARE, SD15_DREAMBOOTH

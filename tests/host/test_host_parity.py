@@ -13,13 +13,13 @@ import pytest
 import torch
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework.placebos import placebo_group
-from lora_forensics.core.sampling.plans.generation import generate
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
-from lora_forensics.core.sampling.plans.plans import plan
+from lora_forensics.core.membership.null_ranks import rank_nulls
+from lora_forensics.core.membership.signals.paired import paired_losses
+from lora_forensics.core.sampling.generation import generate
+from lora_forensics.core.sampling.guidance import cfg, model_guidance
+from lora_forensics.core.sampling.plans import plan
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
 from lora_forensics.core.types import BASE, TUNED
-from lora_forensics.core.verdicts.comparison.null_ranks import rank_nulls
-from lora_forensics.core.verdicts.comparison.signals.paired import paired_losses
 
 from .native_checkpoints import CONTEXT, LIGHT_TEXT, WIDTH
 

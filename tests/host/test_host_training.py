@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lora_forensics.core.errors import ForensicsError, InputError, NotEnoughDataError
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.specs import FinetuneSpec
 from safetensors.torch import load_file, save_file
 

@@ -154,7 +154,7 @@ def test_extraction_names_group_seed_and_hash(server, runs):
 
 
 def pixel_hash(path):
-    from lora_forensics.core.images.photos.photos import pixels_sha256
+    from lora_forensics.core.images.photos import pixels_sha256
 
     return pixels_sha256(Image.open(path).convert("RGB"))
 

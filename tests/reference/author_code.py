@@ -21,11 +21,11 @@ from unittest import mock
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from lora_forensics.core.sampling.plans.plans import training_sigmas
+from lora_forensics.core.membership.signals.queries import draws_of, grid_of
+from lora_forensics.core.membership.signals.subjects import Subjects
+from lora_forensics.core.sampling.plans import training_sigmas
 from lora_forensics.core.specs import SignalSpec
 from lora_forensics.core.types import BASE, TUNED, Conditioning, ModelHashes
-from lora_forensics.core.verdicts.comparison.signals.queries import draws_of, grid_of
-from lora_forensics.core.verdicts.comparison.signals.subjects import Subjects
 from PIL import Image
 from torch.nn import functional as F
 

@@ -10,8 +10,8 @@ from diffusers import (
 )
 from lora_forensics.core.backends.loading import load_base, open_pair
 from lora_forensics.core.backends.rows import RowAdapter
-from lora_forensics.core.sampling.plans.guidance import cfg
-from lora_forensics.core.sampling.plans.plans import Job, noise_of, sample_latents
+from lora_forensics.core.sampling.guidance import cfg
+from lora_forensics.core.sampling.plans import Job, noise_of, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED
 from torch import Tensor

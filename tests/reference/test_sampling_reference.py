@@ -4,7 +4,7 @@ import pytest
 import tiny_models
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
-from lora_forensics.core.sampling.plans.plans import SAMPLERS, noise_of, schedule, training_sigmas
+from lora_forensics.core.sampling.plans import SAMPLERS, noise_of, schedule, training_sigmas
 
 COMMON = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 

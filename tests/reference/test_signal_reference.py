@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from author_code import KEPT, REPOSITORIES, SPEC, TinyPair, author_scores, subjects
-from lora_forensics.core.specs import SignalSpec
-from lora_forensics.core.types import BASE, TUNED
-from lora_forensics.core.verdicts.comparison.signals.noisefree import (
+from lora_forensics.core.membership.signals.noisefree import (
     pia_stage,
     pian_stage,
     secmi_stage,
     sima_stage,
     start_stage,
 )
-from lora_forensics.core.verdicts.comparison.signals.queries import Ask
-from lora_forensics.core.verdicts.comparison.signals.variants import fluctuation, pfami_stage
+from lora_forensics.core.membership.signals.queries import Ask
+from lora_forensics.core.membership.signals.variants import fluctuation, pfami_stage
+from lora_forensics.core.specs import SignalSpec
+from lora_forensics.core.types import BASE, TUNED
 
 
 def ask(spec=SPEC):

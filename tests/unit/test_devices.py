@@ -4,7 +4,7 @@ import pytest
 import torch
 from lora_forensics.core.devices import torch_device
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.images.photos.captions import caption
+from lora_forensics.core.images.captions import caption
 
 
 def test_devices_by_name():

@@ -17,8 +17,8 @@ from lora_forensics.core.errors import (
     UnsafeFileError,
 )
 from lora_forensics.core.protocols import ModelPair
-from lora_forensics.core.sampling.plans.guidance import cfg
-from lora_forensics.core.sampling.plans.plans import noise_of, plan, sample_latents
+from lora_forensics.core.sampling.guidance import cfg
+from lora_forensics.core.sampling.plans import noise_of, plan, sample_latents
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.types import BASE, TUNED
 from safetensors.torch import load_file, save_file

@@ -6,7 +6,7 @@ import torch
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.casework.placebos import placebo_group
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.specs import FinetuneSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.training.retraining import training_on

@@ -9,10 +9,10 @@ import pytest
 from lora_forensics.core.casework import questions
 from lora_forensics.core.casework.request import Request
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.images.photos.photos import image_files, load_photos
+from lora_forensics.core.images.photos import image_files, load_photos
+from lora_forensics.core.membership.null_ranks import NullGroup
 from lora_forensics.core.specs import PRESETS, MembershipSpec, ScreenSpec
 from lora_forensics.core.training.counterfactual import Recipe, split_controls
-from lora_forensics.core.verdicts.comparison.null_ranks import NullGroup
 from PIL import Image
 
 

@@ -8,12 +8,12 @@ import torch
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import training as trainwork
 from lora_forensics.core.cli import main
-from lora_forensics.core.images.photos.captions import save_captions
-from lora_forensics.core.images.photos.photos import decode_file, png_bytes, to_tensor
-from lora_forensics.core.images.photos.watermark import default_logo, faint, visible
+from lora_forensics.core.images.captions import save_captions
+from lora_forensics.core.images.photos import decode_file, png_bytes, to_tensor
+from lora_forensics.core.images.watermark import default_logo, faint, visible
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.protocols import NoProgress
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 
 QUICK = ["--steps", "4", "--batch", "2", "--rank", "2", "--save-every", "2"]
 

@@ -4,7 +4,7 @@ import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.encoders.embedding import embed
 from lora_forensics.core.errors import ProvenanceError
-from lora_forensics.core.extraction.line.line import extract, judge, pilot_score, planned_forwards
+from lora_forensics.core.extraction.line import extract, judge, pilot_score, planned_forwards
 from lora_forensics.core.specs import ExtractSpec, VerdictSpec
 from lora_forensics.core.types import EncoderId, ImageBatch, Source
 from torch.nn import functional as F

@@ -4,14 +4,14 @@ import json
 
 import pytest
 from lora_forensics.core.errors import InputError, MissingWeightsError, UnsafeFileError
-from lora_forensics.core.images.photos.captions import (
+from lora_forensics.core.images.captions import (
     caption,
     captions_of,
     load_captions,
     save_captions,
 )
-from lora_forensics.core.images.photos.photos import to_picture
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.images.photos import to_picture
+from lora_forensics.core.sampling.plans import noise_of
 from tiny_blip import write_blip
 
 

@@ -1,5 +1,5 @@
 import torch
-from lora_forensics.core.images.photos.heat import overlay
+from lora_forensics.core.images.heat import overlay
 
 
 def test_help_is_red_harm_is_blue_nothing_is_grey():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.images.photos.watermark import default_logo, faint, load_logo, visible
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.images.watermark import default_logo, faint, load_logo, visible
+from lora_forensics.core.sampling.plans import noise_of
 from PIL import Image
 
 

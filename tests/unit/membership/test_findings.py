@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core.specs import MembershipSpec, ScreenSpec, SignalSpec
-from lora_forensics.core.verdicts.comparison.findings import (
+from lora_forensics.core.membership.findings import (
     PRIMARY,
     SETS,
     image_rows,
@@ -13,7 +12,8 @@ from lora_forensics.core.verdicts.comparison.findings import (
     signal_findings,
     signal_spec,
 )
-from lora_forensics.core.verdicts.comparison.signals import Subjects
+from lora_forensics.core.membership.signals import Subjects
+from lora_forensics.core.specs import MembershipSpec, ScreenSpec, SignalSpec
 from scipy import stats
 
 SPEC = ScreenSpec(membership=MembershipSpec(timesteps=(100, 300), noises=2, permutations=999))

@@ -2,11 +2,11 @@
 
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core.images.photos.photos import FileFacts, Photos
+from lora_forensics.core.images.photos import FileFacts, Photos
+from lora_forensics.core.membership.line import planned_forwards, screen_membership
 from lora_forensics.core.specs import MembershipSpec, ScreenSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.types import ImageBatch, Source
-from lora_forensics.core.verdicts.comparison.line import planned_forwards, screen_membership
 
 SPEC = ScreenSpec(membership=MembershipSpec(timesteps=(100, 400), noises=4, signals="deep"))
 

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
-from lora_forensics.core.protocols import NoProgress
-from lora_forensics.core.sampling.plans.plans import seed_of
-from lora_forensics.core.specs import MembershipSpec
-from lora_forensics.core.storage import open_case
-from lora_forensics.core.verdicts.comparison.null_ranks import (
+from lora_forensics.core.membership.null_ranks import (
     NullGroup,
     NullModel,
     noise_group,
     null_rank,
     rank_nulls,
 )
-from lora_forensics.core.verdicts.comparison.signals.paired import paired_losses
+from lora_forensics.core.membership.signals.paired import paired_losses
+from lora_forensics.core.protocols import NoProgress
+from lora_forensics.core.sampling.plans import seed_of
+from lora_forensics.core.specs import MembershipSpec
+from lora_forensics.core.storage import open_case
 from scipy import stats
 
 SPEC = MembershipSpec(timesteps=(100, 400), noises=4, nulls=3, null_noises=2, batch=32)

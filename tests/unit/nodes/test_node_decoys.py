@@ -8,7 +8,7 @@ import torch
 from lora_forensics.core.casework import decoy_files as decoyfiles
 from lora_forensics.core.decoys import rank_variants
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.images.photos.photos import image_files, load_photos
+from lora_forensics.core.images.photos import image_files, load_photos
 from lora_forensics.core.specs import DecoySpec
 from lora_forensics.core.types import ModelHashes
 from lora_forensics.nodes import _evidence

@@ -9,7 +9,7 @@ import torch
 from lora_forensics.core.errors import InputError, LoraFormatError
 from lora_forensics.core.lora.header import sha256_tensors
 from lora_forensics.core.lora.operators import Full, LowRank
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.types import ModelHashes
 from lora_forensics.nodes import _evidence, _host, _nulls
 from lora_forensics.nodes._changes import Change

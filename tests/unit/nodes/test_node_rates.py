@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from lora_forensics.core.casework.screening import Findings
-from lora_forensics.core.images.photos.photos import FileFacts, Photos
+from lora_forensics.core.images.photos import FileFacts, Photos
 from lora_forensics.core.rates import shipped_rates
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.types import ImageBatch, ModelHashes, Source

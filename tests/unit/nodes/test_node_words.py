@@ -8,9 +8,9 @@ from lora_forensics.core.attack.baselines import BASELINES
 from lora_forensics.core.attack.classifier import SeedResult
 from lora_forensics.core.attack.scores import attack_evidence
 from lora_forensics.core.decoys import DecoyRank
+from lora_forensics.core.membership.null_ranks import null_rank
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec, VerdictSpec
 from lora_forensics.core.verdicts.comparison import compare
-from lora_forensics.core.verdicts.comparison.null_ranks import null_rank
 from lora_forensics.core.verdicts.evidence import CaptionControls
 from lora_forensics.nodes import _words
 

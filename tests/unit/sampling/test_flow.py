@@ -5,11 +5,11 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
-from lora_forensics.core.sampling.plans.plans import Job, noise_of, noised, sample_latents
+from lora_forensics.core.membership.signals import paired as signals
+from lora_forensics.core.sampling.guidance import cfg, model_guidance
+from lora_forensics.core.sampling.plans import Job, noise_of, noised, sample_latents
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
 from lora_forensics.core.types import TUNED
-from lora_forensics.core.verdicts.comparison.signals import paired as signals
 
 
 class FlowPair(GaussianPair):

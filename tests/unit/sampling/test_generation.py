@@ -2,9 +2,9 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.errors import ForensicsError
-from lora_forensics.core.sampling.plans.generation import generate, unit_of
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
-from lora_forensics.core.sampling.plans.plans import plan
+from lora_forensics.core.sampling.generation import generate, unit_of
+from lora_forensics.core.sampling.guidance import cfg, model_guidance
+from lora_forensics.core.sampling.plans import plan
 from lora_forensics.core.specs import SampleSpec
 from lora_forensics.core.storage import open_case
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.sampling.plans.guidance import Branch, cfg, combine, model_guidance
+from lora_forensics.core.sampling.guidance import Branch, cfg, combine, model_guidance
 from lora_forensics.core.types import BASE, TUNED
 
 X = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
-from lora_forensics.core.sampling.plans.plans import (
+from lora_forensics.core.sampling.guidance import cfg, model_guidance
+from lora_forensics.core.sampling.plans import (
     SAMPLERS,
     Job,
     batches,

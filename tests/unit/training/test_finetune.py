@@ -13,7 +13,7 @@ from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
 from lora_forensics.core.protocols import NoProgress
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.specs import FINETUNE_PRESETS, FinetuneSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.training import finetune as finetune_module

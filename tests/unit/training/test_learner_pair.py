@@ -10,7 +10,7 @@ from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.protocols import NoProgress
-from lora_forensics.core.sampling.plans.plans import noise_of, noised
+from lora_forensics.core.sampling.plans import noise_of, noised
 from lora_forensics.core.specs import FinetuneSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.training.finetune import finetune

@@ -5,9 +5,7 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.specs import SignalSpec
-from lora_forensics.core.types import BASE, TUNED
-from lora_forensics.core.verdicts.comparison.signals import (
+from lora_forensics.core.membership.signals import (
     Subjects,
     caption_dependent,
     fusion,
@@ -15,9 +13,9 @@ from lora_forensics.core.verdicts.comparison.signals import (
     gap_controls,
     residual,
 )
-from lora_forensics.core.verdicts.comparison.signals.conditional import robust, shuffled, thirds
-from lora_forensics.core.verdicts.comparison.signals.grid import places
-from lora_forensics.core.verdicts.comparison.signals.noisefree import (
+from lora_forensics.core.membership.signals.conditional import robust, shuffled, thirds
+from lora_forensics.core.membership.signals.grid import places
+from lora_forensics.core.membership.signals.noisefree import (
     pia_stage,
     rescaled,
     secmi_stage,
@@ -25,13 +23,15 @@ from lora_forensics.core.verdicts.comparison.signals.noisefree import (
     sima_stage,
     start_stage,
 )
-from lora_forensics.core.verdicts.comparison.signals.queries import Ask
-from lora_forensics.core.verdicts.comparison.signals.variants import (
+from lora_forensics.core.membership.signals.queries import Ask
+from lora_forensics.core.membership.signals.variants import (
     recompressed,
     slope,
     trimmed,
     zoomed,
 )
+from lora_forensics.core.specs import SignalSpec
+from lora_forensics.core.types import BASE, TUNED
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import RobustScaler
 

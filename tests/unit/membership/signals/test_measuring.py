@@ -5,9 +5,7 @@ import pytest
 import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.specs import MembershipSpec, SignalSpec
-from lora_forensics.core.storage import open_case
-from lora_forensics.core.verdicts.comparison.signals import (
+from lora_forensics.core.membership.signals import (
     DEEP,
     SIGNALS,
     STANDARD,
@@ -16,7 +14,9 @@ from lora_forensics.core.verdicts.comparison.signals import (
     planned_rows,
     refusals,
 )
-from lora_forensics.core.verdicts.comparison.signals.paired import base_ratio, paired_losses
+from lora_forensics.core.membership.signals.paired import base_ratio, paired_losses
+from lora_forensics.core.specs import MembershipSpec, SignalSpec
+from lora_forensics.core.storage import open_case
 
 SPEC = SignalSpec(
     timesteps=(50, 350, 650),

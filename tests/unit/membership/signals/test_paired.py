@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from gaussian_pair import GaussianPair
+from lora_forensics.core.membership.signals import paired as signals
 from lora_forensics.core.specs import MembershipSpec
 from lora_forensics.core.types import BASE, TUNED
-from lora_forensics.core.verdicts.comparison.signals import paired as signals
 
 SPEC = MembershipSpec(timesteps=(50, 350, 650), noises=4, batch=16)
 
