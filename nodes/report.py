@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
-from ..core.casework.screening import LINES, Findings, Question, probe_sets, screen
+from ..core.casework.screening import Findings, Question, probe_sets, screen
 from ..core.encoders.embedding import embed
 from ..core.errors import InputError
-from ..core.specs import PRESETS, ScreenSpec, VerdictSpec
+from ..core.specs import LINES, PRESETS, ScreenSpec, VerdictSpec
 from ..core.statistics.probe import BlindProbe
 from ..core.verdicts.verdict import decide
 from . import _sockets as sockets

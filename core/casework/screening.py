@@ -24,14 +24,13 @@ from ..membership.line import planned_forwards as membership_forwards
 from ..membership.line import screen_membership
 from ..membership.null_ranks import NullGroup
 from ..protocols import ImageEncoder, ModelPair, NoProgress, Progress
-from ..specs import ScreenSpec
+from ..specs import LINES, ScreenSpec
 from ..statistics.probe import BlindProbe, blind_probe
 from ..storage import CaseFolder
 from ..types import Embeddings
 from ..verdicts.evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Verdict
 from ..verdicts.verdict import decide, unjudged
 
-LINES = ("membership", "extraction", "attack")
 PROBE_ALPHA = 0.10
 
 

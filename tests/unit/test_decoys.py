@@ -13,9 +13,9 @@ from gaussian_pair import GaussianPair
 from lora_forensics.core import decoys
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import decoy_files as decoyfiles
-from lora_forensics.core.casework.decoy_ranking import RankRequest, rank_files
+from lora_forensics.core.casework.decoy_ranking import rank_files
 from lora_forensics.core.casework.questions import _decoys
-from lora_forensics.core.casework.request import Request
+from lora_forensics.core.casework.request import RankRequest, Request
 from lora_forensics.core.cli import main
 from lora_forensics.core.decoys import (
     RankedPhoto,
@@ -281,8 +281,8 @@ def published_set(tmp_path, kind):
 
 def case_rank(photos, rank):
     """The rank that a case about a folder of photos would be judged by."""
-    files = Path("base"), Path("tuned"), photos, Path("controls"), Path("out")
-    return _decoys(Request(*files, decoys=rank), SimpleNamespace(hashes=MODELS))
+    named = {name: Path(name) for name in ("base", "tuned", "controls", "out")}
+    return _decoys(Request(**named, photos=photos, decoys=rank), SimpleNamespace(hashes=MODELS))
 
 
 def copy_of(place, *files):
@@ -370,6 +370,11 @@ def _first(caption):
     return lambda variant: float(variant.caption == caption)
 
 
+def rank_request(root, photos):
+    named = {"secret": root / "secret.json", "out": root / "out", "photos": photos}
+    return RankRequest(**named, base=Path("base"), tuned=Path("tuned"))
+
+
 @pytest.mark.parametrize("place", ["kids/a.png", "photos/my child/a.png", "photos/a_toddler.png"])
 def test_names_that_point_to_a_minor_stop_a_rank_before_any_picture(tmp_path, place):
     secret = tmp_path / "secret.json"
@@ -377,11 +382,8 @@ def test_names_that_point_to_a_minor_stop_a_rank_before_any_picture(tmp_path, pl
     file = tmp_path / place
     file.parent.mkdir(parents=True)
     file.write_bytes(b"never opened")
-    request = RankRequest(
-        secret, tmp_path / place.split("/")[0], Path("base"), Path("tuned"), tmp_path / "out"
-    )
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
-        rank_files(request)
+        rank_files(rank_request(tmp_path, tmp_path / place.split("/")[0]))
     assert not (tmp_path / "out").exists()
 
 
@@ -391,9 +393,8 @@ def test_names_in_the_secret_count_as_well(tmp_path):
     secret.write_bytes(decoys.secret_json(named))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"never opened")
-    places = tmp_path / "photos", Path("base"), Path("tuned"), tmp_path / "out"
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
-        rank_files(RankRequest(secret, *places))
+        rank_files(rank_request(tmp_path, tmp_path / "photos"))
 
 
 @pytest.mark.parametrize("ready", [False, True])

@@ -34,8 +34,9 @@ def sets(tmp_path):
 
 
 def request(tmp_path, **more):
-    where = [tmp_path / n for n in ("base", "lora.safetensors", "photo", "control", "out")]
-    return Request(*where, lines=("membership",), **more)
+    names = {"base": "base", "tuned": "lora.safetensors", "photos": "photo", "controls": "control"}
+    where = {field: tmp_path / name for field, name in names.items()}
+    return Request(**where, out=tmp_path / "out", lines=("membership",), **more)
 
 
 def test_captions_are_matched_by_name(tmp_path, sets):
