@@ -40,8 +40,8 @@ def _mia(papers: Any) -> None:
     p.add_argument("--logo", type=Path, help="picture of the watermark; else the built-in one")
     p.add_argument("--resnet", type=Path, help="sd15: ImageNet ResNet-18 as safetensors")
     p.add_argument("--models", type=Path, help="sd15: folder with the CLIP weights")
-    p.add_argument("--images", type=int, default=0, help="images an arm; 0 = the scale's")
-    p.add_argument("--steps", type=int, default=0, help="solver steps an image; 0 = the scale's")
+    p.add_argument("--images", type=int, default=0, help="images per arm; 0 = the scale's")
+    p.add_argument("--steps", type=int, default=0, help="solver steps per image; 0 = the scale's")
     p.add_argument(
         "--training-steps", type=int, default=0, help="of the 400-epoch target; 0 = the scale's"
     )
@@ -58,7 +58,7 @@ def _localization(papers: Any) -> None:
         default="tiny",
         help="tiny: drawn faces, narrow networks; full: your set, the paper's settings",
     )
-    p.add_argument("--seeds", type=int, default=0, help="trainings a cell; 0 = the scale's")
+    p.add_argument("--seeds", type=int, default=0, help="trainings per cell; 0 = the scale's")
     p.add_argument("--examples", type=Path, help="full: folder of `inpaint --whole N`")
     p.add_argument("--main", help="full: generator of the main table, such as repaint_pixel")
     p.add_argument(

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from ..types import Embeddings, ImageBatch, Source
 from .fingerprints import same_pictures
 
@@ -364,8 +364,8 @@ def check_disjoint(photos: Photos, controls: Photos) -> None:
         )
         raise InputError(
             "DUPLICATE_PHOTOS",
-            f"{len(pairs)} pictures are in both folders ({shown}); controls must be pictures "
-            "that the suspect was certainly not trained on: take them out of one folder",
+            f"in both folders: {plural(len(pairs), 'picture')} ({shown}); controls must be "
+            "pictures that the suspect was certainly not trained on: take them out of one folder",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..errors import plural
 from .facts import KnownRates
 from .reading import TINY
 
@@ -36,11 +37,11 @@ class CaseFacts:
 
 FACTS = {
     "rank": "rank of the adapter",
-    "steps": "training steps",
-    "exposure": "passes over each photo",
+    "steps": "number of training steps",
+    "exposure": "number of passes over each photo",
     "learning_rate": "learning rate",
-    "photos": "photos in question",
-    "controls": "controls",
+    "photos": "number of photos in question",
+    "controls": "number of controls",
 }
 
 
@@ -84,7 +85,7 @@ def sentences(rates: KnownRates, letter: str, facts: CaseFacts) -> tuple[str, ..
     """
     total = rates.guilty + rates.innocent
     both, own = rates.letter("A or B"), rates.letter(letter)
-    said = [f"Known error rates: {total} adapters of known truth ({rates.source})."]
+    said = [f"Known error rates: {plural(total, 'adapter')} of known truth ({rates.source})."]
     if both is not None:
         said.append(
             f"Verdicts A and B together accused {both.innocent.of('innocent ones')} and found "

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import linalg, stats
 from threadpoolctl import threadpool_limits
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from .intervals import Array, at_least, finite_matrix, open_share, units
 from .roc import delong
 
@@ -105,8 +105,8 @@ def blind_probe(
     n_units = int(unit[: len(claimed)].max()) + 1
     m_units = int(unit.max()) + 1 - n_units
     if min(n_units, m_units) < MIN_UNITS:
-        message = f"{n_units} claimed and {m_units} controls; the probe needs {MIN_UNITS} of each."
-        raise NotEnoughDataError("FEW_PHOTOS", message)
+        given = f"{n_units} claimed and {plural(m_units, 'control')}"
+        raise NotEnoughDataError("FEW_PHOTOS", f"{given}; the probe needs {MIN_UNITS} of each.")
     rng = np.random.default_rng(seed)
     cells = _cells(n_units, m_units, rng)
     labels = _relabellings(n_units, cells, permutations, rng)[unit]

@@ -322,16 +322,18 @@ def test_a_rank_is_not_for_other_photos(tmp_path, kind):
     originals, pictures = image_files(source), image_files(publish)
     strangers = image_files(folder_of(tmp_path / "strangers", photos(12, seed=1)))
     n = len(chosen)
-    cases = {
-        "others": (strangers, f"0 of the case's 12 photos, and 0 of the {n} published"),
-        "one of the set": ([*strangers, originals[chosen[0]]], "1 of the case's 13 photos, and 1"),
-        "one more": ([*pictures, strangers[0]], f"{n} of the case's {n + 1} photos, and {n} of"),
-        "one less": (pictures[1:], f"{n - 1} of the case's {n - 1} photos, and {n - 1} of the {n}"),
+    cases = {  # pictures of the case; how many of them the rank is about; published ones it has
+        "others": (strangers, 0, 0),
+        "one of the set": ([*strangers, originals[chosen[0]]], 1, 1),
+        "one more": ([*pictures, strangers[0]], n, n),
+        "one less": (pictures[1:], n - 1, n - 1),
     }
     if kind == "subset":
-        kept = [file for i, file in enumerate(originals) if i not in chosen]
-        cases["kept back"] = kept, "0 of the case's 6 photos, and 0 of the 6 published"
-    for name, (files, says) in cases.items():
+        cases["kept back"] = [f for i, f in enumerate(originals) if i not in chosen], 0, 0
+    for name, (files, ours, found) in cases.items():
+        says = (
+            f"{ours} of the case's {len(files)} photos, and the case has {found} of {n} published"
+        )
         with pytest.raises(InputError, match=f"OTHER_PHOTOS: the rank is about {says}"):
             case_rank(copy_of(tmp_path / name, *files), rank)
 

@@ -84,5 +84,5 @@ def test_controls_of_one_session_are_refused_before_any_work(tmp_path, sets, mon
     wanted = request(tmp_path, spec=ScreenSpec(membership=MembershipSpec(counterfactuals=2)))
     monkeypatch.setattr(questions, "recipe_of", lambda _: "recipe")
     assert questions.recipe_for(wanted, object(), controls) == "recipe"
-    with pytest.raises(InputError, match=r"TOO_FEW_CONTROLS.*1 sessions"):
+    with pytest.raises(InputError, match=r"TOO_FEW_CONTROLS.*1 session cannot"):
         questions.recipe_for(wanted, object(), one)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lora_forensics.core.errors import InputError
+from lora_forensics.core.extraction import clustering
 from lora_forensics.core.extraction.clustering import cluster
-from lora_forensics.core.extraction.line import clustering
 from scipy.sparse import csgraph
 
 

@@ -6,8 +6,8 @@ import torch
 from gaussian_pair import GaussianPair
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.errors import InputError
+from lora_forensics.core.images import photos as images
 from lora_forensics.core.images.canonical import canonical, jpeg_pass
-from lora_forensics.core.images.photos import photos as images
 from lora_forensics.core.specs import CanonicalSpec
 from PIL import Image
 

@@ -9,8 +9,8 @@ from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.encoders import load_encoder
 from lora_forensics.core.encoders.embedding import embed
 from lora_forensics.core.errors import InputError, NotEnoughDataError, ProvenanceError
-from lora_forensics.core.images.photos import fingerprints
-from lora_forensics.core.images.photos import photos as images
+from lora_forensics.core.images import fingerprints
+from lora_forensics.core.images import photos as images
 from PIL import Image
 
 
