@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.casework.intake import check_counts, stop_if_minor
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.images.canonical import DECODED
 from ..core.images.photos import (
     FileFacts,
@@ -169,8 +169,8 @@ def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, .
     if len(lines) not in (1, count):
         raise InputError(
             "CAPTION_COUNT",
-            f"{len(lines)} captions were given for {count} {what}s without duplicates; give one "
-            f"line a {what}, or a single line for all",
+            f"{plural(len(lines), 'caption')} for {plural(count, what)} without duplicates; give "
+            f"one line per {what}, or a single line for all",
         )
     return lines if len(lines) == count else lines * count
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..core.casework.intake import stop_if_minor
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.images.photos import Photos, drop_duplicates, sessions
 from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
@@ -120,8 +120,9 @@ def _words(trained: Finetuned, path: Path) -> str:
     tenth = max(1, len(losses) // 10)
     return (
         f"{path.name}, SHA-256 {sha256_file(path)}\n"
-        f"{trained.images} photos, {len(trained.captions)} captions, {len(losses)} steps of "
-        f"{trained.spec.batch}, {len(trained.weights) // 2} layers of rank {trained.spec.rank}\n"
+        f"{plural(trained.images, 'photo')}, {plural(len(trained.captions), 'caption')}, "
+        f"{plural(len(losses), 'step')} of {trained.spec.batch}, "
+        f"{plural(len(trained.weights) // 2, 'layer')} of rank {trained.spec.rank}\n"
         f"mean loss {losses[:tenth].mean():.4f} in the first tenth of the steps, "
         f"{losses[-tenth:].mean():.4f} in the last"
     )

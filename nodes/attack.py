@@ -11,7 +11,7 @@ from ..core.attack.arms import check_matched_arms
 from ..core.attack.baselines.centroid import centroid_scores
 from ..core.attack.files import AttackModel, attack_facts, load_attack, save_attack
 from ..core.attack.line import score_attack, train_classifiers
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.lora.header import sha256_file
 from ..core.specs import AttackSpec, VerdictSpec
 from ..core.verdicts.comparison import compare
@@ -134,7 +134,7 @@ class LoadAttack(io.ComfyNode):
         return io.NodeOutput(
             model,
             f"SHA-256 {sha256_file(path)}\nfor suspect {facts['tuned_sha256']}\n"
-            f"{len(model.classifiers)} seeds, {facts['images']} images an arm",
+            f"{plural(len(model.classifiers), 'seed')}, {plural(facts['images'], 'image')} per arm",
         )
 
 

@@ -15,7 +15,7 @@ from .. import __version__
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..encoders import load_encoder
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..images.heat import overlay
 from ..images.photos import Photos, png_bytes
 from ..lora.formats import read_lora
@@ -62,8 +62,9 @@ def run_case(
     encoder = load_encoder(request.encoder, request.models)
     planned = planned_forwards(question, request.spec, request.lines)
     announce(
-        f"{len(photos)} photos, {len(controls)} controls; lines: {', '.join(request.lines)}; "
-        f"planned: {planned:,} denoiser forwards at {pair.resolution} px"
+        f"{plural(len(photos), 'photo')}, {plural(len(controls), 'control')}; lines: "
+        f"{', '.join(request.lines)}; planned: {plural(planned, 'denoiser forward')} "
+        f"at {pair.resolution} px"
     )
     recipe = recipe_for(request, inspection, controls)
     facts = manifest(request, pair, question, encoder)

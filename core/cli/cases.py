@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..casework.request import Request
+from ..errors import plural
 from ..specs import (
     ATTACK_PRESETS,
     LINES,
@@ -147,8 +148,8 @@ def _figure(name: str, c: Comparison) -> str:
     return (
         f"{name}: AUC {c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), "
         f"effect {c.effect:+.2f} ({c.effect_low:+.2f} to {c.effect_high:+.2f}) control standard "
-        f"deviations, permutation p = {c.permutation.p:.3g}; {len(c.photo_scores)} photos, "
-        f"{len(c.control_scores)} controls"
+        f"deviations, permutation p = {c.permutation.p:.3g}; "
+        f"{plural(len(c.photo_scores), 'photo')}, {plural(len(c.control_scores), 'control')}"
     )
 
 

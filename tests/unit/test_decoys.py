@@ -200,7 +200,9 @@ def test_command_line_from_photos_to_rank(tmp_path, capsys):
     arguments = ["decoys", "make", "--photos", str(source), "--out", str(out)]
     assert main([*arguments, "--kind", "subset", "--decoys", "19"]) == 0
     commitment = json.loads((out / "secret.json").read_text())["commitment"]
-    assert commitment in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert commitment in said
+    assert "19 decoys: the smallest p" in said
     rank = [
         "decoys", "rank", "--secret", str(out / "secret.json"), "--photos", str(source),
         "--base", str(asset_path("base")), "--out", str(case),

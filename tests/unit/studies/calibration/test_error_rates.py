@@ -87,9 +87,9 @@ def test_a_case_inside_is_not_flagged(rates):
     [
         ({"base": "cd" * 32}, "embedded tiny model"),
         ({"family": "sdxl"}, "sdxl"),
-        ({"photos": 3}, "photos in question is 3"),
+        ({"photos": 3}, "number of photos in question is 3"),
         ({"photos": 33}, "photos in question is 33"),
-        ({"controls": 39}, "controls is 39"),
+        ({"controls": 39}, "The number of controls is 39"),
         ({"rank": 32.0}, "rank of the adapter is 32"),
         ({"steps": 251.0}, "training steps is 251"),
         ({"exposure": 9.0}, "passes over each photo is 9"),
