@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..backends.networks import shift_and_scale
+from ..backends.families import shift_and_scale
 from ..errors import InputError
 from ..images.photos import to_picture, to_tensor
 from ..protocols import ModelPair
