@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .types import EncoderId, ModelHashes
 
@@ -103,9 +103,18 @@ class ModelPair(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """Turns images into descriptors."""
+    """Turns images into descriptors, on the device that its network is on.
+
+    Attributes:
+        id: which encoder, with its thresholds.
+    """
 
     id: EncoderId
+
+    @property
+    def network(self) -> nn.Module:
+        """The module that runs."""
+        ...
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Unit-norm descriptors ``[N, D]`` of pixels ``[N, 3, H, W]`` in 0..1."""
@@ -139,3 +148,7 @@ class NoProgress:
 
     def show(self, pixels: Tensor) -> None:
         """Ignore."""
+
+
+QUIET = NoProgress()
+"""For work that nobody watches."""

@@ -11,6 +11,7 @@ import tiny_models
 import torch
 from ldm_layout import save_checkpoint
 from lora_forensics.core import cli
+from lora_forensics.core.verdicts.case import SCHEMA_VERSION
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -100,19 +101,35 @@ def failing(world, tmp_path, capsys, *more, **changed):
     out = tmp_path / "case"
     assert cli.main([*arguments(world, out, **changed), *more]) == 2
     assert not out.exists(), "bad input left something behind"
+    return last_code(capsys)
+
+
+def last_code(capsys):
     message = capsys.readouterr().err.strip().splitlines()[-1]
     return message.split(":")[0].removeprefix("ERROR/")
+
+
+def unanalyzable(world, tmp_path, capsys, lora):
+    """A suspect that cannot be analyzed is a case with a report, never "clean"."""
+    out = tmp_path / "case"
+    assert cli.main(arguments(world, out, lora=lora)) == 2
+    code, case = last_code(capsys), json.loads((out / "report.json").read_text())
+    assert case["verdict"]["letter"] == "ERROR"
+    assert code in case["verdict"]["headline"]
+    assert "not a finding that the model is clean" in (out / "report.html").read_text()
+    return code
 
 
 def test_screen_writes_a_whole_case(world, tmp_path, capsys):
     out = tmp_path / "case"
     assert cli.main([*arguments(world, out), "--membership-nulls", "2"]) == 0
     case = json.loads((out / "report.json").read_text())
-    assert case["schema_version"] == 2
+    assert case["schema_version"] == SCHEMA_VERSION
     assert case["verdict"]["letter"] in "ABCD"
     assert len(case["membership"]["comparison"]["photo_scores"]) == 5
     assert len(case["membership"]["null_ranks"][0]["nulls"]) == 2
-    assert case["done_forwards"] == case["planned_forwards"]
+    lines = (case[k]["forwards"] for k in ("membership", "extraction", "attack"))
+    assert case["forwards"] == sum(lines)
     assert case["attack"]["images"] == 8
     assert len(case["extraction"]["extracted"]) == 5
     assert all((out / e["file"]).is_file() for e in case["extraction"]["extracted"])
@@ -262,14 +279,14 @@ def test_pickle_and_torchscript_are_refused_unopened(world, tmp_path, capsys):
             return (open, (str(tmp_path / "exploded"), "w"))
 
     torch.save({"a": Bomb()}, tmp_path / "x.pt")
-    assert failing(world, tmp_path, capsys, lora=tmp_path / "x.pt") == "PICKLE"
+    assert unanalyzable(world, tmp_path, capsys, lora=tmp_path / "x.pt") == "PICKLE"
     renamed = tmp_path / "x.safetensors"
     renamed.write_bytes((tmp_path / "x.pt").read_bytes())
-    assert failing(world, tmp_path, capsys, lora=renamed) == "PICKLE"
+    assert unanalyzable(world, tmp_path, capsys, lora=renamed) == "PICKLE"
     with zipfile.ZipFile(tmp_path / "s.pt", "w") as archive:
         archive.writestr("s/code/__torch__.py", "")
         archive.writestr("s/constants.pkl", "")
-    assert failing(world, tmp_path, capsys, lora=tmp_path / "s.pt") == "TORCHSCRIPT"
+    assert unanalyzable(world, tmp_path, capsys, lora=tmp_path / "s.pt") == "TORCHSCRIPT"
     assert not (tmp_path / "exploded").exists()
 
 
@@ -277,13 +294,15 @@ def test_adapters_that_do_not_fit(world, tmp_path, capsys):
     tensors = load_file(world / "suspect.safetensors")
     wide = {k: torch.cat([v, v], 1) if "lora_A" in k else v for k, v in tensors.items()}
     save_file(wide, tmp_path / "wide.safetensors")
-    assert failing(world, tmp_path, capsys, lora=tmp_path / "wide.safetensors") == "WRONG_BASE"
+    assert unanalyzable(world, tmp_path, capsys, lora=tmp_path / "wide.safetensors") == "WRONG_BASE"
     still = {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in tensors.items()}
     save_file(still, tmp_path / "still.safetensors")
-    assert failing(world, tmp_path, capsys, lora=tmp_path / "still.safetensors") == "NOT_APPLIED"
+    assert (
+        unanalyzable(world, tmp_path, capsys, lora=tmp_path / "still.safetensors") == "NOT_APPLIED"
+    )
     broken = {k: torch.full_like(v, torch.nan) for k, v in tensors.items()}
     save_file(broken, tmp_path / "nan.safetensors")
-    assert failing(world, tmp_path, capsys, lora=tmp_path / "nan.safetensors") == "NON_FINITE"
+    assert unanalyzable(world, tmp_path, capsys, lora=tmp_path / "nan.safetensors") == "NON_FINITE"
 
 
 def test_lora_as_base(world, tmp_path, capsys):
@@ -351,3 +370,14 @@ def test_no_socket_is_opened(world, tmp_path, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
     assert cli.main(arguments(world, tmp_path / "case")) == 0
+
+
+def test_a_folder_of_a_failure_is_used_again(world, tmp_path, capsys):
+    """The person gives the right file and repeats the command; nothing must be removed first."""
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors here")
+    out = tmp_path / "case"
+    assert cli.main(arguments(world, out, lora=tmp_path / "broken.safetensors")) == 2
+    assert cli.main(arguments(world, out, lora=tmp_path / "broken.safetensors")) == 2
+    score = ["score", *arguments(world, out)[1 + len(BUDGET) :], "--timesteps", "500"]
+    assert cli.main([*score, "--noises", "1"]) == 0
+    assert json.loads((out / "report.json").read_text())["verdict"]["letter"] in "ABCD"

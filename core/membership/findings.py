@@ -93,17 +93,17 @@ def _finding(
     )
     title, source, published, rows = _facts(name, signal_spec(spec))
     return SignalFinding(
-        name,
-        title,
-        source,
-        published,
-        rows,
-        tuple(x.tolist()),
-        tuple(y.tolist()),
-        area_of(x, y, clusters, spec.membership.seed),
-        tpr_at_fpr(x, y, TARGET_FPR),
-        test.p,
-        test.p,
+        name=name,
+        title=title,
+        source=source,
+        published=published,
+        forwards=rows,
+        photo_scores=tuple(x.tolist()),
+        control_scores=tuple(y.tolist()),
+        auc=area_of(x, y, clusters, spec.membership.seed),
+        tpr=tpr_at_fpr(x, y, TARGET_FPR),
+        p=test.p,
+        holm_p=test.p,
     )
 
 

@@ -145,14 +145,14 @@ def null_rank(
     value, effects = own[:photos].mean(), others[:, :photos].mean(1)
     rank, mean = null_rank_p(value, effects), others.mean(0)
     return NullRank(
-        kind,
-        float(value),
-        tuple(effects.tolist()),
-        rank.p,
-        rank.floor,
-        tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
-        _difference(own, mean, photos, clusters),
-        note,
+        kind=kind,
+        value=float(value),
+        nulls=tuple(effects.tolist()),
+        p=rank.p,
+        floor=rank.floor,
+        photo_p=tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
+        difference=_difference(own, mean, photos, clusters),
+        note=note,
     )
 
 

@@ -48,19 +48,29 @@ def compare(
     effect, low, high = effect_interval(x, y, seed=seed, clusters=clusters)
     shortlist = np.flatnonzero(benjamini_hochberg(p, 0.10).rejected)
     return Comparison(
-        tuple(x.tolist()),
-        tuple(y.tolist()),
-        tuple(p.tolist()),
-        tuple(int(i) for i in shortlist),
-        area,
-        permutation_test(x, y, "rank", permutations, seed=seed, clusters=clusters),
-        effect,
-        low,
-        high,
-        tuple(tpr_at_fpr(x, y, rate) for rate in TARGET_FPRS),
-        needed(area.auc, spec, len(y) / len(x)),
-        0 if clusters is None else len(set(clusters[:n])),
-        0 if clusters is None else len(set(clusters[n:])),
+        photo_scores=tuple(x.tolist()),
+        control_scores=tuple(y.tolist()),
+        photo_p=tuple(p.tolist()),
+        shortlist=tuple(int(i) for i in shortlist),
+        auc=area,
+        permutation=permutation_test(x, y, "rank", permutations, seed=seed, clusters=clusters),
+        effect=effect,
+        effect_low=low,
+        effect_high=high,
+        tpr=tuple(tpr_at_fpr(x, y, rate) for rate in TARGET_FPRS),
+        photos_needed=needed(area.auc, spec, len(y) / len(x)),
+        photo_sessions=0 if clusters is None else len(set(clusters[:n])),
+        control_sessions=0 if clusters is None else len(set(clusters[n:])),
+    )
+
+
+def in_words(c: Comparison) -> str:
+    """The one sentence of a comparison: every figure with its interval, its floor, its controls."""
+    return (
+        f"AUC {c.auc.auc:.3f} (95% {c.auc.low:.3f} to {c.auc.high:.3f}), effect {c.effect:+.2f} "
+        f"control standard deviations ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation "
+        f"p = {c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g}); "
+        f"{len(c.photo_scores)} photos, {len(c.control_scores)} controls"
     )
 
 

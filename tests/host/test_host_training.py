@@ -69,10 +69,10 @@ def sd15(comfy, native_folder):
 
 @pytest.fixture
 def photos():
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
     with torch.inference_mode():
-        return one_kind([torch.stack([noise_of(i, (64, 64, 3)).sigmoid() for i in range(3)])])
+        return photos_from([torch.stack([noise_of(i, (64, 64, 3)).sigmoid() for i in range(3)])])
 
 
 CAPTIONS = ["a face", "a face", "another one"]
@@ -386,9 +386,9 @@ CLAIMS = {
 
 @pytest.fixture
 def controls():
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
-    return one_kind([torch.stack([noise_of(50 + i, (64, 64, 3)).sigmoid() for i in range(10)])])
+    return photos_from([torch.stack([noise_of(50 + i, (64, 64, 3)).sigmoid() for i in range(10)])])
 
 
 @pytest.fixture
@@ -412,13 +412,13 @@ def counterfactuals(suspect, vae, controls, **changed):
 
 def test_counterfactuals_repeat_the_recipe(sd15, suspect, controls, monkeypatch):
     from lora_forensics.core.training.counterfactual import split_controls
-    from lora_forensics.nodes._photos import one_kind
+    from lora_forensics.nodes.loaders import photos_from
 
     model, _, vae = sd15
     before = state_of(model)
     made = counterfactuals(suspect, vae, controls)
     check_unchanged(model, before)
-    ours = controls.at(64, "control", None)
+    ours = controls.at(64, "control")
     group = made.group(suspect, vae, 64, ours)
     assert group.kind == "counterfactual"
     assert group.controls == split_controls(10, 4)[1]
@@ -440,7 +440,7 @@ def test_counterfactuals_repeat_the_recipe(sd15, suspect, controls, monkeypatch)
     assert [m.name for m in again.trained.models] == [m.name for m in group.models]
     other = counterfactuals(suspect, vae, controls, seed=5)
     assert {m.name for m in other.trained.models}.isdisjoint(m.name for m in group.models)
-    few = one_kind([controls.images[0][:7]])
+    few = photos_from([controls.pixels[0][:7].movedim(1, -1)])
     with pytest.raises(NotEnoughDataError, match="TOO_FEW_CONTROLS"):
         counterfactuals(suspect, vae, few)
 
