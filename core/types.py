@@ -87,7 +87,7 @@ class EncoderId:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Unit-norm descriptors ``[N, D]`` float32, one a source."""
+    """Unit-norm descriptors ``[N, D]`` float32, one per source."""
 
     vectors: Tensor
     encoder: EncoderId

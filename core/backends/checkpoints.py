@@ -159,8 +159,8 @@ def unet_config_of(shapes: Shapes, family: Family) -> dict[str, Any]:
             continue
         if not layers[-1]:
             channels.append(resnet[0])
-            found = _numbers(shapes, rf"{re.escape(block)}1\.transformer_blocks\.(\d+)\.")
-            depths.append(len(found))
+            pattern = rf"{re.escape(block)}1\.transformer_blocks\.(\d+)\."
+            depths.append(len(_numbers(shapes, pattern)))
         layers[-1] += 1
     attended = [depth > 0 for depth in depths]
     cross = next(s[1] for n, s in shapes.items() if n.startswith(UNET) and "attn2.to_k.w" in n)

@@ -12,8 +12,9 @@ from ..errors import InputError, plural
 from ..lora.operators import Operator
 from ..protocols import Rows
 from ..types import Conditioning, ModelHashes
+from .families import shift_and_scale
 from .memory import RowLimit
-from .networks import Networks, config_of, denoised, shift_and_scale
+from .networks import Networks, config_of, denoised
 from .noise import noise_like
 from .rows import AdaptedNetwork, RowAdapter, RowNetwork, TwoNetworks
 from .text import PromptEncoder

@@ -273,6 +273,12 @@ def check_supported(family: Family, unet: Config, vae: Config) -> None:
             raise InputError("UNSUPPORTED_MODEL", f"the base is {reason}; {SUPPORTED}")
 
 
+def shift_and_scale(vae: nn.Module) -> tuple[float, float]:
+    """What turns a VAE's latents into the model's: ``(latent - shift) * scale``."""
+    config: Any = vae.config
+    return getattr(config, "shift_factor", None) or 0.0, config.scaling_factor
+
+
 def family_of_host(kind: str) -> Family | None:
     """The family of ComfyUI's model class `kind`; None for one that only the host runs.
 

@@ -124,12 +124,6 @@ def config_of(network: nn.Module) -> Any:
     return network.config
 
 
-def shift_and_scale(vae: nn.Module) -> tuple[float, float]:
-    """What turns a codec's latents into the model's: ``(latent - shift) * scale``."""
-    config = config_of(vae)
-    return getattr(config, "shift_factor", None) or 0.0, config.scaling_factor
-
-
 def denoised(
     x: Tensor,
     sigma: Tensor,

@@ -139,10 +139,10 @@ def exposure(claims: Claims) -> Exposure | None:
     """Estimated passes per photo, or None if steps, batch or photos are not stated."""
     if not (claims.steps and claims.batch and claims.images):
         return None
-    shown = claims.steps * claims.batch / (2 if claims.regularization_images else 1)
-    per_repeat = shown / max(1, sum(item.images * item.repeats for item in claims.datasets))
+    uses = claims.steps * claims.batch / (2 if claims.regularization_images else 1)
+    per_repeat = uses / max(1, sum(item.images * item.repeats for item in claims.datasets))
     by_folder = {item.folder: per_repeat * item.repeats for item in claims.datasets}
-    passes = shown / claims.images
+    passes = uses / claims.images
     return Exposure(passes, by_folder, _reading(passes))
 
 

@@ -137,15 +137,15 @@ def match_base(metadata: Mapping[str, str], base: Path, sha256: str = "") -> Fin
     claimed, legacy = metadata.get("ss_new_sd_model_hash"), metadata.get("ss_sd_model_hash")
     if not claimed and not legacy:
         return Finding(Severity.NOTE, "base", "the adapter does not say which base it was made on")
-    wanted = clean_text(claimed or legacy or "", 80).lower()
+    theirs = clean_text(claimed or legacy or "", 80).lower()
     if not base.is_file():
         message = "the adapter names its base by the hash of one file; a folder cannot be compared"
-        return Finding(Severity.NOTE, "base", message, f"claimed {wanted}")
-    given = (sha256 or sha256_file(base)) if claimed else legacy_hash(base)
-    evidence = f"claimed {wanted}, given {given}"
-    if given == wanted == _HASH_OF_NOTHING:
+        return Finding(Severity.NOTE, "base", message, f"claimed {theirs}")
+    ours = (sha256 or sha256_file(base)) if claimed else legacy_hash(base)
+    evidence = f"claimed {theirs}, given {ours}"
+    if ours == theirs == _HASH_OF_NOTHING:
         return Finding(Severity.NOTE, "base", _TOO_SMALL, evidence)
-    if given == wanted:
+    if ours == theirs:
         return Finding(
             Severity.INFO, "base", "the base file is the one the adapter names", evidence
         )

@@ -94,11 +94,11 @@ def pairs_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         InputError: NOT_A_LORA, something else is among them.
     """
     modules = [name.removesuffix(_DOWN) for name in weights if name.endswith(_DOWN)]
-    wanted = {m + end for m in modules for end in (_DOWN, _UP)}
-    if not modules or wanted != set(weights):
+    names = {m + end for m in modules for end in (_DOWN, _UP)}
+    if not modules or names != set(weights):
         raise InputError(
             "NOT_A_LORA",
-            "these weights are no low-rank pairs; a full fine-tuning is saved as a checkpoint",
+            "these weights are not low-rank pairs; a full fine-tuning is saved as a checkpoint",
         )
     return {m: (weights[m + _DOWN], weights[m + _UP]) for m in modules}
 
@@ -127,8 +127,8 @@ def diffusers_tensors(pairs: Pairs, alpha: float, dtype: torch.dtype) -> dict[st
 def kohya_metadata(record: TrainingRecord) -> dict[str, str]:
     """The ``ss_*`` entries that sd-scripts would have written."""
     folder = f"{record.repeats}_{record.concept}"
-    shown, rate = record.images * record.repeats, str(record.rate)
-    batches = -(-shown // record.batch)
+    uses, rate = record.images * record.repeats, str(record.rate)
+    batches = -(-uses // record.batch)
     epochs = str(-(-record.steps * record.accumulation // batches))
     network = {"conv_dim": record.rank, "conv_alpha": record.alpha} if record.conv else {}
     return {
@@ -138,7 +138,7 @@ def kohya_metadata(record: TrainingRecord) -> dict[str, str]:
         "ss_network_dim": str(record.rank),
         "ss_network_alpha": str(record.alpha),
         "ss_network_args": json.dumps(network),
-        "ss_num_train_images": str(shown),
+        "ss_num_train_images": str(uses),
         "ss_num_reg_images": "0",
         "ss_dataset_dirs": json.dumps(
             {folder: {"n_repeats": record.repeats, "img_count": record.images}}

@@ -106,7 +106,7 @@ def finetune(
     Args:
         networks: the base.
         images: each ``[3, H, W]`` in 0..1; the short side is brought to the native resolution.
-        captions: one an image.
+        captions: one per image.
         spec: all settings.
         case: where states and the result are kept.
         unit: name of the result in the case.

@@ -145,16 +145,16 @@ class Lesson:
         levels = len(pair.sigmas)
         return draw(self.spec, len(self.rows), number, levels=levels, shape=pair.latent_shape)
 
-    def loss(self, drawn: Draws) -> Tensor:
+    def loss(self, draws: Draws) -> Tensor:
         """Mean squared error of one batch, float32."""
-        dropped = drawn.chances[1] < self.spec.caption_dropout
-        texts = torch.where(dropped, 0, self.rows[drawn.index])
-        return self.learner.loss(self._latents(drawn), drawn.noise, drawn.timesteps, texts)
+        dropped = draws.chances[1] < self.spec.caption_dropout
+        texts = torch.where(dropped, 0, self.rows[draws.index])
+        return self.learner.loss(self._latents(draws), draws.noise, draws.timesteps, texts)
 
-    def _latents(self, drawn: Draws) -> Tensor:
-        mirror, _, *corner = drawn.chances
+    def _latents(self, draws: Draws) -> Tensor:
+        mirror, _, *corner = draws.chances
         corners = torch.stack(corner, dim=1)
-        rows = zip(drawn.index.tolist(), drawn.posterior, mirror.tolist(), corners, strict=True)
+        rows = zip(draws.index.tolist(), draws.posterior, mirror.tolist(), corners, strict=True)
         return torch.stack(
             [
                 self.views.latent(i, noise, mirrored=u < self.spec.flip, corner=place)
@@ -198,7 +198,7 @@ def identity(
     Args:
         spec: of the training.
         views: of the images.
-        captions: one an image.
+        captions: one per image.
         model: facts of the base in JSON's types: its hash, precision, device.
     """
     settings = asdict(spec)
@@ -216,7 +216,7 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
         progress: counts optimizer steps.
 
     Returns:
-        The learner's result, with ``losses`` one a step and ``clock`` (start and end, Unix
+        The learner's result, with ``losses`` one per step and ``clock`` (start and end, Unix
         seconds) beside.
 
     Raises:

@@ -97,7 +97,7 @@ def finetune_pair(
     Args:
         model: the host's.
         images: each ``[3, H, W]`` in 0..1; the short side is brought to the pair's resolution.
-        captions: one an image.
+        captions: one per image.
         spec: all settings; method ``lora``.
         family: of the base for the file's metadata; the pair's own if empty.
         case: where states and the result are kept.

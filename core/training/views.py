@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..backends.networks import shift_and_scale
+from ..backends.families import shift_and_scale
 from ..errors import InputError
 from ..images.photos import to_picture, to_tensor
 from ..protocols import ModelPair
@@ -44,7 +44,7 @@ def fitted(image: Tensor, side: int) -> Tensor:
     if image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         raise InputError("BAD_SHAPE", f"an image is {list(image.shape)}; give [3, H, W]")
     if not bool(((image >= 0) & (image <= 1)).all()):
-        raise InputError("BAD_PIXELS", "pixels lie outside 0..1 or are no numbers; scale them")
+        raise InputError("BAD_PIXELS", "pixels lie outside 0..1 or are not numbers; scale them")
     if min(image.shape[1:]) == side:
         return image
     return to_tensor(fit_short(to_picture(image), side))
