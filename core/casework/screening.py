@@ -26,7 +26,7 @@ from ..membership.line import screen_membership
 from ..membership.null_ranks import NullGroup
 from ..protocols import ImageEncoder, ModelPair, Progress
 from ..specs import LINES, ScreenSpec
-from ..statistics.probe import BlindProbe, strongest_probe
+from ..statistics.probe import BlindProbe, blind_probe
 from ..storage import CaseFolder
 from ..types import Embeddings
 from ..verdicts.case import Findings
@@ -218,6 +218,6 @@ def probe_sets(
     vectors = [e.vectors.double().numpy() for e in (photos, controls)]
     limit = spec.verdict.probe_limit
     try:
-        return strongest_probe((facts, vectors), clusters=question.sets.sessions, limit=limit)
+        return blind_probe(facts, vectors, clusters=question.sets.sessions, limit=limit)
     except NotEnoughDataError:
         return None

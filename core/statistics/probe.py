@@ -51,11 +51,9 @@ class BlindProbe:
 
 
 def blind_probe(
-    claimed_features: npt.ArrayLike,
-    control_features: npt.ArrayLike,
+    *views: Sequence[npt.ArrayLike],
     seed: int = 0,
     clusters: npt.ArrayLike | None = None,
-    *,
     limit: float = 0.60,
     permutations: int = 199,
 ) -> BlindProbe:
@@ -67,9 +65,11 @@ def blind_probe(
     The p-value relabels photos (whole clusters) within the cells that folds are made of, so that
     every relabelling is stratified like the real one and the test is exact.
 
+    Each view is a probe of its own, since a tell-tale column drowns among a hundred others. The
+    strongest is returned, its p times their number (Bonferroni).
+
     Args:
-        claimed_features: claimed photos [n, F]: descriptors, file facts, or both.
-        control_features: controls [m, F].
+        views: claimed photos ``[n, F]`` and controls ``[m, F]``: descriptors, or file facts.
         seed: makes the answer repeatable.
         clusters: one id per photo, claimed first; a cluster is never on both sides of a fold.
         limit: area above which the probe may fail.
@@ -87,46 +87,14 @@ def blind_probe(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> probe = blind_probe(rng.normal(2, 1, (16, 5)), rng.normal(0, 1, (40, 5)))
-        >>> probe.fails, probe.p
-        (True, 0.005)
-    """
-    features = [(claimed_features, control_features)]
-    return strongest_probe(features, seed, clusters, limit=limit, permutations=permutations)
-
-
-def strongest_probe(
-    features: Sequence[Sequence[npt.ArrayLike]],
-    seed: int = 0,
-    clusters: npt.ArrayLike | None = None,
-    *,
-    limit: float = 0.60,
-    permutations: int = 199,
-) -> BlindProbe:
-    """The strongest of several blind probes; its p counts all of them (Bonferroni).
-
-    One probe of all columns together would miss a tell-tale column among a hundred others.
-
-    Args:
-        features: of each probe, claimed photos [n, F] and controls [m, F]; F may differ.
-        seed: as in `blind_probe`, like all else.
-        clusters: one id per photo, claimed first.
-        limit: area above which the probe may fail.
-        permutations: relabellings of each probe.
-
-    Raises:
-        InputError, NotEnoughDataError: as `blind_probe`.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
         >>> sizes = rng.normal(2, 1, (16, 5)), rng.normal(0, 1, (40, 5))
         >>> looks = rng.normal(0, 1, (16, 9)), rng.normal(0, 1, (40, 9))
-        >>> strongest_probe([sizes, looks]).p
-        0.01
+        >>> blind_probe(sizes).p, blind_probe(sizes, looks).p
+        (0.005, 0.01)
     """
     open_share(limit, "limit")
     permutations = at_least(permutations, 99, "permutations")
-    probes = [_probe(a, b, seed, clusters, permutations) for a, b in features]
+    probes = [_probe(a, b, seed, clusters, permutations) for a, b in views]
     area, p = min(probes, key=lambda probe: (probe[1], -probe[0].auc))
     return _judged(area, min(1.0, len(probes) * p), limit)
 
@@ -138,7 +106,7 @@ def _probe(
     clusters: npt.ArrayLike | None,
     permutations: int,
 ) -> tuple[AucEstimate, float]:
-    """Out-of-fold area of one set of features, and its p."""
+    """Out-of-fold area of one view, and its p."""
     claimed = finite(claimed_features, "claimed_features", ndim=2)
     control = finite(control_features, "control_features", ndim=2)
     if claimed.shape[1] != control.shape[1]:
