@@ -61,7 +61,7 @@ class ModelPair(Protocol):
         resolution: native image side in pixels.
         sigmas: ``[T]`` noise level of each training timestep, rising.
         hashes: SHA-256 of both models' files.
-        family: ``sd1``, ``sd2``, ``sdxl``, or what the host calls it.
+        family: as the backend or the host calls it.
         prediction: ``epsilon``, ``v_prediction`` or ``flow`` (rectified flow).
     """
 
@@ -72,12 +72,17 @@ class ModelPair(Protocol):
     family: str
     prediction: str
 
+    @property
+    def scalable(self) -> bool:
+        """Whether the tuned model is an adapter, whose strength may be any number."""
+        ...
+
     def __call__(self, x: Tensor, sigma: Tensor, cond: Rows) -> Tensor:
         """See `Denoiser`."""
         ...
 
     def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Rows:
-        """Encode one prompt a row with the text encoder of that row's model."""
+        """Encode one prompt per row with the text encoder of that row's model."""
         ...
 
     def encode(self, pixels: Tensor) -> Tensor:

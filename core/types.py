@@ -14,7 +14,7 @@ from .errors import InputError, ProvenanceError
 BASE, TUNED = 0.0, 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where one image came from; nothing without a source enters a report.
 

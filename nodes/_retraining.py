@@ -117,12 +117,13 @@ def _model_facts(base_sha256: str, clip: Any, vae: Any, resolution: int) -> dict
 
 
 def _words(trained: Finetuned, path: Path) -> str:
-    losses = np.array(trained.losses)
+    losses, captions = np.array(trained.losses), trained.training.captions
+    spec = trained.training.spec
     tenth = max(1, len(losses) // 10)
     return (
         f"{path.name}, SHA-256 {sha256_file(path)}\n"
-        f"{trained.images} photos, {len(trained.captions)} captions, {len(losses)} steps of "
-        f"{trained.spec.batch}, {len(trained.weights) // 2} layers of rank {trained.spec.rank}\n"
+        f"{len(captions)} photos, {len(set(captions))} captions, {len(losses)} steps of "
+        f"{spec.batch}, {len(trained.weights) // 2} layers of rank {spec.rank}\n"
         f"mean loss {losses[:tenth].mean():.4f} in the first tenth of the steps, "
         f"{losses[-tenth:].mean():.4f} in the last"
     )

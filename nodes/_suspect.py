@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.backends.families import family_of_host
 from ..core.casework.intake import model_signs, recovered_prompts, stop_if_minor
 from ..core.casework.lines import question_digest
 from ..core.errors import InputError, LoraFormatError
@@ -31,7 +32,7 @@ _ONLY_THE_HOST = ("UNSUPPORTED_OP", "NOT_A_LORA")
 _SUFFIXES = ("alpha", "dora_scale", "w_norm", "b_norm", "diff", "diff_b", "set_weight")
 _NETWORK = "model.diffusion_model."
 _TEXT = ("lora_te", "text_encoder", "te1.", "te2.", "clip_l.", "clip_g.")
-NATIVE = {"SD15": 512, "SD20": 768, "SD21UnclipL": 768}
+_SIDE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +176,9 @@ def prompts_from(given: str) -> str:
 
 def native_resolution(patcher: Any) -> int:
     """Image side that a family was trained at."""
-    return NATIVE.get(type(patcher.model.model_config).__name__, 1024)
+    kind = type(patcher.model.model_config).__name__
+    family = family_of_host(kind)
+    return _SIDE if family is None else family.hosts[kind]
 
 
 def suspect_from_file(

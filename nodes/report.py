@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
+from ..core.backends.families import family_of_host
 from ..core.casework.bundle import CaseBundle, Circumstances, build_case
 from ..core.casework.exhibits import exhibits, pairs_sheet
 from ..core.casework.lines import checked_lines, checked_rank, merged_facts
@@ -13,7 +14,7 @@ from ..core.casework.photo_sets import compared_sets, stop_for_names
 from ..core.casework.questions import base_caveats, claimed_images
 from ..core.casework.screening import LINES, Question, Screened, conclude, screen
 from ..core.encoders.embedding import embed
-from ..core.rates import shipped_rates
+from ..core.rates.reading import shipped_rates
 from ..core.report.words import case_words, verdict_card
 from ..core.specs import PRESETS, ScreenSpec, VerdictSpec
 from ..core.storage import digest_of
@@ -30,7 +31,6 @@ from ._host import (
 from ._nulls import null_groups
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import Suspect, prompts_from
-from ._training import FAMILIES
 from .membership import nulls_inputs
 
 REPORT = f"{CATEGORY}/report"
@@ -135,14 +135,14 @@ def _about(suspect: Suspect, sets, facts: dict, *, dropped, steps) -> Circumstan
     Its base is known by its weights as they run, not by a file: a case is inside a calibration
     study's range only if the study was made on that hash.
     """
-    family = facts["models"]["family"]
+    family = family_of_host(facts["models"]["family"])
     return Circumstances(
         case_id=digest_of([suspect.question(sets), facts["settings"]])[:12],
         command="ComfyUI",
         models=facts["models"],
         settings=facts["settings"],
         prompts_from=facts["prompts_from"],
-        family=FAMILIES.get(family, family),
+        family="" if family is None else family.name,
         inspection=suspect.inspection,
         dropped=dropped,
         canonical=steps,

@@ -10,7 +10,7 @@ from ..core.encoders.embedding import embed
 from ..core.errors import InputError
 from ..core.extraction.line import groups
 from ..core.images.photos import pixels_sha256, to_picture
-from ..core.statistics.metrics import average_similarity, extraction_success_rate
+from ..core.statistics.similarity import average_similarity, extraction_success_rate
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets
 from ._host import HostProgress, to_image, to_pixels
@@ -62,7 +62,8 @@ class Embed(io.ComfyNode):
 def _batch(images: torch.Tensor) -> ImageBatch:
     pixels = to_pixels(images)
     sources = tuple(
-        Source("photo", pixels_sha256(to_picture(p)), f"image {i}") for i, p in enumerate(pixels)
+        Source(kind="photo", sha256=pixels_sha256(to_picture(p)), name=f"image {i}")
+        for i, p in enumerate(pixels)
     )
     return ImageBatch(pixels, sources)
 

@@ -24,7 +24,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from lora_forensics.core.backends.diffusers import DiffusersPair
-from lora_forensics.core.backends.loading import load_folder, pair_of
+from lora_forensics.core.backends.folders import load_folder
+from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.backends.networks import Networks
 from lora_forensics.core.backends.vocabulary import _byte_letters, load_tokenizer
 from peft import LoraConfig

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..errors import NotEnoughDataError
 from ..specs import AttackSpec, VerdictSpec
+from ..statistics.auc import auc
 from ..statistics.intervals import mean_seed_interval, paper_seed_interval
-from ..statistics.metrics import auc
 from ..verdicts.comparison import Floats, compare
 from ..verdicts.evidence import AttackEvidence
 from .classifier import SeedResult

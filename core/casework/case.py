@@ -20,7 +20,7 @@ from ..images.photos import png_bytes
 from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
 from ..protocols import QUIET, ImageEncoder, Progress
-from ..rates import load_rates, shipped_rates
+from ..rates.reading import load_rates, shipped_rates
 from ..storage import CaseFolder, digest_of, open_case, sha256_bytes
 from ..verdicts.case import Case
 from .book import write_report

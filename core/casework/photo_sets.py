@@ -119,7 +119,8 @@ def _resting(photos: Photos, side: int, kind: Kind) -> Photos:
 def _from_pixels(pixels: Sequence[Tensor], side: int, kind: Kind) -> Photos:
     squares = [fit_square(to_picture(p), side) for p in pixels]
     sources = tuple(
-        Source(kind, pixels_sha256(square), f"{kind} {i}") for i, square in enumerate(squares)
+        Source(kind=kind, sha256=pixels_sha256(square), name=f"{kind} {i}")
+        for i, square in enumerate(squares)
     )
     facts = tuple(
         FileFacts(f"{kind} {i}", _sha256(p), p.shape[2], p.shape[1], "IMAGE", 0, 0.0)

@@ -7,7 +7,7 @@ folder, and never lets a line of evidence speak without its controls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -26,7 +26,7 @@ from ..membership.line import screen_membership
 from ..membership.null_ranks import NullGroup
 from ..protocols import ImageEncoder, ModelPair, Progress
 from ..specs import ScreenSpec
-from ..statistics.probe import BlindProbe, blind_probe
+from ..statistics.probe import BlindProbe, strongest_probe
 from ..storage import CaseFolder
 from ..types import Embeddings
 from ..verdicts.case import Findings
@@ -35,7 +35,6 @@ from ..verdicts.verdict import decide, unjudged
 from .alike import alike_controls, alike_words
 
 LINES = ("membership", "extraction", "attack")
-PROBE_ALPHA = 0.10
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -212,24 +211,15 @@ def probe_sets(
 ) -> BlindProbe | None:
     """Can a classifier that never saw the model tell photos from controls?
 
-    Two probes, one on facts of files and colours, one on descriptors: a tell-tale column drowns
-    among a hundred others. The stronger is returned with its p doubled (Bonferroni).
+    Two probes, one on facts of files and colours, one on descriptors.
 
     Returns:
         None when there are too few photos for any probe.
     """
-    sets = (question.sets.photos, question.sets.controls)
-    facts = [probe_features(p) for p in sets]
+    facts = [probe_features(p) for p in (question.sets.photos, question.sets.controls)]
     vectors = [e.vectors.double().numpy() for e in (photos, controls)]
     limit = spec.verdict.probe_limit
     try:
-        probes = [
-            blind_probe(a, b, clusters=question.sets.sessions, limit=limit)
-            for a, b in (facts, vectors)
-        ]
+        return strongest_probe((facts, vectors), clusters=question.sets.sessions, limit=limit)
     except NotEnoughDataError:
         return None
-    worst = min(probes, key=lambda probe: (probe.p, -probe.auc))
-    p = min(1.0, 2 * worst.p)
-    fails = worst.auc > limit and p <= PROBE_ALPHA
-    return replace(worst, p=p, fails=fails, inconclusive=worst.auc > limit and not fails)

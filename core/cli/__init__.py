@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import ForensicsError
 from . import baselines, calibration, cases, decoys, files, localization, reproduction, training
+from .bars import notices
 
 EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 2, 3, 130
 FAMILIES = (
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     args.command_line = " ".join(["lora-forensics", *arguments])
     try:
-        return args.run(args)
+        with notices():
+            return args.run(args)
     except ForensicsError as error:
         print(error, file=sys.stderr)
         return EXIT_STOPPED if error.code == "MINOR_SUSPECTED" else EXIT_INPUT

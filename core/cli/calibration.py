@@ -13,7 +13,7 @@ from .bars import Bars, say
 from .flags import model_flags, override, spec_flags
 
 if TYPE_CHECKING:
-    from ..rates import KnownRates
+    from ..rates.facts import KnownRates
     from ..studies.calibration.run import Study
 
 

@@ -19,7 +19,7 @@ from ..sampling.generation import generate
 from ..sampling.guidance import Guidance, cfg, model_guidance
 from ..sampling.plans import forwards, plan
 from ..specs import ExtractSpec, SampleSpec, VerdictSpec
-from ..statistics.metrics import average_similarity, extraction_success_rate
+from ..statistics.similarity import average_similarity, extraction_success_rate
 from ..storage import CaseFolder
 from ..types import Embeddings, ImageBatch
 from ..verdicts.comparison import compare

@@ -122,7 +122,9 @@ def load_photos(
         session = "" if file.parent == root else file.parent.name
         name = f"{session}/{file.name}" if session else file.name
         facts.append(replace(fact, name=name, session=session))
-        sources.append(Source(kind, pixels_sha256(square), name, fact.sha256))
+        sources.append(
+            Source(kind=kind, sha256=pixels_sha256(square), name=name, file_sha256=fact.sha256)
+        )
         on_file()
     return Photos(ImageBatch(torch.stack(pixels), tuple(sources)), tuple(facts))
 
@@ -273,7 +275,8 @@ def photos_of(pixels: Tensor, names: Sequence[str], kind: str = "PNG") -> Photos
     hashes = [pixels_sha256(p) for p in to_uint8(pixels)]
     pairs = list(zip(names, hashes, strict=True))
     facts = tuple(FileFacts(n, h, width, height, kind, 0, 100.0) for n, h in pairs)
-    return Photos(ImageBatch(pixels, tuple(Source("photo", h, n) for n, h in pairs)), facts)
+    sources = tuple(Source(kind="photo", sha256=h, name=n) for n, h in pairs)
+    return Photos(ImageBatch(pixels, sources), facts)
 
 
 def png_bytes(pixels: Tensor) -> bytes:

@@ -35,7 +35,7 @@ class LoraModule:
     operator: Operator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LoraFile:
     """An adapter file in normal form.
 

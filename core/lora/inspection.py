@@ -43,7 +43,7 @@ class Finding:
     evidence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """Everything that can be said about an adapter file without sampling.
 

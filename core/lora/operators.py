@@ -44,7 +44,7 @@ class LowRank:
     magnitude: Magnitude | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Hadamard:
     """LoHa: ``scale * (w1_a @ w1_b) * (w2_a @ w2_b)``, or its Tucker form with ``t1``, ``t2``.
 

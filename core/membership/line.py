@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..images.photos import Photos
 from ..protocols import ModelPair, NoProgress, Progress
 from ..specs import MembershipSpec, ScreenSpec, VerdictSpec
-from ..statistics.metrics import auc
+from ..statistics.auc import auc
 from ..storage import CaseFolder
 from ..verdicts.comparison import compare, effect_interval
 from ..verdicts.evidence import (

@@ -20,8 +20,9 @@ from torch import Tensor
 from ..protocols import ModelPair, NoProgress, Progress
 from ..sampling.plans import seed_of
 from ..specs import MembershipSpec
-from ..statistics.permutation import null_rank_p
-from ..statistics.roc import AucDifference, bootstrap_auc_paired, delong_paired
+from ..statistics.auc import AucDifference, delong_paired
+from ..statistics.auc_bootstrap import bootstrap_auc_paired
+from ..statistics.ranks import null_rank_p
 from ..storage import CaseFolder
 from ..types import TUNED
 from ..verdicts.comparison import standardised
@@ -159,10 +160,10 @@ def null_rank(
 def _difference(
     own: Floats, mean: Floats, photos: int, clusters: tuple[str, ...] | None
 ) -> AucDifference:
-    areas = (own[:photos], own[photos:], mean[:photos], mean[photos:])
+    suspect, nulls = ((scores[:photos], scores[photos:]) for scores in (own, mean))
     if clusters is None or len(set(clusters)) == len(clusters):
-        return delong_paired(*areas)
-    return bootstrap_auc_paired(*areas, clusters)
+        return delong_paired(suspect, nulls)
+    return bootstrap_auc_paired(suspect, nulls, clusters)
 
 
 def _compared(images: int, photos: int, group: NullGroup) -> list[int]:

@@ -150,7 +150,7 @@ _MODEL = {
     "notes": _marks,
 }
 _CLAIMS = {
-    **dict.fromkeys(("steps", "batch", "images", "regularisation_images"), _figures),
+    **dict.fromkeys(("steps", "batch", "images", "regularization_images"), _figures),
     "datasets": {"images": _figures, "repeats": _figures},
 }
 _INSPECTION = {

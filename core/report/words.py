@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..attack.classifier import TrainedClassifier
 from ..decoys import DecoyRank
 from ..lora.inspection import Inspection
 from ..lora.safeguard import clean_text
+from ..rates.scope import sentences
 from ..verdicts.case import Case
 from ..verdicts.comparison import in_words
 from ..verdicts.evidence import (
@@ -154,26 +154,11 @@ def case_words(case: Case) -> str:
     parts = {
         "Why": [reason.text for reason in verdict.reasons],
         "Figures": line_words(case),
-        "Error rates": [*verdict.error_rates, *known_words(case.known_rates)],
+        "Error rates": [*verdict.error_rates, *sentences(case.known_rates or {}, verdict.letter)],
         "Before acting": list(verdict.caveats),
     }
     listed = ("\n  - ".join([f"{name}:", *texts]) for name, texts in parts.items() if texts)
     return "\n".join([head, *listed])
-
-
-def known_words(known: Mapping[str, Any] | None) -> list[str]:
-    """What a calibration study says of verdicts A and B, and whether it covers the case."""
-    if not known:
-        return []
-    both = next((r for r in known["letters"] if r["letter"] == "A or B"), None)
-    rates = []
-    if both is not None:
-        false, power = both["false_accusations"], both["power"]
-        rates.append(
-            f"Calibration study: A or B for {false['k']} of {false['n']} innocent and "
-            f"{power['k']} of {power['n']} guilty adapters."
-        )
-    return [*rates, *(f"Outside that study: {text}" for text in known["outside"])]
 
 
 def line_words(case: Case) -> list[str]:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ..backends.networks import shift_and_scale
 from ..errors import InputError
 from ..images.photos import to_picture, to_tensor
 from ..protocols import ModelPair
@@ -80,9 +81,8 @@ class Views:
 
     def _scaled(self, latent: Tensor) -> Tensor:
         vae: Any = self.vae
-        config: Any = vae.config
-        shift = getattr(config, "shift_factor", None) or 0.0
-        return (latent - shift) * config.scaling_factor
+        shift, scale = shift_and_scale(vae)
+        return (latent - shift) * scale
 
     def _moments(self, index: int, mirrored: bool, corner: Tensor) -> Moments:
         image = self.images[index]

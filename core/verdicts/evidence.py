@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..statistics.metrics import AucEstimate, TprAtFpr
+from ..statistics.auc import AucDifference, AucEstimate
 from ..statistics.permutation import PermutationTest
-from ..statistics.roc import AucDifference
+from ..statistics.tpr_at_fpr import TprAtFpr
 from ..statistics.usage import UsageShare
 
 NullKind = Literal["noise", "placebo", "counterfactual"]

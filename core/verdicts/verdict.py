@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from ..decoys import DecoyRank
 from ..errors import ForensicsError
 from ..specs import VerdictSpec
+from ..statistics.holm import holm
 from ..statistics.intervals import clopper_pearson
-from ..statistics.permutation import holm
-from ..statistics.probe import BlindProbe
+from ..statistics.probe import MIN_UNITS, BlindProbe
 from .case import Reason, Verdict
 from .comparison import in_words
 from .evidence import (
@@ -30,7 +30,6 @@ from .evidence import (
 from .letters import LETTERS, MIN_DECOYS
 from .lines import LINES
 
-MIN_PROBED = 4
 MIN_SEEDS = 2  # independent noise draws, so that "all agree" says something
 
 CAVEATS = (
@@ -125,8 +124,8 @@ def _letter(
     if p > spec.alpha:
         return _no_difference(main)
     if probe is None:
-        why = f"the blind probe needs {MIN_PROBED} photos; without it no difference can be trusted"
-        return "D", why, MIN_PROBED
+        why = f"the blind probe needs {MIN_UNITS} photos; without it no difference can be trusted"
+        return "D", why, MIN_UNITS
     if probe.fails:
         return "C", "the sets differ even for a probe that never saw the model", 0
     steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
@@ -249,30 +248,25 @@ def _secondary(
     lines = [(LINES[key].title, e.comparison) for key, e in given.items() if e is not None]
     if not lines:
         return [], False
-    adjusted = holm([c.permutation.p for _, c in lines], spec.alpha_strong)
+    adjusted = holm([c.permutation.p for _, c in lines])
+    significant = adjusted <= spec.alpha_strong
     reasons = [
         Reason(
             "found" if hit else "not_found",
             f"{name} {'found a difference' if hit else 'found no difference'} (Holm-adjusted "
             f"p = {p:.2g}): {in_words(c)}.",
         )
-        for (name, c), p, hit in zip(lines, adjusted.p, adjusted.rejected, strict=True)
+        for (name, c), p, hit in zip(lines, adjusted, significant, strict=True)
     ]
-    return reasons, bool(adjusted.rejected.any())
+    return reasons, bool(significant.any())
 
 
 def _probe_reason(probe: BlindProbe | None) -> Reason:
     if probe is None:
-        few = f"Blind probe: not possible with fewer than {MIN_PROBED} photos and controls."
+        few = f"Blind probe: not possible with fewer than {MIN_UNITS} photos and controls."
         return Reason("not_run", few)
     kind = "undecided" if probe.inconclusive else "not_met" if probe.fails else "met"
-    state = "differ" if probe.fails else "cannot be told apart"
-    doubt = ", undecided" if probe.inconclusive else ""
-    return Reason(
-        kind,
-        f"Blind probe: photos and controls {state} without the model (out-of-fold AUC "
-        f"{probe.auc:.2f}, p = {probe.p:.2g}{doubt}).",
-    )
+    return Reason(kind, probe.reason)
 
 
 def trained_nulls(membership: MembershipEvidence) -> list[NullRank]:

@@ -52,7 +52,7 @@ def predictions(comfy, model, vae, clip, trained, path):
     }
     network = model.model.diffusion_model
     names = {k.rpartition(".lora_")[0] for k in weights}
-    factors = Factors({n: network.get_submodule(n) for n in names}, trained.spec)
+    factors = Factors({n: network.get_submodule(n) for n in names}, trained.training.spec)
     with torch.no_grad():
         for name, value in weights.items():
             factors.weights[name].copy_(value)
@@ -88,7 +88,11 @@ def test_sd15_file_is_what_was_trained(
     before, clip, path = state_of(model), Clip(), tmp_path / "a.safetensors"
     trained, words = train(model, clip, vae, path, replace(SPEC, layers=layers))
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction, trained.images) == ("sd1", "epsilon", 3)
+    assert (
+        trained.training.family,
+        trained.training.prediction,
+        len(trained.training.captions),
+    ) == ("sd1", "epsilon", 3)
     assert len(trained.losses) == 5
     assert all(name.startswith(("down_", "up_")) for name in trained.weights)
     found = predictions(comfy, model, vae, clip, trained, path)
@@ -106,7 +110,7 @@ def test_sd3_trains_in_velocity_units(comfy, native_folder, tmp_path):
     before, clip, path = state_of(model), Clip("sd3"), tmp_path / "a.safetensors"
     trained, _ = train(model, clip, vae, path)
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction) == ("sd3", "flow")
+    assert (trained.training.family, trained.training.prediction) == ("sd3", "flow")
     found = predictions(comfy, model, vae, clip, trained, path)
     check_parity(found, trained)
 
@@ -117,7 +121,10 @@ def test_sdxl_is_written_in_names_that_read_back(comfy, sd15, tmp_path, state):
     before, path = state_of(model), tmp_path / "a.safetensors"
     trained, _ = train(model, clip, vae, path)
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction == "v_prediction") == ("sdxl", bool(state))
+    assert (trained.training.family, trained.training.prediction == "v_prediction") == (
+        "sdxl",
+        bool(state),
+    )
     assert any(name.startswith("mid_block.attentions") for name in trained.weights)
     check_parity(predictions(comfy, model, vae, clip, trained, path), trained)
 
@@ -127,7 +134,7 @@ def test_flux_reads_back_too(comfy, native_folder, tmp_path):
     before, path = state_of(model), tmp_path / "a.safetensors"
     trained, _ = train(model, clip, vae, path)
     check_unchanged(model, before)
-    assert (trained.family, trained.prediction) == ("flux", "flow")
+    assert (trained.training.family, trained.training.prediction) == ("flux", "flow")
     assert len(trained.weights) == 2 * 10
     check_parity(predictions(comfy, model, vae, clip, trained, path), trained)
 
@@ -197,7 +204,7 @@ def test_a_base_with_a_lora_of_its_own_is_a_base(comfy, sd15, native_folder, tmp
     before, path = state_of(sd15[0]), tmp_path / "a.safetensors"
     trained, _ = train(base, Clip(), sd15[2], path)
     alone, _ = train(sd15[0], Clip(), sd15[2], tmp_path / "b.safetensors")
-    assert trained.base_sha256 != alone.base_sha256
+    assert trained.training.base_sha256 != alone.training.base_sha256
     assert trained.losses != alone.losses
     check_parity(predictions(comfy, base, sd15[2], Clip(), trained, path), trained)
     comfy.model_management.load_models_gpu([sd15[0]])
@@ -214,7 +221,7 @@ def test_half_networks_learn_too(comfy, native_folder, tmp_path):
     model.model.manual_cast_dtype = None
     before = state_of(model)
     trained, _ = train(model, Clip(), vae, tmp_path / "a.safetensors")
-    assert trained.precision == "bf16"
+    assert trained.training.dtype == torch.bfloat16
     assert {w.dtype for w in trained.weights.values()} == {torch.float32}
     check_unchanged(model, before)
     moved = [w.abs().sum() for k, w in trained.weights.items() if "lora_B" in k]

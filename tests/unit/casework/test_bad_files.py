@@ -8,7 +8,7 @@ import pytest
 import torch
 from lora_forensics.core import cli
 from lora_forensics.core.backends.loading import open_pair
-from lora_forensics.core.casework import opening
+from lora_forensics.core.casework import opening, photo_sets
 from lora_forensics.core.casework.placebos import placebo_group
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, LoraFormatError, RunError
@@ -154,7 +154,7 @@ def test_a_wrong_placebo_is_named_before_any_photo_is_opened(
 ):
     own = opening.inspect_pair
     monkeypatch.setattr(opening, "inspect_pair", lambda pair: for_sd1(own(pair)))
-    monkeypatch.setattr(opening, "load_photos", forbid)
+    monkeypatch.setattr(photo_sets, "load_photos", forbid)
     placebos = tmp_path / "placebos"
     placebos.mkdir()
     (placebos / "a.safetensors").write_bytes((tiny_folder / "other.safetensors").read_bytes())

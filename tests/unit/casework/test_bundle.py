@@ -12,7 +12,7 @@ from lora_forensics.core.casework.screening import Question
 from lora_forensics.core.errors import LoraFormatError
 from lora_forensics.core.images.photos import FileFacts, Photos
 from lora_forensics.core.images.sets import Sets
-from lora_forensics.core.rates import shipped_rates
+from lora_forensics.core.rates.reading import shipped_rates
 from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.types import ImageBatch, Source
 from lora_forensics.core.verdicts.case import Findings, LookAlike
@@ -25,7 +25,7 @@ N, M = 8, 40
 
 def pictures(kind, count):
     facts = tuple(FileFacts(f"{i}.png", f"{kind}{i}", 8, 8, "PNG", 1, 100) for i in range(count))
-    sources = tuple(Source(kind, f"{kind}{i}", f"{i}.png") for i in range(count))
+    sources = tuple(Source(kind=kind, sha256=f"{kind}{i}", name=f"{i}.png") for i in range(count))
     return Photos(ImageBatch(torch.zeros(count, 3, 8, 8), sources), facts)
 
 

@@ -54,7 +54,7 @@ def suspect(**facts):
 
 def images(prompt="a face", model=TUNED):
     label = f"{'base' if model == BASE else 'tuned'} cfg=1"
-    source = Source("generated", "0", "0", prompt=prompt, seed=1, guidance=label)
+    source = Source(kind="generated", sha256="0", name="0", prompt=prompt, seed=1, guidance=label)
     return ImageBatch(torch.zeros(1, 3, 16, 16), (source,))
 
 

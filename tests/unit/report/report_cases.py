@@ -111,7 +111,7 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
         "controls": controls,
         "duplicates_dropped": ["controls/IMG_2210.jpg is the same picture as photos/IMG_0004.jpg"],
         "inspection": _inspection(rng),
-        "look_alikes": () if failed else (LookAlike(2, "twin.jpg", 0.93, True, "pictures/t.png"),),
+        "look_alikes": () if failed else (_twin(root),),
         "probe": None if failed else probe_of(letter),
         "membership": None if failed else membership_of(rng, shift, nulls=letter != "D"),
         "extraction": None if failed else _extraction(rng, shift, photos, root),
@@ -169,6 +169,12 @@ def _face(seed: int, side: int) -> Image.Image:
     return image
 
 
+def _twin(root: Path) -> LookAlike:
+    (root / "pictures").mkdir(parents=True, exist_ok=True)
+    _face(3, 64).save(root / "pictures" / "twin-0000.png")
+    return LookAlike(2, "twin.jpg", 0.93, set_aside=True, picture="pictures/twin-0000.png")
+
+
 def _item(number: int, kind: str, root: Path) -> dict[str, Any]:
     picture = heat = ""
     if kind == "photo" and number <= 8:
@@ -210,7 +216,7 @@ def _inspection(rng: np.random.Generator) -> dict[str, Any]:
             "steps": 2000,
             "batch": 1,
             "images": 20,
-            "regularisation_images": 0,
+            "regularization_images": 0,
             "datasets": [{"folder": "10_sks person", "images": 20, "repeats": 10}],
             "prompts": [{"text": "photo of sks person", "count": 20, "source": "captions"}],
             "trigger_words": ["sks"],

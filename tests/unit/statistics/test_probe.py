@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.statistics import probe
-from lora_forensics.core.statistics.probe import blind_probe
+from lora_forensics.core.statistics.probe import blind_probe, strongest_probe
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
@@ -43,6 +43,15 @@ def test_a_shift_of_look_fails():
     assert found.low > 0.6
     assert (found.n, found.m) == (16, 100)
     assert "without any model" in found.reason
+
+
+def test_the_strongest_probe_counts_the_others():
+    for seed in range(5):
+        views = exchangeable(seed, 5, 12, 30), exchangeable(100 + seed, 5, 12, 4)
+        alone = [blind_probe(*view, seed=seed, permutations=99) for view in views]
+        best = min(alone, key=lambda probe: (probe.p, -probe.auc))
+        found = strongest_probe(views, seed=seed, permutations=99)
+        assert (found.auc, found.p) == (best.auc, min(1.0, 2 * best.p))
 
 
 def test_one_tell_tale_column_fails():

@@ -6,9 +6,9 @@ import pytest
 from lora_forensics.core.decoys import DecoyRank
 from lora_forensics.core.errors import InputError, LoraFormatError
 from lora_forensics.core.specs import VerdictSpec
-from lora_forensics.core.statistics.metrics import tpr_at_fpr
+from lora_forensics.core.statistics.auc import delong, delong_paired
 from lora_forensics.core.statistics.probe import BlindProbe
-from lora_forensics.core.statistics.roc import delong, delong_paired
+from lora_forensics.core.statistics.tpr_at_fpr import tpr_at_fpr
 from lora_forensics.core.verdicts.comparison import compare, effect_interval
 from lora_forensics.core.verdicts.evidence import (
     LossCurve,
@@ -22,7 +22,10 @@ SPEC = VerdictSpec()
 
 
 def probe(auc=0.5, p=0.5, fails=False, inconclusive=False):
-    return BlindProbe(auc, auc - 0.1, auc + 0.1, p, 16, 100, fails, inconclusive, "")
+    return BlindProbe(
+        auc=auc, low=auc - 0.1, high=auc + 0.1, p=p, n=16, m=100, fails=fails,
+        inconclusive=inconclusive, reason="Blind probe: as it says.",
+    )  # fmt: skip
 
 
 def evidence(shift=3.0, n=16, m=100, *, nulls=(), seeds=(1.0, 1.0), weak=False, seed=0):
@@ -52,7 +55,7 @@ def ranked(p, kind="placebo", *, above=True):
     """Rank evidence of 19 null models, with an AUC clearly above theirs or level with it."""
     rng = np.random.default_rng(2)
     own, null, others = rng.normal(2.0 * above, 1, 30), rng.normal(0, 1, 30), rng.normal(0, 1, 90)
-    difference = delong_paired(own, others, null, rng.normal(0, 1, 90))
+    difference = delong_paired((own, others), (null, rng.normal(0, 1, 90)))
     return (
         NullRank(
             kind=kind,
@@ -98,6 +101,7 @@ def test_undecided_probe_is_said_but_does_not_cap():
     verdict = decide(evidence(), probe(0.62, 0.2, inconclusive=True), SPEC, exchangeable=True)
     assert verdict.letter == "A"
     assert any("undecided" in c for c in verdict.caveats)
+    assert "Blind probe: as it says." in [r.text for r in verdict.reasons]
 
 
 def test_without_exchangeable_controls_never_a():

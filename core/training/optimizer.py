@@ -15,7 +15,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def rate_at(spec: FinetuneSpec, step: int) -> float:
-    """Learning rate of optimiser step `step` (from 0), as diffusers' ``get_scheduler`` gives it.
+    """Learning rate of optimizer step `step` (from 0), as diffusers' ``get_scheduler`` gives it.
 
     >>> spec = FinetuneSpec(steps=10, warmup=2, decay="linear", learning_rate=1.0)
     >>> [rate_at(spec, step) for step in (0, 1, 2, 6)]
@@ -32,7 +32,7 @@ def rate_at(spec: FinetuneSpec, step: int) -> float:
     return spec.learning_rate * share
 
 
-class Optimiser:
+class Optimizer:
     """AdamW on named weights.
 
     Gradients of a float16 network are scaled, or they would vanish; a step whose gradients
