@@ -246,9 +246,10 @@ def test_one_line_alone_prints_its_own_figures(world, tmp_path, capsys, name):
     shared = ["--preset", "quick", "--encoder", "tiny"]
     assert cli.main([name, *shared, *settings, *paths]) == 0
     said = capsys.readouterr().out
-    line = r"  - %s: AUC [01]\.\d+ \([01]\.\d+ to [01]\.\d+\), effect [+-].* permutation p = "
-    assert re.search(line % title + r"[\d.e-]+; 5 photos, 9 controls\n", said)
-    assert said.count(" control standard deviations, permutation") == 1
+    line = r"  - %s: AUC [01]\.\d+ \(95%% [01]\.\d+ to [01]\.\d+\), effect [+-].* permutation p = "
+    smallest = r"[\d.e-]+ \(smallest possible [\d.e-]+\); 5 photos, 9 controls\n"
+    assert re.search(line % title + smallest, said)
+    assert said.count("; 5 photos, 9 controls") == 1
     assert ("The network started at random" in said) == (name == "attack")
     assert not re.search(r"(?m)^[A-Z][a-z ]+:\n(?!  - )", said)
 
@@ -261,7 +262,7 @@ def test_missing_and_empty_folders(world, tmp_path, capsys):
         "MISSING_FILE",
         "NOT_A_CHECKPOINT",
     }
-    assert failing(world, tmp_path, capsys, lora=tmp_path / "no.safetensors") == "MISSING_FILE"
+    assert unanalyzable(world, tmp_path, capsys, tmp_path / "no.safetensors") == "MISSING_FILE"
 
 
 def test_too_few_photos(world, tmp_path, capsys):
