@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ForensicsError, InputError, NotEnoughDataError
+from .errors import ForensicsError, InputError, NotEnoughDataError, plural
 from .protocols import NoProgress, Progress
 from .specs import DecoySpec
 from .statistics.ranks import null_rank_p
@@ -132,7 +132,8 @@ def draw_secret(names: Sequence[str], sha256: Sequence[str], spec: DecoySpec) ->
     if spec.kind == "subset" and halves < 2 * (spec.decoys + 1):
         raise NotEnoughDataError(
             "FEW_PHOTOS",
-            f"{len(names)} photos have {halves} halves, too few for {spec.decoys} decoys; give "
+            f"{plural(len(names), 'photo')} can be halved in {plural(halves, 'way')}, too few for "
+            f"{plural(spec.decoys, 'decoy')}; give "
             "more photos, fewer decoys, or another --kind",
         )
     drawn = Secret(
@@ -194,7 +195,7 @@ def make_variant(secret: Secret, photos: Sequence[Pixels], number: int) -> Varia
         InputError: another number of photos than the secret names (PAIR_MISMATCH).
     """
     if len(photos) != len(secret.names):
-        message = f"the secret names {len(secret.names)} photos, {len(photos)} were given"
+        message = f"the secret names {plural(len(secret.names), 'photo')}; given: {len(photos)}"
         raise InputError("PAIR_MISMATCH", message)
     rng = np.random.default_rng(int(secret.seeds[number], 16))
     everything = tuple(enumerate(photos))
@@ -331,9 +332,10 @@ def check_photos(photos: Sequence[RankedPhoto], given: Sequence[Sequence[str]]) 
     if not published or ours < len(given) or found < len(published):
         raise InputError(
             "OTHER_PHOTOS",
-            f"the rank is about {ours} of the case's {len(given)} photos, and {found} of the "
-            f"{len(published)} published pictures are in the case; give all pictures of `publish`, "
-            "or their originals, unchanged and with no other photo, or leave the decoys out",
+            f"the rank is about {ours} of the case's {plural(len(given), 'photo')}, and the case "
+            f"has {found} of {plural(len(published), 'published picture')}; give all pictures "
+            "of `publish`, or their originals, unchanged and with no other photo, or leave the "
+            "decoys out",
         )
 
 

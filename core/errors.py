@@ -47,3 +47,12 @@ class MissingWeightsError(ForensicsError, FileNotFoundError):
 
 class RunError(ForensicsError, OSError):
     """The run directory cannot be written, is in use, or belongs to another configuration."""
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun, for every sentence that counts something.
+
+    >>> plural(0, "photo"), plural(1, "entry", "entries"), plural(1200, "entry", "entries")
+    ('0 photos', '1 entry', '1,200 entries')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any
 
@@ -11,13 +12,41 @@ from .errors import InputError
 def setting(
     default: Any, text: str, *, low: float | None = None, high: float | None = None, **more: Any
 ) -> Any:
-    """A dataclass field with bounds and help; ``choices`` may be given in `more`."""
+    """A dataclass field with bounds and help.
+
+    Args:
+        default: its value where nothing is given.
+        text: help, in a few words.
+        low: smallest value, included.
+        high: largest value, included.
+        more: ``choices``; and of its flag: ``flag`` where it is not called as the field (a name
+            without hyphens stands for a positional argument), ``repeat`` where it is given once
+            per value, ``group`` for flags that exclude each other.
+    """
     return field(default=default, metadata={"help": text, "low": low, "high": high, **more})
+
+
+def required(text: str, **more: Any) -> Any:
+    """A field that must be given; see `setting`."""
+    return field(metadata={"help": text, **more})
+
+
+def settings(
+    default: Spec, *, without: Sequence[str] = (), presets: Mapping[str, Spec] | None = None
+) -> Any:
+    """A field that holds a spec, of which each setting is a flag of its own.
+
+    Args:
+        default: its value where nothing is given.
+        without: settings that nobody reads here.
+        presets: by name, what ``--preset`` offers in place of the default.
+    """
+    return field(default=default, metadata={"without": without, "presets": presets})
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Base of all specs: checks bounds and choices when it is made."""
+    """Base of all specs and requests: checks bounds and choices when it is made."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -34,7 +63,8 @@ def _check(f: Field[Any], value: Any) -> None:
         if isinstance(v, bool) or not isinstance(v, int | float):
             continue
         if v != v or (low is not None and v < low) or (high is not None and v > high):
-            raise InputError("BAD_SETTING", f"{f.name} is {v}; it must lie in {low}..{high}")
+            wanted = f"give {low} or more" if high is None else f"it must lie in {low}..{high}"
+            raise InputError("BAD_SETTING", f"{f.name} is {v}; {wanted}")
 
 
 def default_of(f: Field[Any]) -> Any:
@@ -53,7 +83,7 @@ class SampleSpec(Spec):
     """How images are drawn from a model."""
 
     sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
-    steps: int = setting(20, "solver steps an image", low=1, high=1000)
+    steps: int = setting(20, "solver steps per image", low=1, high=1000)
     batch: int = setting(32, "images in one batch", low=1, high=4096)
     seed: int = setting(0, "run seed; each image derives its own from it", low=0, high=2**31 - 1)
 
@@ -65,7 +95,7 @@ class MembershipSpec(Spec):
     timesteps: tuple[int, ...] = setting(
         (50, 150, 250, 350, 450, 550, 650, 750), "training timesteps probed", low=0, high=999
     )
-    noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
+    noises: int = setting(4, "noise draws per timestep (antithetic pairs)", low=1, high=1024)
     signals: str = setting(
         "standard", "signals beside the primary one", choices=("grid", "standard", "deep")
     )
@@ -73,7 +103,7 @@ class MembershipSpec(Spec):
     counterfactuals: int = setting(
         0, "adapters trained on controls with the file's recipe, as null models", low=0, high=999
     )
-    null_noises: int = setting(2, "noise draws a timestep under null models", low=1, high=1024)
+    null_noises: int = setting(2, "noise draws per timestep under null models", low=1, high=1024)
     permutations: int = setting(9999, "Monte Carlo permutations", low=99, high=1_000_000)
     batch: int = setting(64, "rows in one forward pass", low=1, high=4096)
     seed: int = setting(0, "noise seed, fixed before any result", low=0, high=2**31 - 1)
@@ -86,7 +116,7 @@ class SignalSpec(Spec):
     timesteps: tuple[int, ...] = setting(
         (50, 150, 250, 350, 450, 550, 650, 750), "training timesteps of the losses", low=0, high=999
     )
-    noises: int = setting(4, "noise draws a timestep (antithetic pairs)", low=1, high=1024)
+    noises: int = setting(4, "noise draws per timestep (antithetic pairs)", low=1, high=1024)
     windows: tuple[int, ...] = setting(
         (1, 2, 4, 8, 16), "sides of the voting windows, in latent pixels", low=1, high=1024
     )
@@ -100,7 +130,7 @@ class SignalSpec(Spec):
     pfami_timesteps: tuple[int, ...] = setting(
         (0, 50, 100, 150, 200, 250, 300, 350, 400, 450), "timesteps of PFAMI", low=0, high=999
     )
-    pfami_crops: int = setting(10, "centre crops of PFAMI, side 0.95 to 0.70", low=1, high=100)
+    pfami_crops: int = setting(10, "center crops of PFAMI, side 0.95 to 0.70", low=1, high=100)
     clid_timesteps: tuple[int, ...] = setting(
         (440, 450, 460), "timesteps of CLiD, one draw each", low=0, high=999
     )
@@ -130,7 +160,7 @@ class ExtractSpec(Spec):
     )
     pilot_images: int = setting(40, "images for each pilot weight", low=4, high=10_000)
     clusters: int = setting(0, "clusters reported (N0); 0 = number of photos", low=0, high=10_000)
-    steps: int = setting(20, "solver steps an image", low=1, high=1000)
+    steps: int = setting(20, "solver steps per image", low=1, high=1000)
     sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
     batch: int = setting(32, "images in one batch", low=1, high=4096)
     seed: int = setting(0, "run seed", low=0, high=2**31 - 1)
@@ -140,9 +170,9 @@ class ExtractSpec(Spec):
 class AttackSpec(Spec):
     """The black-box attack: ResNet-18 on generated images."""
 
-    images: int = setting(200, "images an arm", low=4, high=100_000)
+    images: int = setting(200, "images per arm", low=4, high=100_000)
     cfgs: tuple[float, ...] = setting((3.0,), "guidance scales, equal in both arms", low=0, high=50)
-    steps: int = setting(20, "solver steps an image", low=1, high=1000)
+    steps: int = setting(20, "solver steps per image", low=1, high=1000)
     sampler: str = setting("ddim", "solver", choices=("ddim", "euler", "dpmpp_2m"))
     seeds: int = setting(5, "classifier seeds", low=1, high=100)
     epochs: int = setting(8, "passes over the generated images", low=1, high=1000)
@@ -227,7 +257,7 @@ class FinetuneSpec(Spec):
     clip: float = setting(1.0, "largest gradient norm", low=1e-6, high=1e6)
     flip: float = setting(0.5, "share of views that are mirrored", low=0, high=1)
     crop: str = setting(
-        "random", "square of a photo that is no square", choices=("random", "center")
+        "random", "square of a photo that is not square", choices=("random", "center")
     )
     caption_dropout: float = setting(0.0, "share of empty captions", low=0, high=1)
     save_every: int = setting(200, "steps between two states kept for resume", low=1, high=10**6)
@@ -282,7 +312,7 @@ class RepaintSpec(Spec):
 
 REPAINT_PRESETS: dict[str, RepaintSpec] = {
     "practical": RepaintSpec(),
-    # Lugmayr et al. 2022: 2,410 forward passes a photo.
+    # Lugmayr et al. 2022: 2,410 forward passes per photo.
     "paper": RepaintSpec(steps=250, jump_length=10, resamples=10),
 }
 
@@ -310,6 +340,7 @@ class ScreenSpec:
 
 
 _STANDARD = ScreenSpec(membership=MembershipSpec(nulls=19))
+LINES = ("membership", "extraction", "attack")  # of evidence, in the order of the report
 PRESETS: dict[str, ScreenSpec] = {
     "quick": ScreenSpec(
         membership=MembershipSpec(signals="grid"),

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .errors import InputError, ProvenanceError
+from .errors import InputError, ProvenanceError, plural
 
 BASE, TUNED = 0.0, 1.0
 
@@ -53,9 +53,8 @@ class ImageBatch:
         if self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
             raise InputError("BAD_SHAPE", f"images are [N, 3, H, W], got {list(self.pixels.shape)}")
         if len(self.pixels) != len(self.sources):
-            raise ProvenanceError(
-                "NO_SOURCE", f"{len(self.pixels)} images came with {len(self.sources)} sources"
-            )
+            images, sources = plural(len(self.pixels), "image"), plural(len(self.sources), "source")
+            raise ProvenanceError("NO_SOURCE", f"{images} came with {sources}")
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.images.photos import photos_of, pixels_sha256, to_uint8
 from ..core.inpainting.examples import ExampleSet, listed, make_examples
 from ..core.inpainting.given import GivenInpainter
@@ -51,7 +51,8 @@ def masks_of(mask: Tensor, images: Tensor) -> Tensor:
         )
     if len(found) not in (1, len(images)):
         raise InputError(
-            "MASK_COUNT", f"{len(images)} images and {len(found)} masks; give one each, or one"
+            "MASK_COUNT",
+            f"{plural(len(images), 'image')}, {plural(len(found), 'mask')}; give one each, or one",
         )
     marked = (found > 0.5).float().expand(len(images), -1, -1)
     if not bool(marked.flatten(1).any(1).all()):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from ..core.casework.intake import check_placebos, stop_if_minor
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.images.photos import Photos
 from ..core.lora.header import named
 from ..core.lora.operators import tensors_of
@@ -68,7 +68,9 @@ class Placebos:
             )
             for file, sha256 in zip(self.files, self.hashes, strict=True)
         )
-        return NullGroup("placebo", tuple(models), note=f"{len(self.files)} LoRAs of one folder")
+        return NullGroup(
+            "placebo", tuple(models), note=f"{plural(len(self.files), 'LoRA')} of one folder"
+        )
 
 
 def null_groups(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.casework.intake import stop_if_minor
 from ..core.casework.photo_sets import PhotoSet
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.images.photos import Photos
 from ..core.images.sets import drop_duplicates, sessions
 from ..core.lora.header import sha256_file
@@ -122,8 +122,9 @@ def _words(trained: Finetuned, path: Path) -> str:
     tenth = max(1, len(losses) // 10)
     return (
         f"{path.name}, SHA-256 {sha256_file(path)}\n"
-        f"{len(captions)} photos, {len(set(captions))} captions, {len(losses)} steps of "
-        f"{spec.batch}, {len(trained.weights) // 2} layers of rank {spec.rank}\n"
+        f"{plural(len(captions), 'photo')}, {plural(len(set(captions)), 'caption')}, "
+        f"{plural(len(losses), 'step')} of {spec.batch}, "
+        f"{plural(len(trained.weights) // 2, 'layer')} of rank {spec.rank}\n"
         f"mean loss {losses[:tenth].mean():.4f} in the first tenth of the steps, "
         f"{losses[-tenth:].mean():.4f} in the last"
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..core.backends.families import family_of_host
 from ..core.casework.intake import model_signs, recovered_prompts, stop_if_minor
 from ..core.casework.lines import question_digest
-from ..core.errors import InputError, LoraFormatError
+from ..core.errors import InputError, LoraFormatError, plural
 from ..core.images.sets import Sets
 from ..core.lora.binding import MIN_MATCHED
 from ..core.lora.formats import read_lora
@@ -79,8 +79,8 @@ class Suspect:
             return "two networks, one forward each"
         dense = sum(type(c.operator).__name__ == "Full" for c in self.changes)
         return (
-            f"one network, one batched forward; {len(self.changes) - dense} layers factored, "
-            f"{dense} dense"
+            f"one network, one batched forward; {plural(len(self.changes) - dense, 'layer')} "
+            f"factored, {dense} dense"
         )
 
     def prompts(self, given: str = "") -> tuple[str, ...]:
@@ -275,7 +275,9 @@ def _refuse_not_finite(tensors: Mapping[str, Tensor]) -> None:
         k for k, v in tensors.items() if v.is_floating_point() and not v.float().isfinite().all()
     ]
     if bad:
-        raise LoraFormatError("NON_FINITE", f"{len(bad)} tensors hold NaN or infinity: {bad[:5]}")
+        raise LoraFormatError(
+            "NON_FINITE", f"NaN or infinity in {plural(len(bad), 'tensor')}: {bad[:5]}"
+        )
 
 
 def _apply(
@@ -324,20 +326,22 @@ def _check_coverage(
     if not clip and (texts := [name for name in lost if name.startswith(_TEXT)]):
         raise LoraFormatError(
             "NO_CLIP",
-            f"{len(texts)} of the file's {len(tensors)} tensors change the text encoder; connect "
-            "the base's CLIP",
+            f"{len(texts)} of the file's {plural(len(tensors), 'tensor')} would change the text "
+            "encoder; connect the base's CLIP",
         )
     if not patches:
         raise LoraFormatError(
-            "NOT_APPLIED", f"none of the file's {len(tensors)} tensors fits this MODEL: {lost[:3]}"
+            "NOT_APPLIED",
+            f"none of the file's {plural(len(tensors), 'tensor')} fits this MODEL: {lost[:3]}",
         )
     if share < MIN_MATCHED:
         raise LoraFormatError(
             "WRONG_BASE",
-            f"only {len(used)} of the file's {len(tensors)} tensors fit this MODEL, for example "
-            f"not {lost[:3]}; load the base that the LoRA was trained on",
+            f"this MODEL takes only {len(used)} of the file's {plural(len(tensors), 'tensor')}, "
+            f"for example not {lost[:3]}; load the base that the LoRA was trained on",
         )
-    return f"{len(used)} of {len(tensors)} tensors placed, {len(patches)} weights changed"
+    changed = f"{plural(len(patches), 'weight')} changed"
+    return f"{len(used)} of {plural(len(tensors), 'tensor')} placed, {changed}"
 
 
 def weights_sha256(patcher: Any, changes: tuple[Change, ...] = ()) -> str:

@@ -13,7 +13,7 @@ from ..core.attack.files import AttackModel, attack_facts, load_attack, save_att
 from ..core.attack.line import score_attack, train_classifiers
 from ..core.casework.lines import LineEvidence
 from ..core.casework.photo_sets import compared_sets
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.lora.header import sha256_file
 from ..core.report.words import attack_words, score_table, training_words
 from ..core.specs import AttackSpec, VerdictSpec
@@ -135,7 +135,7 @@ class LoadAttack(io.ComfyNode):
         return io.NodeOutput(
             model,
             f"SHA-256 {sha256_file(path)}\nfor suspect {facts['tuned_sha256']}\n"
-            f"{len(model.classifiers)} seeds, {facts['images']} images an arm",
+            f"{plural(len(model.classifiers), 'seed')}, {plural(facts['images'], 'image')} per arm",
         )
 
 

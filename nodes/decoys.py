@@ -19,7 +19,7 @@ from ..core.casework.intake import names_in
 from ..core.casework.lines import DecoysRanked
 from ..core.casework.photo_sets import PhotoSet
 from ..core.decoys import Secret, rank_variants, read_secret
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.report.words import decoy_words
 from ..core.specs import DecoySpec, MembershipSpec
 from . import _sockets as sockets
@@ -66,7 +66,8 @@ class MakeDecoys(io.ComfyNode):
             f"publish {shown}/{PUBLISH}, and nothing else of that folder\n"
             f"keep {shown}/{SECRET} and the originals; show them to nobody before the ranking\n"
             f"publish the commitment, or leave it with a notary: {secret.commitment}\n"
-            f"{secret.kind}, {len(secret.seeds)} variants of {len(secret.names)} photos"
+            f"{secret.kind}, {plural(len(secret.seeds), 'variant')} of "
+            f"{plural(len(secret.names), 'photo')}"
         )
         return io.NodeOutput(secret.commitment, summary, ui={"text": [summary]})
 

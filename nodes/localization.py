@@ -10,7 +10,7 @@ import torch
 from comfy_api.latest import io
 
 from ..core.casework.localizing import words_of_card
-from ..core.errors import InputError
+from ..core.errors import InputError, plural
 from ..core.images.heat import tinted
 from ..core.images.photos import to_picture
 from ..core.inpainting.variants import ORIGINAL
@@ -251,8 +251,8 @@ def _check_splits(rows) -> None:
     if empty:
         raise InputError(
             "TOO_FEW_EXAMPLES",
-            f"{len(rows)} photos give {counts}; 70% train, 15% choose the epoch and set the gate, "
-            "15% measure. Connect more photos: hundreds are good, 150 set a gate",
+            f"{plural(len(rows), 'photo')} give {counts}; 70% train, 15% choose the epoch and set "
+            "the gate, 15% measure. Connect more photos: hundreds are good, 150 set a gate",
         )
 
 

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..core.casework.exhibits import heat_pictures
 from ..core.casework.lines import LineEvidence
 from ..core.casework.photo_sets import compared_sets
+from ..core.errors import plural
 from ..core.membership.line import screen_membership
 from ..core.report.words import membership_words, score_table
 from ..core.specs import MembershipSpec, ScreenSpec
@@ -149,7 +150,7 @@ class LoadPlacebos(io.ComfyNode):
         made = placebos_of(suspect, folder_files(folder))
         rows = [f"{f.name}\t{h}" for f, h in zip(made.files, made.hashes, strict=True)]
         count = len(made.files)
-        head = f"{count} placebos: the smallest possible p is {1 / (count + 1):.2g}"
+        head = f"{plural(count, 'placebo')}: the smallest possible p is {1 / (count + 1):.2g}"
         return io.NodeOutput(made, count, "\n".join([head, "file\tsha256", *rows]))
 
     @classmethod

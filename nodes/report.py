@@ -12,11 +12,11 @@ from ..core.casework.exhibits import exhibits, pairs_sheet
 from ..core.casework.lines import checked_lines, checked_rank, merged_facts
 from ..core.casework.photo_sets import compared_sets, stop_for_names
 from ..core.casework.questions import base_caveats, claimed_images
-from ..core.casework.screening import LINES, Question, Screened, conclude, screen
+from ..core.casework.screening import Question, Screened, conclude, screen
 from ..core.encoders.embedding import embed
 from ..core.rates.reading import shipped_rates
 from ..core.report.words import case_words, verdict_card
-from ..core.specs import PRESETS, ScreenSpec, VerdictSpec
+from ..core.specs import LINES, PRESETS, ScreenSpec, VerdictSpec
 from ..core.storage import digest_of
 from . import _sockets as sockets
 from ._host import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..core.errors import plural
 from ..core.specs import FinetuneSpec
 from . import _sockets as sockets
 from ._host import drawn
@@ -125,7 +126,7 @@ class TrainCounterfactuals(io.ComfyNode):
             suspect, vae, controls, caption, count, seed=seed, resolution=resolution
         )
         summary = (
-            f"{count} counterfactuals: the smallest possible p is {1 / (count + 1):.2g}\n"
+            f"{plural(count, 'counterfactual')}: the smallest possible p is {1 / (count + 1):.2g}\n"
             f"{made.trained.note}; caption {caption!r}"
         )
         return io.NodeOutput(made, summary)

@@ -12,6 +12,8 @@ import tiny_models
 import torch
 from ldm_layout import save_checkpoint
 from lora_forensics.core import cli
+from lora_forensics.core.casework.intake import check_counts
+from lora_forensics.core.errors import NotEnoughDataError
 from lora_forensics.core.verdicts.case import SCHEMA_VERSION
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -269,6 +271,15 @@ def test_too_few_photos(world, tmp_path, capsys):
     one = pictures(tmp_path / "one", 1, 5)
     assert failing(world, tmp_path, capsys, photos=one) == "ONE_PHOTO"
     assert failing(world, tmp_path, capsys, controls=one) == "TOO_FEW_CONTROLS"
+
+
+@pytest.mark.parametrize(
+    ("photos", "controls", "said"),
+    [(0, 9, "0 photos given"), (1, 9, "1 photo given"), (2, 0, "0 controls"), (2, 1, "1 control ")],
+)
+def test_too_few_are_counted_in_plain_words(photos, controls, said):
+    with pytest.raises(NotEnoughDataError, match=said):
+        check_counts(photos, controls)
 
 
 def test_little_data_is_verdict_d_with_the_number_needed(world, few, tmp_path):

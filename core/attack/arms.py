@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import Never
 
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..types import ImageBatch, Source
 
 _LABEL = r"{} cfg=([\d.e+-]+)"
@@ -67,7 +67,10 @@ def check_matched_arms(tuned: ImageBatch, base: ImageBatch) -> tuple[float, ...]
     )
     if first != second:
         odd = next(iter([*(first - second), *(second - first)]))
-        _refuse(f"{len(tuned)} and {len(base)} images; prompt, seed and scale {odd} is in one only")
+        _refuse(
+            f"{len(tuned)} and {plural(len(base), 'image')}; prompt, seed and scale {odd} is in "
+            "one only"
+        )
     if not first:
         _refuse("no image")
     return tuple(sorted({scale for _, _, scale in first}))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from ..lora.header import load_tensors, read_header
 from ..specs import AttackSpec
 from .images import AUGMENTATIONS, MAX_SIDE, normalise, resize_bytes
@@ -136,9 +136,9 @@ def _check_fit(path: Path, found: Mapping[str, tuple[int, ...]], model: nn.Modul
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{path.name} is no ResNet-18 of 1000 classes: {len(wrong)} tensors are missing or do "
-            f"not fit, such as {', '.join(wrong[:3])}; give ImageNet weights as safetensors with "
-            "torchvision's or timm's names",
+            f"{path.name} is not a ResNet-18 of 1000 classes: {plural(len(wrong), 'tensor')} "
+            f"missing or misshapen, such as {', '.join(wrong[:3])}; give ImageNet weights as "
+            "safetensors with torchvision's or timm's names",
         )
 
 
@@ -194,7 +194,7 @@ def _check_arms(positives: Tensor, negatives: Tensor) -> None:
     if min(len(positives), len(negatives)) < 4:
         raise NotEnoughDataError(
             "TOO_FEW_GENERATED",
-            f"{len(positives)} and {len(negatives)} images; 4 an arm are needed",
+            f"{len(positives)} and {plural(len(negatives), 'image')}; 4 per arm are needed",
         )
 
 

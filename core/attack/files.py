@@ -20,7 +20,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..lora.header import SafetensorsHeader, load_tensors, read_header, strict_json
 from ..specs import AttackSpec, default_of
 from ..storage import write_atomic
@@ -263,7 +263,7 @@ def _check_tensors(header: SafetensorsHeader, seeds: Sequence[int]) -> None:
         wanted[f"seed-{s}.{_LABELS}"] = ("I64", length)
     odd = sorted(k for k in given.keys() | wanted.keys() if given.get(k) != wanted.get(k))
     if odd:
-        _wrong(f"{len(odd)} tensors missing, unknown or misshapen, such as {odd[0]!r}")
+        _wrong(f"{plural(len(odd), 'tensor')} missing, unknown or misshapen, such as {odd[0]!r}")
 
 
 def _check_finite(tensors: Mapping[str, Tensor]) -> None:

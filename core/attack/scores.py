@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NotEnoughDataError
+from ..errors import NotEnoughDataError, plural
 from ..specs import AttackSpec, VerdictSpec
 from ..statistics.auc import auc
 from ..statistics.intervals import mean_seed_interval, paper_seed_interval
@@ -126,8 +126,8 @@ def attack_notes(
             negatives_from != "base"
         ),
         "The last epoch was kept without a look at held-out images.": spec.selection == "last",
-        f"Scores saturate: P(member) is exactly 1 for up to {tied} of {scores.shape[1]} images of "
-        "a seed.": tied > 0,
+        f"Scores saturate: P(member) is exactly 1 for up to {tied} of "
+        f"{plural(scores.shape[1], 'image')} of a seed.": tied > 0,
         f"Each seed's AUC leaves out another {spec.test_holdout:.0%} of the photos and controls; "
         "the pooled comparison takes all.": spec.test_holdout > 0,
         "Photos and controls did not pass through the codec, generated images did.": (
@@ -143,7 +143,8 @@ def _seed_auc(scores: Floats, n: int, spec: AttackSpec, seed: int) -> float:
     if not (len(photos) and len(controls)):
         raise NotEnoughDataError(
             "TOO_FEW_PHOTOS",
-            f"seed {seed} keeps {len(photos)} photos and {len(controls)} controls for its AUC; "
+            f"seed {seed} keeps {plural(len(photos), 'photo')} and "
+            f"{plural(len(controls), 'control')} for its AUC; "
             "give more of both, or set test_holdout to 0",
         )
     return auc(photos, controls)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..lora.operators import Operator
 from ..protocols import Rows
 from ..types import Conditioning, ModelHashes
@@ -180,9 +180,8 @@ class DiffusersPair:
         if not isinstance(cond, Conditioning):
             raise TypeError(f"rows of another host: {type(cond).__name__}")
         if not len(x) == len(sigma) == len(cond):
-            raise InputError(
-                "BAD_SHAPE", f"{len(x)} latents, {len(sigma)} sigmas, {len(cond)} conditions"
-            )
+            counts = ((x, "latent"), (sigma, "sigma"), (cond, "condition"))
+            raise InputError("BAD_SHAPE", ", ".join(plural(len(v), name) for v, name in counts))
 
         def denoise(rows: slice) -> Tensor:
             part = cond if rows == slice(0, len(x)) else cond.select(range(len(x))[rows])

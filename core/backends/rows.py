@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, LoraFormatError, RunError
+from ..errors import InputError, LoraFormatError, RunError, plural
 from ..lora.operators import Full, LowRank, Operator, delta, delta_shape, fits
 from ..types import BASE, TUNED
 
@@ -94,7 +94,8 @@ class RowAdapter:
             x = args[0]
             if len(x) != rows.count:
                 raise RunError(
-                    "BAD_ROWS", f"a layer got {len(x)} rows where {rows.count} strengths were set"
+                    "BAD_ROWS",
+                    f"a layer got {plural(len(x), 'row')}; strengths were set for {rows.count}",
                 )
             if rows.index is None:
                 return output.add_(change(patch, module, x, rows.strength))

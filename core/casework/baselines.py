@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from ..attack.baselines.reconstruction import IMAGES, draw_reconstructions
 from ..attack.line import draw_arm, planned_forwards, sample_spec
 from ..encoders import load_encoder
 from ..encoders.clip import ClipEncoder
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
 from ..protocols import ImageEncoder, NoProgress, Progress
 from ..specs import AttackSpec
@@ -31,30 +30,10 @@ from ..storage import CaseFolder, open_case, write_atomic
 from ..types import BASE, TUNED, ImageBatch
 from .opening import Opened, open_request
 from .questions import prompts_of
-from .request import Request
+from .request import ARMS, BaselineRequest
 
-ARMS = ("centroid", "gan_leaks", "gan_leaks_cosine", "set_membership")
-METHODS = (*ARMS, "reconstruction", "zero_shot")
 RESULT = "baselines.json"
 BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class BaselineRequest:
-    """Which baselines to run on a suspect.
-
-    Attributes:
-        case: base, suspect, photos, controls, folder, encoder; its attack settings draw the arms.
-        methods: of `METHODS`.
-        captions: ``metadata.jsonl`` with a caption a file, for reconstruction; None takes the
-            first prompt for all.
-        texts: member prompt and the other, for zero-shot.
-    """
-
-    case: Request
-    methods: tuple[str, ...] = ARMS
-    captions: Path | None = None
-    texts: tuple[str, ...] = ()
 
 
 def run_baselines(
@@ -86,8 +65,8 @@ def run_baselines(
         prompts = prompts_of(case, opened.inspection)
         spec = case.spec.attack
         announce(
-            f"{len(opened.sets.photos)} photos, {len(opened.sets.controls)} controls; "
-            f"{', '.join(request.methods)}; {spec.images} images an arm"
+            f"{opened.sets.counted}; {', '.join(request.methods)}; "
+            f"{plural(spec.images, 'image')} per arm"
         )
         folder = open_case(case.out, _manifest(request, opened, encoder, prompts))
         try:
@@ -102,10 +81,6 @@ def run_baselines(
 
 
 def _check(request: BaselineRequest, encoder: ImageEncoder) -> None:
-    if unknown := sorted(set(request.methods) - set(METHODS)):
-        raise InputError(
-            "BAD_SETTING", f"no baseline {', '.join(unknown)}; choose of {', '.join(METHODS)}"
-        )
     if "zero_shot" not in request.methods:
         return
     if len(request.texts) != 2:
@@ -121,8 +96,14 @@ def _check(request: BaselineRequest, encoder: ImageEncoder) -> None:
 
 def _words(request: BaselineRequest) -> list[str]:
     """All texts that the methods use beside prompts, which may point to a minor."""
-    told = {} if request.captions is None else load_captions(request.captions)
-    return [*request.texts, *told, *told.values()]
+    captions = _captions(request) or {}
+    return [*request.texts, *captions, *captions.values()]
+
+
+def _captions(request: BaselineRequest) -> dict[str, str] | None:
+    """Caption of each file by its name; None where the first prompt stands for all."""
+    path = request.case.captions
+    return None if path is None else load_captions(path)
 
 
 def _manifest(
@@ -136,7 +117,7 @@ def _manifest(
         "images": [[s.sha256 for s in p.images.sources] for p in sets],
         "prompts": list(prompts),
         "texts": list(request.texts),
-        "captions": None if request.captions is None else load_captions(request.captions),
+        "captions": _captions(request),
         "encoder": asdict(encoder.id),
         "settings": asdict(request.case.spec.attack),
     }
@@ -217,9 +198,8 @@ class _Work:
     def _captions(self) -> list[str]:
         sets = self.opened.sets
         names = [f.name for f in (*sets.photos.facts, *sets.controls.facts)]
-        if self.request.captions is None:
-            return [self.prompts[0]] * len(names)
-        return captions_of(names, load_captions(self.request.captions))
+        captions = _captions(self.request)
+        return [self.prompts[0]] * len(names) if captions is None else captions_of(names, captions)
 
     def _zero_shot(self) -> BaselineEvidence:
         assert isinstance(self.encoder, ClipEncoder)

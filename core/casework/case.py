@@ -15,7 +15,14 @@ from .. import __version__
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..encoders import load_encoder
-from ..errors import ForensicsError, InputError, LoraFormatError, RunError, UnsafeFileError
+from ..errors import (
+    ForensicsError,
+    InputError,
+    LoraFormatError,
+    RunError,
+    UnsafeFileError,
+    plural,
+)
 from ..images.photos import png_bytes
 from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
@@ -65,9 +72,8 @@ def run_case(
     encoder = load_encoder(request.encoder, request.models, device=str(pair.device))
     planned = planned_forwards(question, request.spec, request.lines)
     announce(
-        f"{len(opened.sets.photos)} photos, {len(opened.sets.controls)} controls; lines: "
-        f"{', '.join(request.lines)}; planned: {planned:,} denoiser forwards at "
-        f"{pair.resolution} px"
+        f"{opened.sets.counted}; lines: {', '.join(request.lines)}; planned: "
+        f"{plural(planned, 'denoiser forward')} at {pair.resolution} px"
     )
     recipe = recipe_for(request, inspection, opened.sets.controls)
     facts = manifest(request, pair, question, encoder)

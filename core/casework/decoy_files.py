@@ -19,7 +19,7 @@ from ..decoys import (
     make_variant,
     secret_json,
 )
-from ..errors import InputError, RunError
+from ..errors import InputError, RunError, plural
 from ..images.photos import (
     decode_file,
     fit_square,
@@ -102,7 +102,7 @@ def read_originals(secret: Secret, photos: Path) -> list[Pixels]:
     if (names, hashes) != (secret.names, secret.sha256):
         raise InputError(
             "PHOTOS_CHANGED",
-            f"{photos} does not hold the {len(secret.names)} photos that the secret names; "
+            f"{photos} does not hold the {plural(len(secret.names), 'photo')} of the secret; "
             "give the originals, not the published variant",
         )
     return pixels

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 
 from .. import __version__
 from ..backends.loading import open_pair
 from ..decoys import DecoyRank, rank_json, rank_variants, read_secret
+from ..errors import plural
 from ..lora.safeguard import stop_words
 from ..protocols import Progress
-from ..specs import MembershipSpec
 from ..storage import open_case, write_atomic
 from .decoy_files import base_ratio_score, ranked_photos, read_originals
 from .intake import check_output, model_signs, names_in, read_given, stop_if_minor
 from .questions import inspect_pair
+from .request import RankRequest
 
 RANK = "rank.json"
-
-
-@dataclass(frozen=True, slots=True)
-class RankRequest:
-    """What to rank: the secret, the original photos, the suspect, where to."""
-
-    secret: Path
-    photos: Path
-    base: Path
-    tuned: Path
-    out: Path
-    prompt: str = ""
-    spec: MembershipSpec = field(default_factory=MembershipSpec)
-    device: str = "auto"
-    dtype: str = "auto"
-    minor_suspected: bool = False
 
 
 def rank_files(
@@ -57,7 +41,8 @@ def rank_files(
     try:
         stop_if_minor(model_signs(request.tuned, inspect_pair(pair)), flagged=False)
         photos = read_originals(secret, request.photos)
-        announce(f"{len(secret.seeds)} variants of {len(photos)} photos, kind {secret.kind}")
+        variants = plural(len(secret.seeds), "variant")
+        announce(f"{variants} of {plural(len(photos), 'photo')}, kind {secret.kind}")
         facts = {
             "tool": __version__,
             "models": asdict(pair.hashes),

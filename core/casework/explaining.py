@@ -11,33 +11,7 @@ from ..localization.classifiers import explain, load_classifier
 from ..protocols import NoProgress, Progress
 from ..storage import write_atomic
 from .intake import check_output, named_pictures
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainRequest:
-    """Which pictures, which classifier, where to.
-
-    Attributes:
-        pictures: files, or folders of them.
-        out: folder; each picture gets a map and a heat map.
-        classifier: weights as safetensors.
-        architecture: see `load_classifier`, as are the next three.
-        layer: whose output is weighed.
-        target: class, from 0.
-        side: input pixels.
-        normalisation: of pixels.
-        device: ``cpu``, ``cuda``.
-    """
-
-    pictures: tuple[Path, ...]
-    out: Path
-    classifier: Path
-    architecture: str
-    layer: str
-    target: int = 1
-    side: int = 224
-    normalisation: str = "imagenet"
-    device: str = "cpu"
+from .request import ExplainRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +39,7 @@ def explain_files(
         request.architecture,
         request.layer,
         side=request.side,
-        normalisation=request.normalisation,
+        normalisation=request.normalization,
         device=request.device,
     )
     progress = progress or NoProgress()

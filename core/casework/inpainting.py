@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,67 +13,20 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..backends.loading import load_base, open_pair
 from ..backends.unconditional import load_unconditional
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from ..images.photos import Photos, image_files, load_photos
 from ..inpainting.classical import METHODS, ClassicalInpainter
 from ..inpainting.diffusion import DiffusionInpainter
 from ..inpainting.examples import ExampleSet, Inpainter, make_examples
 from ..inpainting.lama import LamaInpainter
-from ..inpainting.masks import KINDS, face_parts, random_mask, read_labels, read_mask
+from ..inpainting.masks import face_parts, random_mask, read_labels, read_mask
 from ..inpainting.whole import add_whole
 from ..lora.safeguard import stop_words
 from ..protocols import ModelPair, Progress
 from ..sampling.plans import seed_of
-from ..specs import RepaintSpec
 from ..storage import open_case
 from .intake import check_output, model_signs, names_in, stop_if_minor
-
-GENERATORS = ("repaint", "pixel", *METHODS, "lama")
-PART_MASKS = "parts"
-MASK_KINDS = ("mixed", *KINDS, PART_MASKS)
-
-
-@dataclass(frozen=True, slots=True)
-class InpaintRequest:
-    """Which photos are repainted by what, where to.
-
-    Attributes:
-        photos: folder of photos.
-        out: folder of the set, new or to resume.
-        generators: of `GENERATORS`: RePaint by a latent model or a pixel model, OpenCV's two
-            methods, LaMa.
-        masks: one of `MASK_KINDS`, or
-        mask_folder: a folder with a mask, or a face parser's output for ``parts``, named as each
-            photo.
-        white: what white stands for in mask files.
-        base: diffusers folder or checkpoint, for ``repaint``.
-        lora: adapter on it that repaints; None lets the base do it.
-        pixel_model: diffusers folder of a pixel model, for ``pixel``.
-        lama: LaMa's weights, for ``lama``.
-        prompt: what the latent model is asked for.
-        whole: pictures that each diffusion generator draws from nothing beside.
-        side: pixels of every picture; 0 takes the models' resolution, or 256.
-        spec: of RePaint.
-        device: where models run.
-        minor_suspected: the person says that the material may show a minor.
-    """
-
-    photos: Path
-    out: Path
-    generators: tuple[str, ...] = ("telea",)
-    masks: str = "mixed"
-    mask_folder: Path | None = None
-    white: str = "repainted"
-    base: Path | None = None
-    lora: Path | None = None
-    pixel_model: Path | None = None
-    lama: Path | None = None
-    prompt: str = ""
-    whole: int = 0
-    side: int = 0
-    spec: RepaintSpec = field(default_factory=RepaintSpec)
-    device: str = "cpu"
-    minor_suspected: bool = False
+from .request import PART_MASKS, InpaintRequest
 
 
 def inpaint_files(
@@ -98,8 +51,9 @@ def inpaint_files(
         photos = load_photos(files, "photo", side, root=_root(request.photos))
         masks = _masks(request, photos)
         cost = sum(i.cost for i in inpainters) * len(photos)
-        announce(f"{len(photos)} photos of {side} pixels; {', '.join(i.name for i in inpainters)}; "
-                 f"{cost:,} forward passes at most")  # fmt: skip
+        names = ", ".join(i.name for i in inpainters)
+        announce(f"{plural(len(photos), 'photo')} of {side} pixels; {names}; at most "
+                 f"{plural(cost, 'forward pass', 'forward passes')}")  # fmt: skip
         case = open_case(request.out, _manifest(request, photos, masks, inpainters))
         try:
             made = make_examples(
@@ -119,11 +73,6 @@ def inpaint_files(
 
 
 def _check(request: InpaintRequest) -> None:
-    unknown = sorted(set(request.generators) - set(GENERATORS))
-    if unknown or not request.generators:
-        raise InputError(
-            "BAD_SETTING", f"no generator {unknown}; choose among {', '.join(GENERATORS)}"
-        )
     needed = {"repaint": ("base", request.base), "pixel": ("pixel-model", request.pixel_model),
               "lama": ("lama", request.lama)}  # fmt: skip
     for name, (flag, given) in needed.items():
@@ -133,15 +82,11 @@ def _check(request: InpaintRequest) -> None:
         raise InputError(
             "BAD_SETTING", "whole pictures are drawn by a diffusion model: add repaint or pixel"
         )
-    if request.masks not in MASK_KINDS:
-        raise InputError(
-            "BAD_SETTING", f"no masks {request.masks!r}; choose one of {', '.join(MASK_KINDS)}"
-        )
     if request.masks == PART_MASKS and request.mask_folder is None:
         raise InputError(
             "MISSING_FLAG",
             "masks of face parts need --mask-folder with a parser's output, one PNG of classes "
-            "a photo",
+            "per photo",
         )
 
 
@@ -190,7 +135,7 @@ def _side(request: InpaintRequest, pairs: dict[str, ModelPair]) -> int:
     if len(sides) > 1:
         raise InputError(
             "BAD_SETTING",
-            f"the models and --side want different sizes: {sorted(sides)}; make one set a size",
+            f"the models and --side want different sizes: {sorted(sides)}; make one set per size",
         )
     return sides.pop() if sides else 256
 
@@ -216,8 +161,8 @@ def _mask_files(folder: Path, photos: Photos) -> list[Path]:
     if missing:
         raise NotEnoughDataError(
             "MISSING_MASKS",
-            f"{folder} has no mask for {len(missing)} photos, such as {missing[0]}; name each mask "
-            "as its photo",
+            f"{folder} has no mask for {plural(len(missing), 'photo')}, such as {missing[0]}; name "
+            "each mask as its photo",
         )
     return [by_stem[n] for n in names]
 

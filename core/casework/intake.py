@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ..errors import ForensicsError, InputError, NotEnoughDataError, RunError
+from ..errors import ForensicsError, InputError, NotEnoughDataError, RunError, plural
 from ..images.photos import image_files
 from ..lora.claims import Claims, read_claims
 from ..lora.header import read_header, sha256_file, sha256_tensors
@@ -53,14 +53,15 @@ def check_counts(photos: int, controls: int) -> None:
     if photos < MIN_PHOTOS:
         raise NotEnoughDataError(
             "ONE_PHOTO",
-            f"{photos} photo was given; a set-level test needs at least {MIN_PHOTOS} different "
-            "photos. Add further photos of the same origin",
+            f"{plural(photos, 'photo')} given; a set-level test needs at least {MIN_PHOTOS} "
+            "different photos. Add further photos of the same origin",
         )
     if controls < MIN_CONTROLS:
         raise NotEnoughDataError(
             "TOO_FEW_CONTROLS",
-            f"{controls} control was given; at least {MIN_CONTROLS} are needed, 100 or more for "
-            "a false-alarm rate of 1%. Add photos of the same source that were certainly not used",
+            f"{plural(controls, 'control')} given; at least {MIN_CONTROLS} are needed, 100 or more "
+            "for a false-alarm rate of 1%. Add photos of the same source that were certainly not "
+            "used",
         )
 
 
@@ -83,7 +84,7 @@ def check_placebos(files: Sequence[Path], suspect: Collection[str]) -> list[str]
             raise InputError(
                 "SAME_ADAPTER",
                 f"{file.name} is the suspect or stands there twice, perhaps with other metadata; "
-                "every placebo must be another adapter, or the smallest possible p would be a lie",
+                "each must be another adapter, or the smallest possible p would be too small",
             )
     return hashes
 

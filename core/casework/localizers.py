@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..inpainting.examples import ExampleSet, read_examples
 from ..localization.files import Localizer, load_localizer, save_localizer
 from ..localization.measuring import by_kind, finish, look, with_figures, words_of
@@ -19,31 +19,9 @@ from ..protocols import Progress
 from ..storage import open_case
 from .intake import check_output
 from .localizing import ASKED, words_of_card
+from .request import LocalizerRequest
 
 FILE = "localizer.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class LocalizerRequest:
-    """What a localiser is trained on, and how.
-
-    Attributes:
-        examples: folder that `inpaint` made.
-        out: case folder, new or to resume; the file is written into it.
-        setup: of `localization.settings.SETUPS`: which pictures, labels or masks.
-        outside: further folders of generators that it never sees, to measure on.
-        weights: first weights as safetensors, such as ImageNet's of timm's legacy_xception.
-        spec: network and training.
-        device: ``cpu``, ``cuda``.
-    """
-
-    examples: Path
-    out: Path
-    setup: str = "practical"
-    outside: tuple[Path, ...] = ()
-    weights: Path | None = None
-    spec: LocalizerSpec = field(default_factory=LocalizerSpec)
-    device: str = "cpu"
 
 
 def train_files(
@@ -64,7 +42,7 @@ def train_files(
     start = None if request.weights is None else load_tensors(request.weights)
     announce(
         f"{spec.method}, setup {request.setup}: {words_of(chosen)}; "
-        f"{spec.epochs * spec.iterations:,} steps of {spec.batch}"
+        f"{plural(spec.epochs * spec.iterations, 'step')} of {spec.batch}"
     )
     case = open_case(request.out, _manifest(request, spec, whole, outside))
     try:
@@ -83,10 +61,6 @@ def train_files(
 
 
 def _spec(request: LocalizerRequest) -> LocalizerSpec:
-    if request.setup not in SETUPS:
-        raise InputError(
-            "BAD_SETTING", f"no setup {request.setup!r}; choose one of {', '.join(SETUPS)}"
-        )
     wanted = SETUPS[request.setup].supervision
     if request.spec.supervision != wanted:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..images.heat import tinted
 from ..images.photos import FileFacts, decode_file, png_bytes, to_picture, to_tensor
 from ..localization.files import Localizer, load_localizer
@@ -26,29 +26,11 @@ from ..report.localization import render_localization
 from ..report.twin import render_json
 from ..storage import write_atomic
 from .intake import check_output, named_pictures
+from .request import LocalizeRequest
 
 ASKED = "asked"
 SEEN = {"in": "seen in training", "out": "never seen in training", ASKED: "in this set"}
 SHOWN = 1024  # pixels of the longer side of a heat map and of the page's pictures
-
-
-@dataclass(frozen=True, slots=True)
-class LocalizeRequest:
-    """Which pictures, by which localiser, where to.
-
-    Attributes:
-        pictures: files, or folders of them.
-        out: folder; each picture gets four files named after it.
-        model: localiser's file; None takes the shipped one.
-        spec: views, tiles, gate.
-        device: ``cpu``, ``cuda``.
-    """
-
-    pictures: tuple[Path, ...]
-    out: Path
-    model: Path | None = None
-    spec: LocalizeSpec = field(default_factory=LocalizeSpec)
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +87,7 @@ def words_of_card(localizer: Localizer) -> str:
     card = localizer.card
     rows = [
         f"  {m.name} ({SEEN[m.domain]}): IoU {m.iou:.2f} "
-        f"of {m.pictures} pictures; marking everything gives {m.all_fake_iou:.2f}"
+        f"of {plural(m.pictures, 'picture')}; marking everything gives {m.all_fake_iou:.2f}"
         for m in card.measured
     ]
     alarms = [
@@ -199,6 +181,3 @@ def _small(picture: Image.Image) -> Image.Image:
     scale = SHOWN / max(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
     return picture.resize(size, Image.Resampling.LANCZOS)
-
-
-__all__ = ["LocalizeRequest", "Localized", "localize_files", "words_of_card"]

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..images.canonical import DECODED
 from ..images.photos import (
     FileFacts,
@@ -181,8 +181,8 @@ def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, .
     if len(lines) not in (1, count):
         raise InputError(
             "CAPTION_COUNT",
-            f"{len(lines)} captions were given for {count} {what}s without duplicates; give one "
-            f"line per {what}, or a single line for all",
+            f"{plural(len(lines), 'caption')} for {plural(count, what)} without duplicates; give "
+            f"one line per {what}, or a single line for all",
         )
     return lines if len(lines) == count else lines * count
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..backends.checkpoints import is_checkpoint
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import pair_of
-from ..errors import InputError, LoraFormatError, NotEnoughDataError
+from ..errors import InputError, LoraFormatError, NotEnoughDataError, plural
 from ..lora.header import named, read_header
 from ..lora.names import guess_family, parse_name, unsupported_kind
 from ..membership.null_ranks import NullGroup, NullModel
@@ -66,7 +66,9 @@ def placebo_group(pair: DiffusersPair, files: Sequence[Path]) -> NullGroup:
         )
         for file, sha256 in zip(files, hashes, strict=True)
     )
-    return NullGroup("placebo", tuple(models), note=f"{len(files)} adapters given by the user")
+    return NullGroup(
+        "placebo", tuple(models), note=f"{plural(len(files), 'adapter')} given by the user"
+    )
 
 
 def _opened(pair: DiffusersPair, file: Path) -> DiffusersPair:

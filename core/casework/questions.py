@@ -10,7 +10,7 @@ import torch
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..decoys import DecoyRank, read_rank
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
 from ..images.photos import Photos, image_files, load_photos
 from ..images.sets import Sets, near_duplicates, sessions
@@ -132,9 +132,9 @@ def _check_unseen(flag: str, asked: Photos, negatives: Photos) -> None:
         shown = (f"{asked.facts[i].name} = {negatives.facts[j].name}" for i, j in pairs[:5])
         raise InputError(
             "DUPLICATE_PHOTOS",
-            f"{len(pairs)} pictures are both in {flag} and in --negatives ({', '.join(shown)}); "
-            "the attack learns the negatives as label 0 and would know these pictures again: take "
-            "them out of one folder",
+            f"both in {flag} and in --negatives: {plural(len(pairs), 'picture')} "
+            f"({', '.join(shown)}); the attack learns the negatives as label 0 and would know "
+            "these pictures again: take them out of one folder",
         )
 
 

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 
 from .. import __version__
 from ..backends.loading import open_pair
+from ..errors import InputError, plural
 from ..lora.safeguard import stop_words
 from ..protocols import Progress
 from ..sampling.generation import generate
-from ..sampling.guidance import Guidance
+from ..sampling.guidance import Guidance, cfg, model_guidance
 from ..sampling.plans import forwards, plan
-from ..specs import SampleSpec
 from ..storage import open_case, write_atomic
+from ..types import BASE
 from .intake import check_output, model_signs, stop_if_minor
 from .questions import inspect_pair
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRequest:
-    """What to sample: models, prompts, guidance rules, how many noises, where to."""
-
-    base: Path
-    tuned: Path
-    out: Path
-    prompts: tuple[str, ...]
-    rules: tuple[Guidance, ...]
-    images: int
-    spec: SampleSpec = field(default_factory=SampleSpec)
-    device: str = "auto"
-    dtype: str = "auto"
-    minor_suspected: bool = False
+from .request import SampleRequest
 
 
 def sample_files(
@@ -50,18 +35,20 @@ def sample_files(
     Raises:
         ForensicsError: one of its named kinds; MINOR_SUSPECTED before any image is drawn.
     """
+    rules = rules_of(request)
     check_output(request.out)
     pair = open_pair(request.base, request.tuned, device=request.device, dtype=request.dtype)
     try:
         signs = [*stop_words(request.prompts), *model_signs(request.tuned, inspect_pair(pair))]
         stop_if_minor(signs, flagged=request.minor_suspected)
-        jobs = plan(request.prompts, request.rules, request.images, request.spec.seed)
-        announce(f"{len(jobs)} images, {forwards(jobs, request.spec.steps):,} denoiser forwards")
+        jobs = plan(request.prompts, rules, request.images, request.spec.seed)
+        cost = plural(forwards(jobs, request.spec.steps), "denoiser forward")
+        announce(f"{plural(len(jobs), 'image')}, {cost}")
         facts = {
             "tool": __version__,
             "models": asdict(pair.hashes),
             "prompts": list(request.prompts),
-            "rules": [asdict(rule) for rule in request.rules],
+            "rules": [asdict(rule) for rule in rules],
             "settings": asdict(request.spec),
         }
         folder = open_case(request.out, facts)
@@ -74,3 +61,19 @@ def sample_files(
     finally:
         pair.close()
     return len(jobs)
+
+
+def rules_of(request: SampleRequest) -> tuple[Guidance, ...]:
+    """The guidance rules that a request asks for.
+
+    Raises:
+        InputError: none (EMPTY_PLAN).
+    """
+    rules = (
+        *(cfg(scale) for scale in request.cfgs),
+        *(cfg(scale, BASE) for scale in request.base_cfgs),
+        *(model_guidance(w) for w in request.weights),
+    )
+    if not rules:
+        raise InputError("EMPTY_PLAN", "give at least one --cfg, --base-cfg or --guidance")
+    return rules

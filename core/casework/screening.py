@@ -25,7 +25,7 @@ from ..membership.line import planned_forwards as membership_forwards
 from ..membership.line import screen_membership
 from ..membership.null_ranks import NullGroup
 from ..protocols import ImageEncoder, ModelPair, Progress
-from ..specs import ScreenSpec
+from ..specs import LINES, ScreenSpec
 from ..statistics.probe import BlindProbe, strongest_probe
 from ..storage import CaseFolder
 from ..types import Embeddings
@@ -33,8 +33,6 @@ from ..verdicts.case import Findings
 from ..verdicts.evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence
 from ..verdicts.verdict import decide, unjudged
 from .alike import alike_controls, alike_words
-
-LINES = ("membership", "extraction", "attack")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

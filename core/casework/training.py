@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,52 +15,20 @@ from .. import __version__
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import load_base
 from ..backends.networks import Networks
-from ..errors import InputError, RunError
+from ..errors import InputError, RunError, plural
 from ..images.captions import FILE_NAME, caption, captions_of, load_captions, save_captions
 from ..images.photos import decode_file, image_files, png_bytes, to_tensor
 from ..images.watermark import KINDS, default_logo, load_logo
 from ..lora.safeguard import stop_words
-from ..lora.writing import LAYOUTS
 from ..protocols import NoProgress, Progress
-from ..specs import FinetuneSpec
 from ..storage import open_case, sha256_bytes, write_atomic
 from ..training.finetune import finetune, save_checkpoint
 from ..training.trained import Finetuned, save_lora, save_losses
 from ..training.views import fit_short
 from .intake import check_output, names_in, stop_if_minor
+from .request import CaptionRequest, TrainRequest, WatermarkRequest
 
 Announce = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRequest:
-    """What to train, as paths and settings.
-
-    Attributes:
-        base: diffusers folder or single-file checkpoint.
-        photos: folder of training photos.
-        out: case folder; holds states, result and loss log.
-        captions: ``metadata.jsonl`` with one caption a photo; or None, and
-        caption: one text for all photos.
-        name: of the output.
-        layout: of a LoRA file, ``kohya`` or ``diffusers``.
-        spec: all settings.
-        device: ``auto``, ``cpu``, ``cuda``.
-        dtype: of the base; ``auto`` is float32 for full training, else what `load_base` takes.
-        minor_suspected: the person says that the material may show a minor.
-    """
-
-    base: Path
-    photos: Path
-    out: Path
-    captions: Path | None = None
-    caption: str = ""
-    name: str = "trained"
-    layout: str = "kohya"
-    spec: FinetuneSpec = field(default_factory=FinetuneSpec)
-    device: str = "auto"
-    dtype: str = "auto"
-    minor_suspected: bool = False
 
 
 def train_files(
@@ -88,7 +56,8 @@ def train_files(
     networks = load_base(request.base, device=request.device, dtype=dtype)
     images = load_short(files, DiffusersPair(networks, tuned_sha256="").resolution)
     announce(
-        f"{len(files)} photos, {len(set(texts))} captions, {request.spec.steps:,} steps of "
+        f"{plural(len(files), 'photo')}, {plural(len(set(texts)), 'caption')}, "
+        f"{plural(request.spec.steps, 'step')} of "
         f"{request.spec.batch * request.spec.accumulation}; method {request.spec.method}"
     )
     folder = open_case(request.out, _manifest(request, networks, images, texts))
@@ -106,10 +75,9 @@ def _check_words(request: TrainRequest) -> None:
         )
     if not re.fullmatch(r"[\w .+-]{1,100}", request.name) or request.name.startswith("."):
         raise InputError(
-            "BAD_NAME", f"the name {request.name!r} is no plain file name; use letters and digits"
+            "BAD_NAME",
+            f"the name {request.name!r} is not a plain file name; use letters and digits",
         )
-    if request.layout not in LAYOUTS:
-        raise InputError("BAD_SETTING", f"layout is {request.layout!r}; choose one of {LAYOUTS}")
 
 
 def _texts(request: TrainRequest, files: Sequence[Path]) -> list[str]:
@@ -147,26 +115,8 @@ def _save(trained: Finetuned, networks: Networks, request: TrainRequest) -> tupl
     return save_lora(trained, path, layout=request.layout, name=request.name), log
 
 
-def caption_files(
-    photos: Path,
-    blip: Path,
-    out: Path,
-    *,
-    prefix: str = "",
-    device: str = "cpu",
-    minor_suspected: bool = False,
-    progress: Progress | None = None,
-) -> Path:
+def caption_files(request: CaptionRequest, *, progress: Progress | None = None) -> Path:
     """Caption a folder of photos into a file of JSON lines.
-
-    Args:
-        photos: folder.
-        blip: folder with BLIP's weights.
-        out: the file, or a folder to put ``metadata.jsonl`` into.
-        prefix: beginning of every caption.
-        device: where BLIP runs.
-        minor_suspected: the person says that the material may show a minor.
-        progress: counts photos.
 
     Returns:
         The file.
@@ -175,48 +125,33 @@ def caption_files(
         ForensicsError: MINOR_SUSPECTED also when a caption points to a minor; nothing is written.
         RunError: EXISTS, before any work: captions may have been corrected by hand.
     """
-    files = image_files(photos)
-    stop_if_minor(stop_words([prefix, *names_in(photos)]), flagged=minor_suspected)
-    path = out if out.suffix == ".jsonl" else out / FILE_NAME
+    files = image_files(request.photos)
+    words = [request.prefix, *names_in(request.photos)]
+    stop_if_minor(stop_words(words), flagged=request.minor_suspected)
+    path = request.out if request.out.suffix == ".jsonl" else request.out / FILE_NAME
     if path.exists():
         raise _exists(path, "a new file")
     images = [to_tensor(decode_file(file)[0]) for file in files]
-    texts = caption(images, blip, prefix=prefix, device=device, progress=progress)
+    texts = caption(
+        images, request.blip, prefix=request.prefix, device=request.device, progress=progress
+    )
     stop_if_minor(stop_words(texts), flagged=False)
     return save_captions(dict(zip((f.name for f in files), texts, strict=True)), path)
 
 
-def watermark_files(
-    photos: Path,
-    out: Path,
-    *,
-    kind: str,
-    logo: Path | None = None,
-    minor_suspected: bool = False,
-    progress: Progress | None = None,
-) -> list[Path]:
+def watermark_files(request: WatermarkRequest, *, progress: Progress | None = None) -> list[Path]:
     """Lay a watermark on every photo of a folder; each becomes a PNG of its own size.
 
-    Args:
-        photos: folder.
-        out: folder of the marked photos; another one.
-        kind: ``visible`` or ``faint``.
-        logo: PNG, JPEG or WebP; None: the built-in logo.
-        minor_suspected: the person says that the material may show a minor.
-        progress: counts photos.
-
     Raises:
-        InputError: SAME_FOLDER, DUPLICATE_NAMES, BAD_SETTING, NO_MARK, or a picture's own code.
+        InputError: SAME_FOLDER, DUPLICATE_NAMES, NO_MARK, or a picture's own code.
         RunError: EXISTS, a file of that name holds something else; nothing is written.
     """
     progress = progress or NoProgress()
-    files = image_files(photos)
-    stop_if_minor(stop_words(names_in(photos)), flagged=minor_suspected)
-    _check_names(files, out)
-    if kind not in KINDS:
-        raise InputError("BAD_SETTING", f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
-    mark = default_logo() if logo is None else load_logo(logo)
-    targets = [out / f"{file.stem}.png" for file in files]
+    files, kind = image_files(request.photos), request.kind
+    stop_if_minor(stop_words(names_in(request.photos)), flagged=request.minor_suspected)
+    _check_names(files, request.out)
+    mark = default_logo() if request.logo is None else load_logo(request.logo)
+    targets = [request.out / f"{file.stem}.png" for file in files]
     for file, target in zip(files, targets, strict=True):
         if target.exists() and not _holds(target, _marked(file, kind, mark)):
             raise _exists(target, "this mark of this photo, or no file")

@@ -1,7 +1,8 @@
 """The command line: arguments in, verbs of the core called, sentences out.
 
 Exit codes: 0 done, 2 bad input or failed run, 3 stopped because something points to a minor,
-130 interrupted (what is done is kept). One file a family of commands; each has `add`.
+130 interrupted (what is done is kept). One file a family of commands; each has `add`. Flags derive
+from the requests of `casework.request` and from specs.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import ForensicsError
 from . import baselines, calibration, cases, decoys, files, localization, reproduction, training
-from .bars import notices
+from .terminal import EXIT_DONE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_STOPPED, notices, say
 
-EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 2, 3, 130
 FAMILIES = (
     cases, baselines, files, training, calibration, reproduction, decoys, localization,
 )  # fmt: skip
@@ -28,16 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.command_line = " ".join(["lora-forensics", *arguments])
     try:
         with notices():
-            return args.run(args)
+            return args.run(args) or EXIT_DONE
     except ForensicsError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return EXIT_STOPPED if error.code == "MINOR_SUSPECTED" else EXIT_INPUT
     except OSError as error:
         said = (error.strerror or str(error), error.filename)
-        print("ERROR/FILE:", ": ".join(str(s) for s in said if s), file=sys.stderr)
+        say(f"ERROR/FILE: {': '.join(str(s) for s in said if s)}")
         return EXIT_INPUT
     except KeyboardInterrupt:
-        print("\nStopped. What is done is kept; the same command resumes.", file=sys.stderr)
+        say("\nStopped. What is done is kept; the same command resumes.")
         return EXIT_INTERRUPTED
 
 

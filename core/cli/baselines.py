@@ -4,73 +4,46 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..casework.request import BaselineRequest
 from ..specs import AttackSpec
-from .bars import Bars, say
-from .cases import request_of, suspect_flags
-from .flags import spec_flags
+from .cases import case_flags, case_of
+from .flags import add_command, add_flags, request_of
+from .terminal import Bars, say
 
 if TYPE_CHECKING:
     from ..attack.baselines import BaselineEvidence
 
-METHODS = (
-    "centroid",
-    "gan_leaks",
-    "gan_leaks_cosine",
-    "set_membership",
-    "reconstruction",
-    "zero_shot",
-)
 DRAWING = ("images", "cfgs", "steps", "sampler", "side", "batch", "seed")  # of the attack
-UNASKED = {  # of a case; no baseline reads it
-    "exchangeable": False,
-    "resnet": None,
-    "negatives": None,
-    "shadow": None,
-    "placebos": None,
-    "rates": None,
-    "decoys": None,
-    "no_pictures": False,
-}
+UNREAD = (
+    "exchangeable", "resnet", "negatives", "shadow", "placebos", "rates", "decoys", "pictures",
+)  # fmt: skip
 
 
 def add(commands: Any) -> None:
     """The command that runs baselines on a suspect."""
-    p = commands.add_parser(
-        "baselines",
-        help="other black-box methods, plain and calibrated on the base",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    suspect_flags(p)
-    p.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS[:4]))
-    p.add_argument("--captions", type=Path, help="metadata.jsonl, for reconstruction")
-    p.add_argument("--member-text", default="", help="zero-shot: what a member would look like")
-    p.add_argument("--other-text", default="", help="zero-shot: what others look like")
-    spec_flags(p, AttackSpec, "", [f.name for f in fields(AttackSpec) if f.name not in DRAWING])
-    p.set_defaults(run=_run, lines=("attack",), sections={"attack": AttackSpec}, **UNASKED)
+    text = "other black-box methods, plain and calibrated on the base"
+    p = add_command(commands, "baselines", text, _run)
+    unread = {"attack": [f.name for f in fields(AttackSpec) if f.name not in DRAWING]}
+    case_flags(p, {"attack": AttackSpec}, without=UNREAD, unread=unread)
+    add_flags(p, BaselineRequest)
+    p.set_defaults(lines=("attack",))
 
 
-def _run(args: argparse.Namespace) -> int:
-    from ..casework.baselines import RESULT, BaselineRequest, run_baselines
+def _run(args: argparse.Namespace) -> None:
+    from ..casework.baselines import RESULT, run_baselines
 
-    texts = tuple(t for t in (args.member_text, args.other_text) if t)
-    request = BaselineRequest(request_of(args), tuple(args.methods), args.captions, texts)
-    bars = Bars()
-    try:
-        found = run_baselines(request, progress=bars, announce=say)
-    finally:
-        bars.close()
+    request = request_of(BaselineRequest, args, case=case_of(args))
+    with Bars() as bars:
+        evidence = run_baselines(request, progress=bars, announce=say)
     print(f"{'baseline':<18}{'':<14}{'AUC':>7}{'95 % interval':>18}{'p':>10}")
-    for evidence in found:
-        print(_line(evidence))
+    print(*(_row(e) for e in evidence), sep="\n")
     print("Each asks what the model draws, not which photo it saw; see docs/reproduction.md.")
-    print(f"Scores: {args.out / RESULT}")
-    return 0
+    print(f"Scores: {request.case.out / RESULT}")
 
 
-def _line(evidence: BaselineEvidence) -> str:
+def _row(evidence: BaselineEvidence) -> str:
     c = evidence.comparison
     how = "minus base" if evidence.calibrated else "plain"
     interval = f"{c.auc.low:.3f} to {c.auc.high:.3f}"

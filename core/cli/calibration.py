@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..casework.request import ModelRequest
+from ..errors import InputError, plural
 from ..studies.calibration.settings import CalibrationSpec
-from .bars import Bars, say
-from .flags import model_flags, override, spec_flags
+from .flags import add_command, add_flags, given, override, refuse_flags
+from .terminal import Bars, say
 
 if TYPE_CHECKING:
     from ..rates.facts import KnownRates
@@ -19,29 +20,32 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """The command of the calibration study."""
-    p = commands.add_parser(
-        "calibrate",
-        help="known error rates: many LoRAs of known truth through the whole pipeline",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    p.add_argument(
-        "--scale", choices=("tiny", "own"), default="tiny", help="embedded model, or your --base"
-    )
+    text = "known error rates: many LoRAs of known truth through the whole pipeline"
+    p = add_command(commands, "calibrate", text, _calibrate)
     p.add_argument("--out", type=Path, required=True, help="folder of the study, new or to resume")
+    p.add_argument(
+        "--scale",
+        choices=("tiny", "own"),
+        default="tiny",
+        help="embedded model, or your --base (default: tiny)",
+    )
     p.add_argument("--base", type=Path, help="own: diffusers folder or .safetensors")
     p.add_argument("--photos", type=Path, help="own: folder of photos that the base never saw")
-    p.add_argument("--prompt", default="a photo", help="own: caption of every training photo")
+    p.add_argument(
+        "--prompt",
+        default="a photo",
+        help="own: caption of every training photo (default: a photo)",
+    )
     p.add_argument("--encoder", default="auto", help="own: copy descriptor: auto, tiny, sscd, clip")
-    p.add_argument("--models", type=Path, help="folder with weights that you bring")
+    p.add_argument("--models", type=Path, help="own: folder with weights that you bring")
     p.add_argument(
         "--shard", default="1/1", help="i/n: this process takes part i first; all share --out"
     )
     p.add_argument("--threads", type=int, default=0, help="threads of this process; 0 = torch's")
     p.add_argument("--plan-only", action="store_true", help="print the plan and its cost, stop")
-    p.add_argument("--summarise", action="store_true", help="only write rates of what is finished")
-    model_flags(p)
-    spec_flags(p, CalibrationSpec, "")
-    p.set_defaults(run=_calibrate)
+    p.add_argument("--summarize", action="store_true", help="only write rates of what is finished")
+    add_flags(p, ModelRequest, without=("minor_suspected",))
+    add_flags(p, CalibrationSpec)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -61,12 +65,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     return shard, shards
 
 
-def _calibrate(args: argparse.Namespace) -> int:
+def _calibrate(args: argparse.Namespace) -> None:
     from ..studies.calibration.summary import read_study, summarise
 
-    if args.summarise:
+    if args.summarize:
         _report(summarise(read_study(args.out), command=args.command_line), args.out)
-        return 0
+        return
     if args.threads < 0:
         raise InputError(
             "BAD_SETTING", f"--threads is {args.threads}; give 1 or more, or 0 for torch's own"
@@ -81,31 +85,23 @@ def _calibrate(args: argparse.Namespace) -> int:
     study = _study(args)
     say(plan_text(study))
     if args.plan_only:
-        return 0
-    bars = Bars()
-    try:
+        return
+    with Bars() as bars:
         busy = run_study(study, args.out, shard=shard, shards=shards, progress=bars, announce=say)
-    finally:
-        bars.close()
     if busy:
-        say(f"{len(busy)} cases are still in other processes; the last one writes the rates")
-        return 0
+        say(
+            f"other processes still have {plural(len(busy), 'case')}; the last one writes the rates"
+        )
+        return
     _report(summarise(read_study(args.out), command=_command(args)), args.out)
-    return 0
 
 
 def _study(args: argparse.Namespace) -> Study:
     from ..studies.calibration.run import own_study, tiny_study
 
-    spec = override(CalibrationSpec(), args, "")
+    spec = override(CalibrationSpec(), args)
     if args.scale == "tiny":
-        for name in ("base", "photos", "models"):
-            if getattr(args, name) is not None:
-                raise InputError(
-                    "BAD_SETTING",
-                    f"--{name} was given, and the scale tiny has its own; --{name} belongs to "
-                    "--scale own; add it",
-                )
+        refuse_flags(args, ("base", "photos", "models"), "own")
         return tiny_study(spec)
     if args.base is None or args.photos is None:
         raise InputError("BAD_SETTING", "--scale own needs --base and --photos")
@@ -116,8 +112,7 @@ def _study(args: argparse.Namespace) -> Study:
         args.prompt,
         encoder=args.encoder,
         models=args.models,
-        device=args.device,
-        dtype=args.dtype,
+        **given(ModelRequest, args),
     )
 
 

@@ -6,25 +6,22 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .bars import Bars, say
-from .flags import model_flags
+from ..casework.request import ModelRequest
+from .flags import add_command, add_flags, add_steps, given, refuse_flags
+from .terminal import Bars, say
 
 
 def add(commands: Any) -> None:
     """``reproduce mia`` and ``reproduce localization``."""
-    p = commands.add_parser("reproduce", help="a paper's experiments, published values beside ours")
-    papers = p.add_subparsers(required=True, metavar="PAPER")
+    text = "a paper's experiments, published values beside ours"
+    papers = add_steps(commands, "reproduce", text, "PAPER")
     _mia(papers)
     _localization(papers)
 
 
 def _mia(papers: Any) -> None:
-    p = papers.add_parser(
-        "mia",
-        help="the thirteen experiments of arXiv 2502.11619 (black-box membership inference)",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    text = "the thirteen experiments of arXiv 2502.11619 (black-box membership inference)"
+    p = add_command(papers, "mia", text, _run)
     p.add_argument("--out", type=Path, required=True, help="folder, new or to resume")
     p.add_argument(
         "--scale",
@@ -43,21 +40,17 @@ def _mia(papers: Any) -> None:
     p.add_argument("--logo", type=Path, help="picture of the watermark; else the built-in one")
     p.add_argument("--resnet", type=Path, help="sd15: ImageNet ResNet-18 as safetensors")
     p.add_argument("--models", type=Path, help="sd15: folder with the CLIP weights")
-    p.add_argument("--images", type=int, default=0, help="images an arm; 0 = the scale's")
-    p.add_argument("--steps", type=int, default=0, help="solver steps an image; 0 = the scale's")
+    p.add_argument("--images", type=int, default=0, help="images per arm; 0 = the scale's")
+    p.add_argument("--steps", type=int, default=0, help="solver steps per image; 0 = the scale's")
     p.add_argument(
         "--training-steps", type=int, default=0, help="of the 400-epoch target; 0 = the scale's"
     )
-    model_flags(p)
-    p.set_defaults(run=_run)
+    add_flags(p, ModelRequest, without=("minor_suspected",))
 
 
 def _localization(papers: Any) -> None:
-    p = papers.add_parser(
-        "localization",
-        help="the tables of arXiv 2311.04584 (localising what a diffusion model repainted)",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    text = "the tables of arXiv 2311.04584 (localizing what a diffusion model repainted)"
+    p = add_command(papers, "localization", text, _run_localization)
     p.add_argument("--out", type=Path, required=True, help="folder, new or to resume")
     p.add_argument(
         "--scale",
@@ -65,7 +58,7 @@ def _localization(papers: Any) -> None:
         default="tiny",
         help="tiny: drawn faces, narrow networks; full: your set, the paper's settings",
     )
-    p.add_argument("--seeds", type=int, default=0, help="trainings a cell; 0 = the scale's")
+    p.add_argument("--seeds", type=int, default=0, help="trainings per cell; 0 = the scale's")
     p.add_argument("--examples", type=Path, help="full: folder of `inpaint --whole N`")
     p.add_argument("--main", help="full: generator of the main table, such as repaint_pixel")
     p.add_argument(
@@ -75,10 +68,9 @@ def _localization(papers: Any) -> None:
     p.add_argument("--imagenet", type=Path, help="full: Grad-CAM's start (legacy_xception)")
     p.add_argument("--ffd", type=Path, help="full: Attention's start, as safetensors")
     p.add_argument("--device", default="cpu", help="cpu, cuda")
-    p.set_defaults(run=_run_localization)
 
 
-def _run_localization(args: argparse.Namespace) -> int:
+def _run_localization(args: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from ..studies.reproduction.localization.experiments import (
@@ -89,7 +81,7 @@ def _run_localization(args: argparse.Namespace) -> int:
     from ..studies.reproduction.localization.scales import TINY, full_scale
 
     if args.scale == "tiny":
-        _refuse(args, ("examples", "main", "generators", "outside", "imagenet", "ffd"), "full")
+        refuse_flags(args, ("examples", "main", "generators", "outside", "imagenet", "ffd"), "full")
         scale = replace(TINY, seeds=args.seeds or TINY.seeds)
     else:
         main = args.main or "repaint_pixel"
@@ -104,16 +96,12 @@ def _run_localization(args: argparse.Namespace) -> int:
         args.device,
         args.command_line,
     )
-    bars = Bars()
-    try:
+    with Bars() as bars:
         reproduce_localization(asked, progress=bars, announce=say)
-    finally:
-        bars.close()
     print((args.out / TABLE).read_text(encoding="utf-8"))
-    return 0
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> None:
     from ..studies.reproduction.budget import describe, stages_of
     from ..studies.reproduction.experiments import TABLE, Reproduction, reproduce, scale_of
     from ..studies.reproduction.folders import Folders
@@ -123,31 +111,12 @@ def _run(args: argparse.Namespace) -> int:
         args.scale, images=args.images, sampling=args.steps, training=args.training_steps
     )
     if scale.seen:
-        _refuse(args, ("base", "dtu", "aau", "lfw", "resnet", "models"), "sd15")
+        refuse_flags(args, ("base", "dtu", "aau", "lfw", "resnet", "models"), "sd15")
     if args.plan:
         print(describe(stages_of(select_rows(args.rows), scale, args.out), scale))
-        return 0
-    files = {name: getattr(args, name) for name in Folders.__dataclass_fields__}
-    asked = Reproduction(args.out, scale, tuple(args.rows), Folders(**files), args.command_line)
-    bars = Bars()
-    try:
+        return
+    folders = Folders(**given(Folders, args))
+    asked = Reproduction(args.out, scale, tuple(args.rows), folders, args.command_line)
+    with Bars() as bars:
         reproduce(asked, progress=bars, announce=say)
-    finally:
-        bars.close()
     print((args.out / TABLE).read_text(encoding="utf-8"))
-    return 0
-
-
-def _refuse(args: argparse.Namespace, names: tuple[str, ...], scale: str) -> None:
-    """The scale with drawn faces reads none of these files.
-
-    Raises:
-        InputError: one was given (BAD_SETTING).
-    """
-    for name in names:
-        if getattr(args, name):
-            raise InputError(
-                "BAD_SETTING",
-                f"--{name} was given, and the scale {args.scale} has its own; --{name} belongs to "
-                f"--scale {scale}; add it",
-            )

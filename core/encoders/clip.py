@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..devices import device_of
-from ..errors import InputError, MissingDependencyError, MissingWeightsError
+from ..errors import InputError, MissingDependencyError, MissingWeightsError, plural
 from ..lora.header import load_tensors, sha256_file, strict_json
 from ..types import EncoderId
 
@@ -181,6 +181,6 @@ def _check_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], na
     if odd:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{name}: {len(odd)} tensors are missing, unknown or of another shape, such as "
+            f"{name}: {plural(len(odd), 'tensor')} missing, unknown or of another shape, such as "
             f"{odd[0][:80]!r}. Wanted: {GET_IT}; or name its architecture in {CONFIG}",
         )

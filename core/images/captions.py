@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 
 from ..devices import torch_device
-from ..errors import InputError, LoraFormatError, MissingDependencyError, MissingWeightsError
+from ..errors import (
+    InputError,
+    LoraFormatError,
+    MissingDependencyError,
+    MissingWeightsError,
+    plural,
+)
 from ..lora.header import read_header, strict_json
 from ..protocols import NoProgress, Progress
 from ..storage import write_atomic
@@ -154,6 +160,7 @@ def captions_of(names: Iterable[str], captions: Mapping[str, str]) -> list[str]:
     if without:
         raise InputError(
             "CAPTION_COUNT",
-            f"{len(without)} of {len(wanted)} photos have no caption: {', '.join(without[:5])}",
+            f"no caption for {len(without)} of {plural(len(wanted), 'photo')}: "
+            f"{', '.join(without[:5])}",
         )
     return [captions[name] for name in wanted]

@@ -11,7 +11,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..types import Embeddings
 from .fingerprints import same_pictures
 from .photos import Photos
@@ -40,6 +40,11 @@ class Sets:
     def sessions(self) -> tuple[str, ...]:
         """Session of each photo, then of each control: sessions are independent, photos not."""
         return (*sessions(self.photos), *sessions(self.controls))
+
+    @property
+    def counted(self) -> str:
+        """How many of both, in words."""
+        return f"{plural(len(self.photos), 'photo')}, {plural(len(self.controls), 'control')}"
 
     @property
     def pixels(self) -> Tensor:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..images.photos import Photos, png_bytes, to_tensor
 from ..protocols import NoProgress, Progress
 from ..sampling.plans import seed_of
@@ -255,7 +255,8 @@ def _check(
     size = tuple(photos.images.pixels.shape[2:])
     if len(masks) != len(photos):
         raise InputError(
-            "MASK_COUNT", f"{len(photos)} photos and {len(masks)} masks; give one each"
+            "MASK_COUNT",
+            f"{plural(len(photos), 'photo')} and {plural(len(masks), 'mask')}; give one each",
         )
     for fact, mask in zip(photos.facts, masks, strict=True):
         if mask.shape != size:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchvision import models
 
 from ..devices import torch_device
-from ..errors import InputError, MissingDependencyError
+from ..errors import InputError, MissingDependencyError, plural
 from ..images.photos import to_tensor
 from ..lora.header import load_tensors
 from .files import misfits
@@ -135,7 +135,8 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, archite
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{path} is no {architecture}: {len(wrong)} tensors do not fit, such as {wrong[0]!r}",
+            f"{path} is not a {architecture}: {plural(len(wrong), 'tensor')} of another name or "
+            f"shape, such as {wrong[0]!r}",
         )
     network.load_state_dict(dict(tensors))
 

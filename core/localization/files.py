@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..devices import torch_device
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..lora.header import load_tensors, read_header, sha256_file
 from ..storage import write_atomic
 from .networks import Network, build, layout
@@ -250,6 +250,6 @@ def _check_tensors(path: Path, wanted: Mapping[str, Tensor], found: Mapping[str,
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{len(wrong)} tensors of {path} do not fit its card, {wrong[0]!r} among them; the "
-            "file was changed",
+            f"{path} does not fit its card in {plural(len(wrong), 'tensor')}, such as "
+            f"{wrong[0]!r}; the file was changed",
         )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..devices import torch_device
-from ..errors import InputError, NotEnoughDataError, RunError
+from ..errors import InputError, NotEnoughDataError, RunError, plural
 from ..inpainting.examples import Example, ExampleSet
 from ..protocols import NoProgress, Progress
 from ..sampling.plans import seed_of
@@ -98,7 +98,8 @@ def train_localizer(
 
 def _check(examples: ExampleSet, spec: LocalizerSpec) -> None:
     fakes = sum(r.fake for r in examples.rows)
-    kinds = f"{fakes} repainted and {len(examples) - fakes} untouched training pictures"
+    untouched = plural(len(examples) - fakes, "untouched training picture")
+    kinds = f"{fakes} repainted and {untouched}"
     if len(examples) < 2 or not fakes:
         raise NotEnoughDataError("TOO_FEW_EXAMPLES", f"{kinds}; give more photos")
     if spec.supervision == "labels" and fakes == len(examples):
@@ -301,7 +302,7 @@ def _take(network: nn.Module, start: Mapping[str, Tensor]) -> None:
     if len(fitting) < len(wanted) / 2:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{len(fitting)} of the {len(wanted)} tensors that the network has are in the file; "
+            f"the file has {len(fitting)} of the {plural(len(wanted), 'tensor')} of the network; "
             "give weights of the same network, such as timm's legacy_xception at width 1",
         )
     network.load_state_dict(fitting, strict=False)

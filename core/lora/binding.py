@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import LoraFormatError
+from ..errors import LoraFormatError, plural
 from .formats import MAX_LISTED, LoraFile, LoraModule
 from .names import flatten, ldm_to_diffusers
 from .operators import Full, Operator, delta, delta_shape, fits, is_zero, tensors_of
@@ -127,10 +127,10 @@ def check_deltas(binding: Binding, weights: Weights) -> tuple[DeltaCheck, ...]:
     checks = tuple(_check(pair, weights[pair.component][pair.module]) for pair in binding.pairs)
     _raise_listed(
         "NON_FINITE",
-        "changes are not finite",
+        "whose change is not finite",
         [c.module for c in checks if not math.isfinite(c.delta_norm)],
     )
-    _raise_listed("OVERFLOW", "changes are too large for any real adapter", _too_large(checks))
+    _raise_listed("OVERFLOW", "whose change is too large for any real adapter", _too_large(checks))
     biases = any(_bias_norm(pair.operator) > 0 for pair in binding.pairs)
     if not biases and all(check.delta_norm == 0 for check in checks):
         raise LoraFormatError("NOT_APPLIED", "every change is zero on this base.")
@@ -187,15 +187,15 @@ def _check_matched(lora: LoraFile, unmatched: tuple[str, ...], modules: Shapes) 
     if len(unmatched) == total:
         raise LoraFormatError(
             "NOT_APPLIED",
-            f"none of the adapter's {total} modules is in the base ({sorted(modules)} given). "
-            f"{_family_note(lora)} First: {list(unmatched[:3])}.",
+            f"none of the adapter's {plural(total, 'module')} is in the base "
+            f"({sorted(modules)} given). {_family_note(lora)} First: {list(unmatched[:3])}.",
         )
     if total - len(unmatched) < MIN_MATCHED * total:
         raise LoraFormatError(
             "WRONG_BASE",
-            f"{len(unmatched)} of {total} modules are not in the base ({sorted(modules)} given), "
-            f"at most {1 - MIN_MATCHED:.0%} may be missing. {_family_note(lora)} "
-            f"First: {list(unmatched[:MAX_LISTED])}.",
+            f"not in the base: {len(unmatched)} of {plural(total, 'module')} "
+            f"({sorted(modules)} given), at most {1 - MIN_MATCHED:.0%} may be missing. "
+            f"{_family_note(lora)} First: {list(unmatched[:MAX_LISTED])}.",
         )
 
 
@@ -206,7 +206,7 @@ def _check_shapes(lora: LoraFile, pairs: Iterable[BoundOperator], modules: Shape
         for pair in pairs
         if not _fits(pair.operator, tuple(modules[pair.component][pair.module]))
     ]
-    _raise_listed("WRONG_BASE", f"modules have other shapes. {_family_note(lora)}", wrong)
+    _raise_listed("WRONG_BASE", f"of another shape. {_family_note(lora)}", wrong)
 
 
 def _fits(operator: Operator, shape: tuple[int, ...]) -> bool:
@@ -217,12 +217,14 @@ def _fits(operator: Operator, shape: tuple[int, ...]) -> bool:
 def _check_single_writer(pairs: Iterable[BoundOperator]) -> None:
     counts = Counter((pair.component, pair.module) for pair in pairs)
     twice = [f"{component} {module}" for (component, module), n in counts.items() if n > 1]
-    _raise_listed("AMBIGUOUS", "base modules are written twice", twice)
+    _raise_listed("AMBIGUOUS", "of the base written twice", twice)
 
 
 def _raise_listed(code: str, what: str, items: list[str]) -> None:
     if items:
-        raise LoraFormatError(code, f"{len(items)} {what}. First: {'; '.join(items[:MAX_LISTED])}.")
+        raise LoraFormatError(
+            code, f"{plural(len(items), 'module')} {what}. First: {'; '.join(items[:MAX_LISTED])}."
+        )
 
 
 def _family_note(lora: LoraFile) -> str:
@@ -256,7 +258,7 @@ def _coverage_warnings(coverage: Iterable[Coverage], unmatched: tuple[str, ...])
         if part.base_total and not part.total:
             yield f"the adapter does not change the {part.component}."
     if unmatched:
-        yield f"{len(unmatched)} modules found no place: {list(unmatched[:MAX_LISTED])}."
+        yield f"{plural(len(unmatched), 'module')} without a place: {list(unmatched[:MAX_LISTED])}."
 
 
 def _check(pair: BoundOperator, weight: Tensor) -> DeltaCheck:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import LoraFormatError
+from ..errors import LoraFormatError, plural
 from .building import build_operator
 from .configs import AdapterConfig, metadata_configs, sidecar_config
 from .header import SafetensorsHeader, existing_file, kohya_hashes, read_header, tensors_from_bytes
@@ -122,7 +122,7 @@ def _parse_names(header: SafetensorsHeader) -> dict[str, ParsedName]:
     if unknown:
         raise LoraFormatError(
             "UNSUPPORTED_OP",
-            f"{len(unknown)} tensors belong to no supported adapter form: {unknown[:MAX_LISTED]}.",
+            f"{plural(len(unknown), 'tensor')} of no supported form: {unknown[:MAX_LISTED]}.",
         )
     return {name: found for name, found in parsed.items() if found is not None}
 
@@ -146,10 +146,10 @@ def _not_a_lora(names: list[str]) -> str:
         name.startswith((*checkpoint, "double_blocks.", "transformer_blocks.")) for name in names
     ):
         return (
-            f"the file holds {len(names)} plain weights: a whole checkpoint where a LoRA is "
-            "expected. Give it as the tuned model instead."
+            f"the file holds {plural(len(names), 'plain weight')}: a whole checkpoint where a LoRA "
+            "is expected. Give it as the tuned model instead."
         )
-    return f"none of {len(names)} tensor names is a LoRA's, for example {names[:3]}."
+    return f"none of {plural(len(names), 'tensor name')} is a LoRA's, for example {names[:3]}."
 
 
 def _check_values(tensors: Mapping[str, Tensor]) -> None:
@@ -157,13 +157,14 @@ def _check_values(tensors: Mapping[str, Tensor]) -> None:
     if whole:
         raise LoraFormatError(
             "BAD_DTYPE",
-            f"{len(whole)} tensors hold integers where weights are expected: {whole[:MAX_LISTED]}. "
+            f"integers where weights are expected, in {plural(len(whole), 'tensor')}: "
+            f"{whole[:MAX_LISTED]}. "
             "Quantised adapters are not read; save it as float16 or float32.",
         )
     bad = [name for name, value in tensors.items() if not torch.isfinite(value.float()).all()]
     if bad:
         raise LoraFormatError(
-            "NON_FINITE", f"{len(bad)} tensors hold NaN or infinity: {bad[:MAX_LISTED]}."
+            "NON_FINITE", f"NaN or infinity in {plural(len(bad), 'tensor')}: {bad[:MAX_LISTED]}."
         )
 
 
@@ -227,19 +228,22 @@ def _build_all(
 
 def _raise_first(offences: Mapping[str, list[str]]) -> None:
     for code, messages in offences.items():
-        raise LoraFormatError(code, f"{len(messages)} modules. " + " ".join(messages[:MAX_LISTED]))
+        raise LoraFormatError(
+            code, f"{plural(len(messages), 'module')}. " + " ".join(messages[:MAX_LISTED])
+        )
 
 
 def _notes(modules: Iterable[LoraModule], unscaled: list[str]) -> tuple[str, ...]:
     notes = []
     scales = [getattr(module.operator, "scale", 1.0) for module in modules]
     if negative := sum(scale < 0 for scale in scales):
-        notes.append(f"{negative} modules have a negative alpha: their change is subtracted.")
+        notes.append(f"negative alpha, so the change is subtracted: {plural(negative, 'module')}.")
     if zero := sum(scale == 0 for scale in scales):
-        notes.append(f"{zero} modules have alpha 0 and change nothing.")
+        notes.append(f"alpha 0, so nothing is changed: {plural(zero, 'module')}.")
     if unscaled:
         notes.append(
-            f"{len(unscaled)} PEFT modules have no stated alpha (no adapter_config.json beside "
-            "the file): alpha = rank was assumed, so the strength may be wrong."
+            f"{plural(len(unscaled), 'PEFT module')} without a stated alpha (no "
+            "adapter_config.json beside the file): alpha = rank was assumed, so the strength may "
+            "be wrong."
         )
     return tuple(notes)

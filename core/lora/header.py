@@ -17,7 +17,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import ForensicsError, LoraFormatError, UnsafeFileError
+from ..errors import ForensicsError, LoraFormatError, UnsafeFileError, plural
 from .sniffing import refuse_other_format
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -321,7 +321,9 @@ def _is_sizes(value: Any) -> bool:
 def _refuse_zero_size(tensors: Mapping[str, TensorInfo]) -> None:
     empty = [name for name, info in tensors.items() if info.begin == info.end]
     if empty:
-        raise LoraFormatError("BAD_SHAPE", f"{len(empty)} tensors have no element: {empty[:20]}.")
+        raise LoraFormatError(
+            "BAD_SHAPE", f"{plural(len(empty), 'tensor')} without an element: {empty[:20]}."
+        )
 
 
 def _check_layout(tensors: Mapping[str, TensorInfo], data_size: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from ..errors import plural
 from .binding import Binding, Coverage
 from .claims import Claims, Exposure, exposure, read_claims
 from .formats import LoraFile
@@ -231,7 +232,7 @@ def _weight_findings(
     silent = sum(item.frobenius == 0 and not item.kind.endswith("dora") for item in spectra)
     if silent:
         yield Finding(
-            Severity.NOTE, "weights", f"{silent} of {len(spectra)} modules change nothing"
+            Severity.NOTE, "weights", f"no change by {silent} of {plural(len(spectra), 'module')}"
         )
     yield from _rank_findings(lora, spectra)
 

@@ -38,11 +38,11 @@ class CaseFacts:
 
 FACTS = {
     "rank": "rank of the adapter",
-    "steps": "training steps",
-    "exposure": "passes over each photo",
+    "steps": "number of training steps",
+    "exposure": "number of passes over each photo",
     "learning_rate": "learning rate",
-    "photos": "photos in question",
-    "controls": "controls",
+    "photos": "number of photos in question",
+    "controls": "number of controls",
 }
 
 

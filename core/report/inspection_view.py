@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..errors import plural
 from . import plots, text
 
 MOST_DEPTH = 4
@@ -61,7 +62,10 @@ def inspection_view(inspection: Mapping[str, Any] | None) -> dict[str, Any] | No
 def node(value: Any, depth: int = 0) -> dict[str, Any]:
     """A JSON value as a tree that the template can print: ``table``, ``list`` or ``leaf``."""
     if depth >= MOST_DEPTH and isinstance(value, Mapping | list):
-        return {"kind": "leaf", "value": f"({len(value)} entries, see the JSON twin)"}
+        return {
+            "kind": "leaf",
+            "value": f"({plural(len(value), 'entry', 'entries')}, see the JSON twin)",
+        }
     if isinstance(value, Mapping):
         shown = list(value.items())[:MOST_ENTRIES]
         rows = [(str(k), node(v, depth + 1)) for k, v in shown]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from ..errors import plural
 from . import text
 from .figures import CONTROL, FAINT, INK, LINE, PHOTO, Array, Numbers, finite, span, svg, with_gaps
 
@@ -183,6 +184,8 @@ def spectra(curves: Sequence[Numbers], note: str = "") -> str | None:
         axes.plot(np.arange(1, longest + 1), np.nanmedian(grid, axis=0), color=INK, lw=2)
         axes.set(ylim=(0, 1.04), xlabel="singular value number", ylabel="share of the largest")
         axes.grid(axis="y", color=LINE, lw=0.6)
-        axes.set_title(f"{len(shown)} modules; black: median{note}", fontsize=8.5, color=FAINT)
+        axes.set_title(
+            f"{plural(len(shown), 'module')}; black: median{note}", fontsize=8.5, color=FAINT
+        )
 
     return svg(5.2, 2.6, draw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import plural
 from . import plots, text
 from .comparisons import levels_of, uri
 
@@ -105,7 +106,7 @@ def _sentences(rows: Sequence[Mapping[str, Any]], alpha: float) -> list[str]:
     if not others:
         return []
     found = sum(r["holm_p"] is not None and r["holm_p"] <= alpha for r in others)
-    counted = text.plural(len(others), "other signal")
+    counted = plural(len(others), "other signal")
     said = (
         f"{found} of {counted} {'finds' if found == 1 else 'find'} a difference (Holm-adjusted p "
         f"at most {alpha:g}). The highest AUC among them is {_best(others)}."
@@ -124,7 +125,7 @@ def _against_published(
     above, level = sum(own > a for a in areas), sum(own == a for a in areas)
     return [
         f"On this case the declared signal, AUC {text.number(own, 3)}, is above {above} of "
-        f"{text.plural(len(areas), 'published attack')}, level with {level} and below "
+        f"{plural(len(areas), 'published attack')}, level with {level} and below "
         f"{len(areas) - above - level}; the best of those: "
         f"{_best([r for r in others if r['published']])}."
     ]

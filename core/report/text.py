@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from ..errors import plural
+
 MOST_CHARACTERS = 2000
 MISSING = "n/a"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -155,11 +157,6 @@ def ratio(value: Any) -> str:
         return f"{value:.1e}"
     digits = max(0, 1 - math.floor(math.log10(value)))
     return f"{float(f'{value:.1e}'):,.{digits}f}"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """A count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def label(key: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..errors import plural
 from ..verdicts.case import Case
 from ..verdicts.letters import LETTERS, requirement
 from ..verdicts.lines import LINES, Line
@@ -137,13 +138,13 @@ def _study(case: Mapping[str, Any], key: str) -> Mapping[str, Any] | None:
 
 def _statistic(key: str, evidence: Mapping[str, Any]) -> str:
     if key == "membership":
-        return f"{evidence['signal']}, {len(evidence['timesteps'])} timesteps"
+        return f"{evidence['signal']}, {plural(len(evidence['timesteps']), 'timestep')}"
     if key == "extraction":
         count = f"{evidence['images']:,}"
         return f"best similarity to {count} guided images ({evidence['encoder']})"
     if key == "attack":
         score = "P(member)" if evidence.get("scores") == "softmax" else "logit difference"
-        return f"mean {score}, {len(evidence['seed_aucs'])} classifier seeds"
+        return f"mean {score}, {plural(len(evidence['seed_aucs']), 'classifier seed')}"
     return "facts of the file; no test"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..attack.classifier import TrainedClassifier
 from ..decoys import DecoyRank
+from ..errors import plural
 from ..lora.inspection import Inspection
 from ..lora.safeguard import clean_text
 from ..rates.scope import sentences
@@ -36,7 +37,7 @@ BASELINE_WORDS = {
 def inspection_words(inspection: Inspection) -> str:
     """Findings, most serious first; what the metadata says is a claim."""
     head = [
-        f"{inspection.format}, {inspection.family}, {inspection.modules} modules, "
+        f"{inspection.format}, {inspection.family}, {plural(inspection.modules, 'module')}, "
         f"ranks {inspection.ranks}",
         f"SHA-256 {inspection.sha256}",
     ]
@@ -71,8 +72,9 @@ def null_words(rank: NullRank) -> str:
     """Rank among null models of one kind."""
     note = f"; {rank.note}" if rank.note else ""
     return (
-        f"{len(rank.nulls)} null models {NULL_WORDS[rank.kind]}: effect {rank.value:+.2f} sd, "
-        f"theirs at most {max(rank.nulls):+.2f}, p = {rank.p:.2g} (floor {rank.floor:.2g}){note}"
+        f"{plural(len(rank.nulls), 'null model')} {NULL_WORDS[rank.kind]}: effect "
+        f"{rank.value:+.2f} sd, theirs at most {max(rank.nulls):+.2f}, p = {rank.p:.2g} "
+        f"(floor {rank.floor:.2g}){note}"
     )
 
 
@@ -80,7 +82,7 @@ def signals_words(found: MembershipEvidence) -> str:
     """What the other signals say, strongest first; none of them raises a verdict."""
     ordered = sorted(found.signals, key=lambda s: -s.auc.auc)
     rows = [f"{s.title} AUC {s.auc.auc:.3f} (p = {s.holm_p:.2g} after Holm)" for s in ordered]
-    return f"{len(rows)} further signals, for comparison: {'; '.join(rows)}"
+    return f"{plural(len(rows), 'further signal')}, for comparison: {'; '.join(rows)}"
 
 
 def captions_words(captions: CaptionControls) -> str:
@@ -109,7 +111,7 @@ def baseline_words(name: str, found: Comparison, *, calibrated: bool) -> str:
 def extraction_words(found: ExtractionEvidence) -> str:
     """The extraction line, photos beside controls."""
     return (
-        f"Extraction with {found.guidance}, {found.images} images, {found.encoder}: AS "
+        f"Extraction with {found.guidance}, {plural(found.images, 'image')}, {found.encoder}: AS "
         f"{found.average_similarity:.3f} (controls {found.control_similarity:.3f}), A-ESR "
         f"{found.success_strict:.2f} (controls {found.control_success_strict:.2f}); "
         f"{in_words(found.comparison)}"
@@ -132,9 +134,9 @@ def _seeds(found: AttackEvidence) -> str:
         return ""
     mean = sum(found.seed_aucs) / len(found.seed_aucs)
     return (
-        f"Over {len(found.seed_aucs)} seeds the AUC is {mean:.3f} (95% {found.seed_low:.3f} to "
-        f"{found.seed_high:.3f}; the paper's too narrow interval {found.paper_low:.3f} to "
-        f"{found.paper_high:.3f}). "
+        f"Over {plural(len(found.seed_aucs), 'seed')} the AUC is {mean:.3f} (95% "
+        f"{found.seed_low:.3f} to {found.seed_high:.3f}; the paper's too narrow interval "
+        f"{found.paper_low:.3f} to {found.paper_high:.3f}). "
     )
 
 
@@ -142,8 +144,8 @@ def training_words(classifiers: Sequence[TrainedClassifier]) -> str:
     """How well an attack learnt its own task, and what that does not say."""
     accuracy = sum(c.heldout_accuracy for c in classifiers) / len(classifiers)
     return (
-        f"{len(classifiers)} seeds, accuracy on held-out generated images {accuracy:.2f}: how well "
-        "it tells the two models' images apart, not photos"
+        f"{plural(len(classifiers), 'seed')}, accuracy on held-out generated images "
+        f"{accuracy:.2f}: how well it tells the two models' images apart, not photos"
     )
 
 

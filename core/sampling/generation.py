@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ForensicsError
+from ..errors import ForensicsError, plural
 from ..images.photos import pixels_sha256, png_bytes, to_tensor, to_uint8
 from ..protocols import ModelPair, NoProgress, Progress
 from ..specs import SampleSpec
@@ -129,6 +129,7 @@ def _check_health(pixels: Tensor) -> None:
     if bad > MAX_BAD_SHARE * len(pixels):
         raise ForensicsError(
             "BAD_SAMPLES",
-            f"{bad} of {len(pixels)} generated images are constant or not finite; the model cannot "
-            "be judged by them. Try --dtype float32, a lower guidance scale, or check the base",
+            f"constant or not finite: {bad} of {plural(len(pixels), 'generated image')}, by which "
+            "the model cannot be judged. Try --dtype float32, a lower guidance scale, or check "
+            "the base",
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, plural
 from ..types import BASE, TUNED
 
 
@@ -96,7 +96,8 @@ def combine(x: Tensor, predictions: Sequence[Tensor], guidance: Guidance) -> Ten
     if len(predictions) != len(guidance.branches):
         raise InputError(
             "BAD_GUIDANCE",
-            f"{guidance.label} has {len(guidance.branches)} branches, got {len(predictions)}",
+            f"{guidance.label} has {plural(len(guidance.branches), 'branch', 'branches')}, got "
+            f"{len(predictions)}",
         )
     out = guidance.x_weight * x if guidance.x_weight else torch.zeros_like(x)
     for branch, prediction in zip(guidance.branches, predictions, strict=True):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, MissingDependencyError, NotEnoughDataError
+from ..errors import InputError, MissingDependencyError, NotEnoughDataError, plural
 from .samples import Array, at_least, finite, open_share
 
 Calibrator = Literal["logistic", "kde"]
@@ -291,8 +291,8 @@ def _checked(members: npt.ArrayLike, nonmembers: npt.ArrayLike) -> tuple[Array, 
     if min(len(x), len(y)) < LEAST:
         raise NotEnoughDataError(
             "FEW_CALIBRATION",
-            f"{len(x)} scores of members and {len(y)} of non-members; a likelihood ratio needs "
-            f"{LEAST} of each: run more calibration models",
+            f"{plural(len(x), 'score')} of members and {len(y)} of non-members; a likelihood ratio "
+            f"needs {LEAST} of each: run more calibration models",
         )
     return x, y
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
@@ -159,8 +159,8 @@ def image_ap(
     if not count:
         raise NotEnoughDataError(
             "TOO_FEW_IMAGES",
-            f"{len(positives)} repainted and {len(negatives)} untouched photos; average precision "
-            "needs both",
+            f"{len(positives)} repainted and {plural(len(negatives), 'untouched photo')}; average "
+            "precision needs both",
         )
     rng, labels = random.Random(seed), np.repeat([0, 1], count)
     each = [

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import linalg, stats
 from threadpoolctl import threadpool_limits
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from .auc import AucEstimate, delong
 from .clusters import Indices, units
 from .samples import Array, at_least, finite, open_share
@@ -149,8 +149,8 @@ def _probe(
     groups = units(clusters, len(claimed), len(control))
     n, m, unit = groups.n_first, groups.n_second, groups.of_all
     if min(n, m) < MIN_UNITS:
-        message = f"{n} claimed and {m} controls; the probe needs {MIN_UNITS} of each."
-        raise NotEnoughDataError("FEW_PHOTOS", message)
+        given = f"{n} claimed and {plural(m, 'control')}"
+        raise NotEnoughDataError("FEW_PHOTOS", f"{given}; the probe needs {MIN_UNITS} of each.")
     rng = np.random.default_rng(seed)
     cells = _cells(n, m, rng)
     labels = _relabellings(n, cells, permutations, rng)[unit]

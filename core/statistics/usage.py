@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from .clusters import Indices, units
 from .samples import Array, at_least, finite, open_share
 
@@ -172,7 +172,9 @@ def _named(members: Rate, nonmembers: Rate) -> tuple[tuple[Rate, str], tuple[Rat
 def _rate_draws(rate: Rate, draws: int, rng: np.random.Generator, name: str) -> Array:
     at_least(rate.n, 1, f"{name}.n")
     if not 0 <= rate.hits <= rate.n:
-        raise InputError("OUT_OF_RANGE", f"{name}: {rate.hits} hits of {rate.n} images.")
+        raise InputError(
+            "OUT_OF_RANGE", f"{name}: {plural(rate.hits, 'hit')} of {plural(rate.n, 'image')}."
+        )
     if not rate.parts:
         return rng.beta(rate.hits + 0.5, rate.n - rate.hits + 0.5, draws)
     hits, sizes = np.array(rate.parts, np.float64).T

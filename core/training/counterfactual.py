@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import InputError, NotEnoughDataError
+from ..errors import InputError, NotEnoughDataError, plural
 from ..lora.claims import Claims
 from ..lora.inspection import Inspection
 from ..lora.names import flatten
@@ -119,8 +119,8 @@ def split_controls(
     if controls < MIN_CONTROLS:
         raise NotEnoughDataError(
             "TOO_FEW_CONTROLS",
-            f"{controls} controls; half of them train the counterfactuals and half compare, so "
-            f"{MIN_CONTROLS} or more are needed",
+            f"{plural(controls, 'control')}; half of them train the counterfactuals and half "
+            f"compare, so {MIN_CONTROLS} or more are needed",
         )
     own = list(sessions or map(str, range(controls)))
     groups: dict[str, list[int]] = {}
@@ -134,8 +134,8 @@ def split_controls(
     if min(len(training), len(comparing)) < MIN_CONTROLS // 2:
         raise NotEnoughDataError(
             "TOO_FEW_CONTROLS",
-            f"the {controls} controls are of {len(groups)} sessions that cannot be halved; give "
-            "controls of more sessions",
+            f"{plural(controls, 'control')} of {plural(len(groups), 'session')} cannot be halved; "
+            "give controls of more sessions",
         )
     return tuple(sorted(training)), tuple(comparing)
 
@@ -177,9 +177,9 @@ def counterfactual_group(
 def _note(recipe: Recipe, size: int, train: int) -> str:
     s = recipe.spec
     text = (
-        f"rank {s.rank}, {s.layers} layers, {s.steps} steps of {s.batch}, rate "
-        f"{s.learning_rate:g}, {size} of {train} training controls each"
+        f"rank {s.rank}, {s.layers} layers, {plural(s.steps, 'step')} of {s.batch}, rate "
+        f"{s.learning_rate:g}, {size} of {plural(train, 'training control')} each"
     )
-    fewer = f"; the file claims {recipe.images} photos" if recipe.images > size else ""
+    fewer = f"; the file claims {plural(recipe.images, 'photo')}" if recipe.images > size else ""
     missing = f"; not stated: {', '.join(recipe.assumed)}" if recipe.assumed else ""
     return text + fewer + missing

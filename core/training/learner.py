@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, NotEnoughDataError, RunError
+from ..errors import InputError, NotEnoughDataError, RunError, plural
 from ..protocols import ModelPair, Progress
 from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
@@ -185,7 +185,8 @@ def check_counts(images: int, captions: int) -> None:
         raise NotEnoughDataError("NO_PHOTOS", "no image was given; training needs at least one")
     if images != captions:
         raise InputError(
-            "CAPTION_COUNT", f"{images} images and {captions} captions; give one caption an image"
+            "CAPTION_COUNT",
+            f"{plural(images, 'image')}, {plural(captions, 'caption')}; give one caption per image",
         )
 
 

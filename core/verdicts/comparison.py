@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..errors import NotEnoughDataError
+from ..errors import NotEnoughDataError, plural
 from ..specs import VerdictSpec
 from ..statistics.auc import AucEstimate, auc, delong
 from ..statistics.auc_bootstrap import bootstrap_auc
@@ -77,7 +77,7 @@ def in_words(c: Comparison) -> str:
         f"AUC {c.auc.auc:.3f} (95% {c.auc.low:.3f} to {c.auc.high:.3f}), effect {c.effect:+.2f} "
         f"control standard deviations ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation "
         f"p = {c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g}); "
-        f"{len(c.photo_scores)} photos, {len(c.control_scores)} controls"
+        f"{plural(len(c.photo_scores), 'photo')}, {plural(len(c.control_scores), 'control')}"
     )
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from ..decoys import DecoyRank
-from ..errors import ForensicsError
+from ..errors import ForensicsError, plural
 from ..specs import VerdictSpec
 from ..statistics.holm import holm
 from ..statistics.intervals import clopper_pearson
@@ -141,7 +141,8 @@ def _letter(
         return "D", "noise of the same strength moves the sets as far apart", 0
     if steady and (null := beaten_nulls(membership, spec)) is not None:
         kind = NULL_WORDS[null.kind]
-        why = f"the suspect ranks above its {len(null.nulls)} adapters {kind} (p = {null.p:.2g})"
+        nulls = f"{plural(len(null.nulls), 'adapter')} {kind}"
+        why = f"the suspect ranks above its {nulls} (p = {null.p:.2g})"
         return "B", why, 0
     if not exchangeable:
         return "C", "the controls were not declared exchangeable with the photos", 0
@@ -151,14 +152,16 @@ def _letter(
 def _too_small(main: Comparison, spec: VerdictSpec) -> tuple[str, str, int]:
     """Too few photos, or too few sessions of them, for any result to count."""
     n, m = len(main.photo_scores), len(main.control_scores)
+    photos, controls = plural(n, "photo"), plural(m, "control")
     sessions = main.photo_sessions > 0
     enough = smallest_set(main.control_sessions if sessions else m, spec.alpha_strong)
     what = (
-        f"{n} photos of {main.photo_sessions} sessions and {m} controls of "
+        f"{photos} of {plural(main.photo_sessions, 'session')} and {controls} of "
         f"{main.control_sessions} cannot reach p = {spec.alpha_strong:g}, since only sessions are "
-        f"independent; photos of {enough} sessions"
+        f"independent; photos of {plural(enough, 'session')}"
         if sessions
-        else f"{n} photos and {m} controls cannot reach p = {spec.alpha_strong:g}; {enough} photos"
+        else f"{photos} and {controls} cannot reach p = {spec.alpha_strong:g}; "
+        f"{plural(enough, 'photo')}"
     )
     return "D", f"{what} would be needed with these controls", enough
 
@@ -167,7 +170,7 @@ def _no_difference(main: Comparison) -> tuple[str, str, int]:
     found = f"the declared test found no difference (p = {main.permutation.p:.3g})"
     if main.photos_needed <= len(main.photo_scores):
         return "D", found, 0
-    more = f"; an AUC of {main.auc.auc:.2f} would need {main.photos_needed} photos"
+    more = f"; an AUC of {main.auc.auc:.2f} would need {plural(main.photos_needed, 'photo')}"
     return "D", found + more, main.photos_needed
 
 
@@ -209,8 +212,8 @@ def smallest_set(controls: int, alpha: float) -> int:
 
 def _decoy_words(decoys: DecoyRank) -> str:
     return (
-        f"the variant that was published ranks first among {decoys.k} decoys that only chance kept "
-        f"back (p = {decoys.p:.2g})"
+        f"the variant that was published ranks first among {plural(decoys.k, 'decoy')} that only "
+        f"chance kept back (p = {decoys.p:.2g})"
     )
 
 
@@ -234,8 +237,8 @@ def _signals_reason(membership: MembershipEvidence, spec: VerdictSpec) -> list[R
     found = [s for s in signals if s.holm_p <= spec.alpha_strong]
     best = max(signals, key=lambda s: s.auc.auc)
     text = (
-        f"Other white-box signals: {len(found)} of {len(signals)} find a difference (Holm-adjusted "
-        f"p <= {spec.alpha_strong:g}); the highest AUC is {best.title}'s, {best.auc.auc:.3f}."
+        f"Other white-box signals: a difference in {len(found)} of {len(signals)} (Holm-adjusted p "
+        f"<= {spec.alpha_strong:g}); the highest AUC is {best.title}'s, {best.auc.auc:.3f}."
     )
     return [Reason("found" if found else "not_found", text)]
 
@@ -287,7 +290,7 @@ def _null_reasons(membership: MembershipEvidence) -> list[Reason]:
     reasons = [
         Reason(
             "measured",
-            f"Null models: rank p = {r.p:.2g} among {len(r.nulls)} adapters "
+            f"Null models: rank p = {r.p:.2g} among {plural(len(r.nulls), 'adapter')} "
             f"{NULL_WORDS[r.kind]} (floor {r.floor:.2g}), AUC {r.difference.difference:+.3f} over "
             f"theirs ({r.difference.low:+.3f} to {r.difference.high:+.3f}).",
         )
@@ -334,8 +337,8 @@ def _error_rates(
     bound = clopper_pearson(0, m, side="upper").high
     rates = [
         *_letter_rates(spec, exchangeable, decoys),
-        f"A single photo's p-value cannot fall below 1/{m + 1}; no alarm among {m} controls bounds "
-        f"its false-alarm rate at {bound:.1%} (95%).",
+        f"A single photo's p-value cannot fall below 1/{m + 1}; no alarm among "
+        f"{plural(m, 'control')} bounds its false-alarm rate at {bound:.1%} (95%).",
     ]
     for target, r in zip((0.01, 0.05), c.tpr, strict=True):
         if r.estimable:

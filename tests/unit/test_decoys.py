@@ -13,9 +13,9 @@ from gaussian_pair import GaussianPair
 from lora_forensics.core import decoys
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import decoy_files as decoyfiles
-from lora_forensics.core.casework.decoy_ranking import RankRequest, rank_files
+from lora_forensics.core.casework.decoy_ranking import rank_files
 from lora_forensics.core.casework.questions import _decoys
-from lora_forensics.core.casework.request import Request
+from lora_forensics.core.casework.request import RankRequest, Request
 from lora_forensics.core.cli import main
 from lora_forensics.core.decoys import (
     RankedPhoto,
@@ -200,7 +200,9 @@ def test_command_line_from_photos_to_rank(tmp_path, capsys):
     arguments = ["decoys", "make", "--photos", str(source), "--out", str(out)]
     assert main([*arguments, "--kind", "subset", "--decoys", "19"]) == 0
     commitment = json.loads((out / "secret.json").read_text())["commitment"]
-    assert commitment in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert commitment in said
+    assert "19 decoys: the smallest p" in said
     rank = [
         "decoys", "rank", "--secret", str(out / "secret.json"), "--photos", str(source),
         "--base", str(asset_path("base")), "--out", str(case),
@@ -281,8 +283,8 @@ def published_set(tmp_path, kind):
 
 def case_rank(photos, rank):
     """The rank that a case about a folder of photos would be judged by."""
-    files = Path("base"), Path("tuned"), photos, Path("controls"), Path("out")
-    return _decoys(Request(*files, decoys=rank), SimpleNamespace(hashes=MODELS))
+    named = {name: Path(name) for name in ("base", "tuned", "controls", "out")}
+    return _decoys(Request(**named, photos=photos, decoys=rank), SimpleNamespace(hashes=MODELS))
 
 
 def copy_of(place, *files):
@@ -322,16 +324,18 @@ def test_a_rank_is_not_for_other_photos(tmp_path, kind):
     originals, pictures = image_files(source), image_files(publish)
     strangers = image_files(folder_of(tmp_path / "strangers", photos(12, seed=1)))
     n = len(chosen)
-    cases = {
-        "others": (strangers, f"0 of the case's 12 photos, and 0 of the {n} published"),
-        "one of the set": ([*strangers, originals[chosen[0]]], "1 of the case's 13 photos, and 1"),
-        "one more": ([*pictures, strangers[0]], f"{n} of the case's {n + 1} photos, and {n} of"),
-        "one less": (pictures[1:], f"{n - 1} of the case's {n - 1} photos, and {n - 1} of the {n}"),
+    cases = {  # pictures of the case; how many of them the rank is about; published ones it has
+        "others": (strangers, 0, 0),
+        "one of the set": ([*strangers, originals[chosen[0]]], 1, 1),
+        "one more": ([*pictures, strangers[0]], n, n),
+        "one less": (pictures[1:], n - 1, n - 1),
     }
     if kind == "subset":
-        kept = [file for i, file in enumerate(originals) if i not in chosen]
-        cases["kept back"] = kept, "0 of the case's 6 photos, and 0 of the 6 published"
-    for name, (files, says) in cases.items():
+        cases["kept back"] = [f for i, f in enumerate(originals) if i not in chosen], 0, 0
+    for name, (files, ours, found) in cases.items():
+        says = (
+            f"{ours} of the case's {len(files)} photos, and the case has {found} of {n} published"
+        )
         with pytest.raises(InputError, match=f"OTHER_PHOTOS: the rank is about {says}"):
             case_rank(copy_of(tmp_path / name, *files), rank)
 
@@ -370,6 +374,11 @@ def _first(caption):
     return lambda variant: float(variant.caption == caption)
 
 
+def rank_request(root, photos):
+    named = {"secret": root / "secret.json", "out": root / "out", "photos": photos}
+    return RankRequest(**named, base=Path("base"), tuned=Path("tuned"))
+
+
 @pytest.mark.parametrize("place", ["kids/a.png", "photos/my child/a.png", "photos/a_toddler.png"])
 def test_names_that_point_to_a_minor_stop_a_rank_before_any_picture(tmp_path, place):
     secret = tmp_path / "secret.json"
@@ -377,11 +386,8 @@ def test_names_that_point_to_a_minor_stop_a_rank_before_any_picture(tmp_path, pl
     file = tmp_path / place
     file.parent.mkdir(parents=True)
     file.write_bytes(b"never opened")
-    request = RankRequest(
-        secret, tmp_path / place.split("/")[0], Path("base"), Path("tuned"), tmp_path / "out"
-    )
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
-        rank_files(request)
+        rank_files(rank_request(tmp_path, tmp_path / place.split("/")[0]))
     assert not (tmp_path / "out").exists()
 
 
@@ -391,9 +397,8 @@ def test_names_in_the_secret_count_as_well(tmp_path):
     secret.write_bytes(decoys.secret_json(named))
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"never opened")
-    places = tmp_path / "photos", Path("base"), Path("tuned"), tmp_path / "out"
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
-        rank_files(RankRequest(secret, *places))
+        rank_files(rank_request(tmp_path, tmp_path / "photos"))
 
 
 @pytest.mark.parametrize("ready", [False, True])

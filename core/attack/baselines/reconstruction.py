@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, plural
 from ...protocols import ModelPair, Progress
 from ...sampling.generation import generate
 from ...sampling.guidance import cfg
@@ -49,9 +49,9 @@ def plan_reconstructions(
         InputError: no caption (EMPTY_PLAN), or fewer than one image (OUT_OF_RANGE).
     """
     if not captions:
-        raise InputError("EMPTY_PLAN", "no caption was given; give one an image")
+        raise InputError("EMPTY_PLAN", "no caption was given; give one per image")
     if images < 1:
-        raise InputError("OUT_OF_RANGE", f"{images} images a caption; give 1 or more")
+        raise InputError("OUT_OF_RANGE", f"{plural(images, 'image')} per caption; give 1 or more")
     rule = cfg(scale, model)
     return tuple(
         Job(k, captions[k // images], seed_of(run_seed, k), rule)

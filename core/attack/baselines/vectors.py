@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...errors import InputError
+from ...errors import InputError, plural
 
 PIXEL_SIDE = 64
 
@@ -78,8 +78,8 @@ def nearest(generated: Tensor, queries: Tensor, neighbours: int = 1) -> Tensor:
     if not 1 <= neighbours <= len(generated):
         raise InputError(
             "OUT_OF_RANGE",
-            f"{neighbours} neighbours among {len(generated)} generated images; give 1 or more, "
-            "and at most as many as there are images",
+            f"{plural(neighbours, 'neighbor')} among {plural(len(generated), 'generated image')}; "
+            "give 1 or more, and at most as many as there are images",
         )
     rows = generated.double()
     exact = "donot_use_mm_for_euclid_dist"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, plural
 from .vectors import check_vectors, directions
 
 OPENAI_SCALE = 100.0
@@ -39,7 +39,9 @@ def zero_shot_scores(prompts: Tensor, queries: Tensor, *, scale: float = OPENAI_
     """
     check_vectors(prompts, queries)
     if len(prompts) != 2:
-        raise InputError("BAD_SHAPE", f"{len(prompts)} prompts; give one for members, one other")
+        raise InputError(
+            "BAD_SHAPE", f"{plural(len(prompts), 'prompt')}; give one for members, one other"
+        )
     if not scale > 0:
         raise InputError("OUT_OF_RANGE", f"the scale is {scale}; it must lie above 0")
     cosines = directions(queries, "a query") @ directions(prompts, "a prompt").T

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InputError
+from ...errors import InputError, plural
 from .paired import Floats
 
 FUSED = ("base_ratio", "sima_delta", "pia_delta")
@@ -106,7 +106,8 @@ def residual(
     x, y, cx, cy = (np.asarray(v, np.float64) for v in (base, tuned, controls_base, controls_tuned))
     if len(cx) < 3:
         raise InputError(
-            "NOT_ENOUGH_CONTROLS", f"a line through {len(cx)} controls is no fit; give 3 or more"
+            "NOT_ENOUGH_CONTROLS",
+            f"{plural(len(cx), 'control')} cannot fit a line; give 3 or more",
         )
     if not all((v > 0).all() for v in (x, y, cx, cy)):
         raise InputError("BAD_LOSS", "a loss is zero, negative or no number; measure again")

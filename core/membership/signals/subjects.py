@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, plural
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,8 @@ class Subjects:
         if len(set(lengths)) != 1 or not lengths[0]:
             raise InputError(
                 "BAD_SHAPE",
-                f"got {lengths[0]} images, {lengths[1]} latents and {lengths[2]} captions; each "
-                "image needs one latent and one caption",
+                f"got {plural(lengths[0], 'image')}, {plural(lengths[1], 'latent')} and "
+                f"{plural(lengths[2], 'caption')}; each image needs one latent and one caption",
             )
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from ...demo.faces import draw_faces
 from ...demo.people import short_caption
-from ...errors import NotEnoughDataError
+from ...errors import NotEnoughDataError, plural
 from ...images.photos import Photos, decode_file, fit_square, image_files, load_photos
 from ...storage import digest_of, sha256_bytes, write_atomic
 from .cases import GUILTY, INNOCENT, Case, placebos_of
@@ -121,8 +121,9 @@ class PhotoPool:
         if len(names) < own + controls:
             raise NotEnoughDataError(
                 "SMALL_POOL",
-                f"{self.folder} holds {len(names)} photos; a case of {case.photos} needs "
-                f"{own + controls}: training photos, as many unseen ones, and {controls} controls",
+                f"{self.folder} holds {plural(len(names), 'photo')}; a case of {case.photos} needs "
+                f"{own + controls}: training photos, as many unseen ones, and "
+                f"{plural(controls, 'control')}",
             )
         pool = [names[i] for i in np.random.default_rng(self.seed).permutation(len(names))]
         rest = pool[controls:]

@@ -20,6 +20,7 @@ from ...backends.networks import Networks
 from ...casework.intake import names_in, stop_if_minor
 from ...demo.assets import asset_path
 from ...encoders import load_encoder
+from ...errors import plural
 from ...lora.safeguard import stop_words
 from ...protocols import ImageEncoder, NoProgress, Progress
 from ...specs import FinetuneSpec
@@ -147,7 +148,7 @@ def plan_text(study: Study) -> str:
     minutes = (rows / ROWS_A_SECOND + steps / STEPS_A_SECOND) / 60
     counts = {used: sum(c.used == used for c in study.cases) for used in (1.0, 0.0)}
     text = (
-        f"{len(study.cases)} adapters: {counts[1.0]} guilty, {counts[0.0]} innocent, "
+        f"{plural(len(study.cases), 'adapter')}: {counts[1.0]} guilty, {counts[0.0]} innocent, "
         f"{len(study.cases) - sum(counts.values())} in part; planned: {steps:,} training steps, "
         f"{rows:,} denoiser forwards"
     )
@@ -191,7 +192,7 @@ def run_study(
             f"waiting for other processes to train {', '.join(c.name for c in cases)}"
         ),
     )
-    announce(f"{len(order)} adapters trained")
+    announce(f"{plural(len(order), 'adapter')} trained")
 
     def look(case: Case, kept: CaseFolder) -> None:
         examine_case(study, folder, case, kept, progress=progress)

@@ -18,7 +18,7 @@ from ...attack.classifier import check_weights
 from ...backends.loading import load_base
 from ...casework.intake import names_in, own_name, stop_if_minor
 from ...encoders import load_encoder
-from ...errors import InputError, MissingWeightsError
+from ...errors import InputError, MissingWeightsError, plural
 from ...images.photos import decode_file, image_files, to_tensor
 from ...images.watermark import default_logo, load_logo
 from ...lora.header import sha256_file
@@ -139,7 +139,8 @@ def read_captions(folder: Path, files: Sequence[Path]) -> list[str]:
     if missing:
         raise InputError(
             "MISSING_CAPTIONS",
-            f"{path} has no caption for {len(missing)} of {len(files)} photos, {missing[0]} first",
+            f"{path} has no caption for {len(missing)} of {plural(len(files), 'photo')}, "
+            f"{missing[0]} first",
         )
     return [told[file.name] for file in files]
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from ...attack.line import train_seeds
 from ...backends.diffusers import DiffusersPair
 from ...backends.loading import pair_of
+from ...errors import plural
 from ...protocols import NoProgress, Progress
 from ...sampling.generation import generate
 from ...sampling.plans import plan
@@ -98,7 +99,9 @@ def checkpoint_of(bench: Bench, target: str) -> Path:
         spec, clock = bench.scale.spec_of(target), Clock()
         images = [i for name in TARGETS[target].sets for i in bench.material.sets[name]]
         told = [c for name in TARGETS[target].sets for c in bench.material.captions[name]]
-        bench.announce(f"target {target}: {spec.steps:,} steps on {len(images)} photos")
+        bench.announce(
+            f"target {target}: {plural(spec.steps, 'step')} on {plural(len(images), 'photo')}"
+        )
         trained = finetune(
             bench.material.networks, images, told, spec, case=case, progress=bench.progress
         )
@@ -187,7 +190,7 @@ def _train(bench: Bench, folder: Folder, case: CaseFolder) -> None:
     queries = {name: stacked(sets[name], side) for name in queries_of(folder, bench.scale)}
     if folder.rest:
         queries = {"rest-positives": held_1, "rest-negatives": held_0}
-    bench.announce(f"attack: {folder.name}, {len(positives)} and {len(negatives)} images")
+    bench.announce(f"attack: {folder.name}, {len(positives)} and {plural(len(negatives), 'image')}")
     clock = Clock()
     train_seeds(
         positives,

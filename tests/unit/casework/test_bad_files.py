@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_is_no_traceback(capsys, monkeypatch):
 @pytest.mark.parametrize("count", ["0", "-3"])
 def test_no_images_are_no_sample(case, capsys, count):
     command = ["sample", *case[:4], *case[-2:], "--prompt", "x", "--cfg", "1", "--images", count]
-    refused(capsys, command, f"ERROR/BAD_SETTING: --images is {count}")
+    refused(capsys, command, f"ERROR/BAD_SETTING: images is {count}; give 1 or more")
 
 
 def truncated(path, tiny_folder):

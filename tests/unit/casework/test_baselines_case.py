@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from lora_forensics.core.casework.baselines import METHODS
-from lora_forensics.core.cli import baselines, main
+from lora_forensics.core.casework.request import METHODS
+from lora_forensics.core.cli import main
 from lora_forensics.core.demo.assets import asset_path
 
 
@@ -16,10 +16,6 @@ def command(out, *more):
         "--controls", str(asset_path("photos/study_2")),
         "--out", str(out), "--images", "6", "--steps", "3", *more,
     ]  # fmt: skip
-
-
-def test_the_flags_know_every_method():
-    assert baselines.METHODS == METHODS
 
 
 def test_arms_are_drawn_once_and_resumed(tmp_path, capsys):

@@ -81,10 +81,10 @@ def test_a_rank_is_not_for_other_photos(owned, way):
 
 def test_one_borrowed_photo_does_not_carry_a_set(owned):
     files = (*image_files(owned.others)[1:], image_files(owned.original)[0])
-    with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 1 of the case's 12 .* 1 of the 12"):
+    with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 1 of the case's 12 .* 1 of 12"):
         checked_rank(SUSPECT, PhotoSet(files), owned.ranked)
     fewer = PhotoSet(tuple(image_files(owned.original)[1:]))
-    with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 11 of the case's 11 .* 11 of the 12"):
+    with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 11 of the case's 11 .* 11 of 12"):
         checked_rank(SUSPECT, fewer, owned.ranked)
 
 

@@ -59,5 +59,5 @@ def test_a_picture_that_is_asked_about_is_refused_and_named(request_, shared):
 def test_the_photos_themselves_are_refused(request_):
     shutil.rmtree(request_.negatives)
     shutil.copytree(request_.photos, request_.negatives)
-    with pytest.raises(InputError, match="3 pictures are both in --photos"):
+    with pytest.raises(InputError, match="both in --photos and in --negatives: 3 pictures"):
         open_request(request_, NoProgress())

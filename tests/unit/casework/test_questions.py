@@ -35,8 +35,9 @@ def sets(tmp_path):
 
 
 def request(tmp_path, **more):
-    where = [tmp_path / n for n in ("base", "lora.safetensors", "photo", "control", "out")]
-    return Request(*where, lines=("membership",), **more)
+    names = {"base": "base", "tuned": "lora.safetensors", "photos": "photo", "controls": "control"}
+    where = {field: tmp_path / name for field, name in names.items()}
+    return Request(**where, out=tmp_path / "out", lines=("membership",), **more)
 
 
 def test_captions_are_matched_by_name(tmp_path, sets):
@@ -82,5 +83,5 @@ def test_controls_of_one_session_are_refused_before_any_work(tmp_path, sets, mon
     wanted = request(tmp_path, spec=ScreenSpec(membership=MembershipSpec(counterfactuals=2)))
     monkeypatch.setattr(questions, "recipe_of", lambda _: "recipe")
     assert questions.recipe_for(wanted, object(), controls) == "recipe"
-    with pytest.raises(InputError, match=r"TOO_FEW_CONTROLS.*1 sessions"):
+    with pytest.raises(InputError, match=r"TOO_FEW_CONTROLS.*1 session cannot"):
         questions.recipe_for(wanted, object(), one)

@@ -8,11 +8,11 @@ import torch
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import training as trainwork
 from lora_forensics.core.cli import main
+from lora_forensics.core.cli.terminal import Bars
 from lora_forensics.core.images.captions import save_captions
 from lora_forensics.core.images.photos import decode_file, png_bytes, to_tensor
 from lora_forensics.core.images.watermark import default_logo, faint, visible
 from lora_forensics.core.lora.formats import read_lora
-from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling.plans import noise_of
 
 QUICK = ["--steps", "4", "--batch", "2", "--rank", "2", "--save-every", "2"]
@@ -78,7 +78,7 @@ def test_flags_of_a_lora_are_refused_for_a_full_training(
 
 
 def test_ctrl_c_keeps_the_state_and_the_same_command_resumes(base, photos, tmp_path, monkeypatch):
-    class Stop(NoProgress):
+    class Stop(Bars):
         left, done = 3, None
 
         def start(self, task, total, done=0):
@@ -88,9 +88,6 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_resumes(base, photos, tmp_p
             Stop.left -= 1
             if not Stop.left:
                 raise KeyboardInterrupt
-
-        def close(self):
-            pass
 
     more = ["--caption", "a face", *QUICK]
     assert train(base, photos, tmp_path / "whole", *more) == 0
@@ -192,7 +189,7 @@ def test_watermark_marks_every_photo(photos, tmp_path, capsys, kind, mark):
     (photos / "p.png").write_bytes(png_bytes(torch.full((3, 64, 64), 0.5)))
     command = ["watermark", "--photos", str(photos), "--kind", kind, "--out", str(out)]
     assert main(command) == 0
-    assert "1 marked photos" in capsys.readouterr().out
+    assert "1 marked photo in" in capsys.readouterr().out
     made = to_tensor(decode_file(out / "p.png")[0])
     assert torch.equal(made, mark(to_tensor(decode_file(photos / "p.png")[0]), default_logo()))
 

@@ -192,11 +192,9 @@ def test_masks_of_another_size_are_named(photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        (["--generators", "magic"], "BAD_SETTING"),
         (["--generators", "repaint"], "MISSING_FLAG"),
         (["--generators", "lama"], "MISSING_FLAG"),
         (["--masks", "parts"], "MISSING_FLAG"),
-        (["--masks", "stars"], "BAD_SETTING"),
         (["--whole", "4"], "BAD_SETTING"),
         (["--minor-suspected"], "MINOR_SUSPECTED"),
     ],

@@ -81,7 +81,6 @@ def test_other_formats() -> None:
     assert text.interval(-0.5, 1) == "−0.50 to 1"
     assert text.interval(None, 1) == "interval n/a"
     assert [text.duration(s) for s in (3.2, 600, 7200, None)] == ["3 s", "10 min", "2.0 h", "n/a"]
-    assert text.plural(1, "photo") == "1 photo"
 
 
 def test_every_kind_of_reason_has_its_sign() -> None:

@@ -96,7 +96,7 @@ def test_sessions_are_never_halved():
         assert not {sessions[i] for i in train} & {sessions[i] for i in compare}
         assert sorted((*train, *compare)) == list(range(40))
         assert len(train) == 20
-    with pytest.raises(NotEnoughDataError, match=r"TOO_FEW_CONTROLS.*1 sessions"):
+    with pytest.raises(NotEnoughDataError, match=r"TOO_FEW_CONTROLS.*1 session cannot"):
         C.split_controls(40, 0, ["one"] * 40)
 
 

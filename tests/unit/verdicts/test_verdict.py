@@ -145,7 +145,7 @@ def test_sessions_that_are_too_few_are_counted_as_sessions():
     verdict = decide(replace(evidence(), comparison=c), probe(), SPEC, exchangeable=True)
     assert verdict.letter == "D"
     assert (c.photo_sessions, c.control_sessions) == (1, 40)
-    assert "30 photos of 1 sessions" in verdict.reasons[0].text
+    assert "30 photos of 1 session and" in verdict.reasons[0].text
     assert verdict.photos_needed == smallest_set(40, SPEC.alpha_strong) == 2
     assert "2 sessions would be needed" in verdict.reasons[0].text
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from .... import __version__
 from ....casework.book import tool_facts
 from ....demo.repainted import CLASSICAL, LATENT, SCENES, drawn_people, repainted, scene_crops
-from ....errors import InputError
+from ....errors import InputError, plural
 from ....inpainting.examples import ExampleSet, read_examples
 from ....inpainting.variants import ORIGINAL, SPLICED, WHOLE
 from ....localization.settings import SETUPS
@@ -127,7 +127,7 @@ def reproduce_localization(
     case = open_case(asked.out / "runs", manifest)
     try:
         runs = runs_of(asked.scale)
-        announce(f"{len(runs)} trainings, {len(tests)} kinds of test pictures")
+        announce(f"{plural(len(runs), 'training')}, {plural(len(tests), 'kind')} of test pictures")
         for run in runs:
             if not case.has(f"entry/{run.key}"):
                 entry = _measure(run, asked, material, tests, case, progress)

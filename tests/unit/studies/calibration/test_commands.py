@@ -55,7 +55,7 @@ def test_files_of_the_own_scale_are_not_ignored(tmp_path, capsys, flag):
 
 
 def test_summarise_needs_a_study(tmp_path, capsys):
-    assert main(["calibrate", "--summarise", "--out", str(tmp_path)]) == 2
+    assert main(["calibrate", "--summarize", "--out", str(tmp_path)]) == 2
     assert "NOT_A_STUDY" in capsys.readouterr().err
 
 

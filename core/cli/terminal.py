@@ -1,4 +1,4 @@
-"""Progress bars and notices of the command line."""
+"""What a terminal gets beside results: progress bars, notices, exit codes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Any
 
 from ..errors import Notice
 
+EXIT_DONE, EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 2, 3, 130
+
 
 class Bars:
-    """Progress bars with time left, on standard error."""
+    """Progress bars with time left, on standard error; closed when its block ends."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self, task: str, total: int, done: int = 0) -> None:
         """Open a bar for `task`."""
