@@ -206,11 +206,11 @@ def test_from_training_to_white_box_with_a_real_text_encoder(comfy, light_checkp
         nulls, words = TrainCounterfactuals.execute(suspect, vae, controls, "", 2, 0, 64).args
         assert "rank 2, attention layers, 3 steps of 2, rate 0.01" in words
         assert "'a face'" in words
-        found = WhiteBox.execute(
+        measured = WhiteBox.execute(
             suspect, vae, photos, controls, "", 64, counterfactuals=nulls, timesteps="300, 600",
             noises=1, nulls=0, permutations=100, batch=8, seed=0, signals="grid", null_noises=1,
-        ).args[0].found  # fmt: skip
-    ranks = {rank.kind: rank for rank in found.null_ranks}
+        ).args[0].evidence  # fmt: skip
+    ranks = {rank.kind: rank for rank in measured.null_ranks}
     assert len(ranks["counterfactual"].nulls) == 2
     assert all(map(bool, ranks["counterfactual"].nulls))
 
