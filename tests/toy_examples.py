@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lora_forensics.core.images.photos.photos import Photos, photos_of
+from lora_forensics.core.images.photos import Photos, photos_of
 from lora_forensics.core.inpainting.examples import make_examples
 from lora_forensics.core.storage import open_case
 from torch.nn import functional as F

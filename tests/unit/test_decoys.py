@@ -26,7 +26,7 @@ from lora_forensics.core.decoys import (
 )
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.errors import ForensicsError, InputError, NotEnoughDataError, RunError
-from lora_forensics.core.images.photos.photos import image_files
+from lora_forensics.core.images.photos import image_files
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
 from lora_forensics.core.statistics.uniformity import uniformity
 from lora_forensics.core.storage import open_case, write_atomic

@@ -2,7 +2,7 @@ import pytest
 import torch
 from lora_forensics.core.attack.arms import check_matched_arms
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.sampling.plans.guidance import cfg, model_guidance
+from lora_forensics.core.sampling.guidance import cfg, model_guidance
 from lora_forensics.core.types import BASE, TUNED, ImageBatch, Source
 
 

@@ -6,7 +6,7 @@ from lora_forensics.core.errors import InputError
 from lora_forensics.core.inpainting.examples import make_examples
 from lora_forensics.core.inpainting.given import GivenInpainter
 from lora_forensics.core.inpainting.whole import add_whole
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.storage import open_case
 from toy_examples import Smoother, photos, squares
 

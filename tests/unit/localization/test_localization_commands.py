@@ -11,10 +11,10 @@ import pytest
 import torch
 from lora_forensics.core.cli import main
 from lora_forensics.core.demo.faces import draw_faces
-from lora_forensics.core.images.photos.photos import png_bytes
+from lora_forensics.core.images.photos import png_bytes
 from lora_forensics.core.inpainting.examples import read_examples
 from lora_forensics.core.localization.files import read_card
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision import models

@@ -144,4 +144,4 @@ def test_the_page_is_the_shipped_rates():
         assert not page.exists()
         pytest.skip("the study has not been run; the page comes with its rates")
     assert page.read_text(encoding="utf-8") == render(shipped)
-    assert (ROOT / "core" / "error_rates" / "tiny.json").stat().st_size < 300_000
+    assert (ROOT / "core" / "rates" / "tiny.json").stat().st_size < 300_000

@@ -11,7 +11,7 @@ from lora_forensics.core.errors import InputError
 from lora_forensics.core.inpainting.examples import make_examples
 from lora_forensics.core.inpainting.whole import add_whole
 from lora_forensics.core.localization.settings import METHOD_NAMES, paper_spec
-from lora_forensics.core.sampling.plans.plans import noise_of
+from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.studies.reproduction.docs import refresh
 from lora_forensics.core.studies.reproduction.localization.experiments import (
