@@ -128,7 +128,7 @@ def open_case(root: Path, manifest: dict[str, Any]) -> CaseFolder:
     _make_folder(root)
     known = root / MANIFEST
     if known.exists():
-        _same_manifest(known, manifest)
+        check_manifest(known, manifest)
     elif any(p.name != LOCK for p in root.iterdir()):
         raise RunError("NOT_A_CASE", f"{root} holds other files; give a new or empty folder")
     _take_lock(root)
@@ -151,7 +151,12 @@ def _make_folder(root: Path) -> None:
         ) from error
 
 
-def _same_manifest(known: Path, manifest: dict[str, Any]) -> None:
+def check_manifest(known: Path, manifest: dict[str, Any]) -> None:
+    """Hold what a folder was begun with to what is asked of it now.
+
+    Raises:
+        RunError: CONFIG_CHANGED, naming what differs.
+    """
     before = json.loads(known.read_bytes())
     now = json.loads(json.dumps(manifest))
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
@@ -221,4 +226,4 @@ def _intact(path: Path, sha256: str) -> bool:
     return path.is_file() and sha256_bytes(path.read_bytes()) == sha256
 
 
-__all__ = ["CaseFolder", "digest_of", "open_case", "sha256_bytes", "write_atomic"]
+__all__ = ["CaseFolder", "check_manifest", "digest_of", "open_case", "sha256_bytes", "write_atomic"]

@@ -50,7 +50,7 @@ def _resized(pixels: Tensor, side: int) -> Tensor:
     return pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """ImageNet-normalised float32 of images ``[N, 3, H, W]``, uint8 or in 0..1."""
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
     mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))

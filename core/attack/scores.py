@@ -54,13 +54,13 @@ def attack_evidence(
     """Judge what the classifiers said.
 
     Args:
-        results: one a seed, over photos first and controls after them.
+        results: one per seed, over photos first and controls after them.
         n_photos: how many of the scores are photos'.
         spec: guidance scales of both arms.
         verdict: levels.
         negatives_from: ``base``, ``folder`` or ``shadow``.
         pretrained: whether the backbone started from ImageNet weights.
-        images: images an arm.
+        images: images per arm.
         forwards: denoiser rows spent.
         clusters: session of each photo, then of each control.
 
@@ -75,18 +75,18 @@ def attack_evidence(
     paper = paper_seed_interval(aucs)
     bar = THRESHOLDS[spec.scores]
     return AttackEvidence(
-        negatives_from,
-        pretrained,
-        images,
-        spec.cfgs,
-        compare(scores[:n], scores[n:], verdict, clusters=clusters),
-        tuple(aucs),
-        low,
-        high,
-        sum(r.heldout_accuracy for r in results) / len(results),
-        float((scores[:n] > bar).mean()),
-        float((scores[n:] > bar).mean()),
-        forwards,
+        negatives=negatives_from,
+        pretrained=pretrained,
+        images=images,
+        cfgs=spec.cfgs,
+        comparison=compare(scores[:n], scores[n:], verdict, clusters=clusters),
+        seed_aucs=tuple(aucs),
+        seed_low=low,
+        seed_high=high,
+        heldout_accuracy=sum(r.heldout_accuracy for r in results) / len(results),
+        flagged_photos=float((scores[:n] > bar).mean()),
+        flagged_controls=float((scores[n:] > bar).mean()),
+        forwards=forwards,
         paper_low=paper.low,
         paper_high=paper.high,
         scores=spec.scores,
@@ -113,7 +113,7 @@ def attack_notes(
 
     Args:
         spec: its settings.
-        scores: ``[S, N]``, one row a seed.
+        scores: ``[S, N]``, one row per seed.
         negatives_from: ``base``, ``folder`` or ``shadow``.
         pretrained: whether the backbone started from ImageNet weights.
     """

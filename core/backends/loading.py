@@ -18,8 +18,9 @@ from ..devices import torch_device
 from ..errors import InputError, LoraFormatError, MissingWeightsError, UnsafeFileError
 from ..lora.binding import bind, check_deltas
 from ..lora.formats import read_lora
-from ..lora.header import read_header, sha256_file, strict_json
+from ..lora.header import read_header, sha256_file
 from ..lora.sniffing import refuse_other_format
+from ..records import strict_json
 from .change import output_change
 from .checkpoints import is_checkpoint, load_checkpoint
 from .diffusers import DiffusersPair

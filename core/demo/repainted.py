@@ -28,6 +28,7 @@ from ..specs import RepaintSpec
 from ..storage import open_case
 from ..types import ImageBatch
 from .assets import asset_path
+from .datasets import to_unit
 from .faces import draw_faces
 
 SIDE = 64
@@ -69,8 +70,7 @@ def scene_crops(scene: str, count: int, seed: int) -> Photos:
 
 
 def _photos(pixels: np.ndarray, name: str) -> Photos:
-    images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
-    return photos_of(images, [f"{name}-{i}.png" for i in range(len(pixels))])
+    return photos_of(to_unit(pixels), [f"{name}-{i}.png" for i in range(len(pixels))])
 
 
 def joined(parts: Sequence[Photos]) -> Photos:

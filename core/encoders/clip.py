@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError, MissingDependencyError, MissingWeightsError
-from ..lora.header import load_tensors, sha256_file, strict_json
+from ..lora.header import load_tensors, sha256_file
+from ..records import strict_json
 from ..types import EncoderId
 
 FILE, CONFIG = "clip.safetensors", "clip.json"

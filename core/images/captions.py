@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..devices import torch_device
 from ..errors import InputError, LoraFormatError, MissingDependencyError, MissingWeightsError
-from ..lora.header import read_header, strict_json
+from ..lora.header import read_header
 from ..protocols import NoProgress, Progress
+from ..records import strict_json
 from ..storage import write_atomic
 from .photos import to_picture
 

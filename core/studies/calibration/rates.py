@@ -16,7 +16,7 @@ from ...statistics.permutation import conformal_p
 from ...statistics.uniformity import uniformity
 from ...verdicts.comparison import standardised as by_controls
 from .cases import GUILTY, INNOCENT
-from .examine import PRIMARY, Examined, Scores
+from .examine import PRIMARY, Examined, MethodScores
 
 LETTERS = ("A", "B", "A or B", "C", "D")
 FACTORS = ("rank", "steps", "learning_rate", "photos", "quality")
@@ -120,15 +120,15 @@ def case_auc(e: Examined, name: str) -> float:
     return auc(s.photos, s.controls)
 
 
-def standardised(s: Scores) -> tuple[Floats, Floats]:
+def standardized(s: MethodScores) -> tuple[Floats, Floats]:
     """Photos and controls in control standard deviations from the control mean."""
     every = by_controls(np.array([*s.photos, *s.controls]), len(s.photos))
     return every[: len(s.photos)], every[len(s.photos) :]
 
 
 def pooled_auc(cases: Sequence[Examined], name: str) -> float:
-    """AUC of all cases' photos against all their controls, after `standardised`."""
-    sets = [standardised(e.scores[name]) for e in cases]
+    """AUC of all cases' photos against all their controls, after `standardized`."""
+    sets = [standardized(e.scores[name]) for e in cases]
     photos, controls = (np.concatenate(part) for part in zip(*sets, strict=True))
     return auc(photos, controls)
 
@@ -143,16 +143,16 @@ def signal_rate(results: Results, name: str, method: Method) -> SignalRate:
     """One method over all cases of full truth."""
     guilty, innocent = results.guilty, results.innocent
     return SignalRate(
-        name,
-        method.title,
-        method.group,
-        estimate([case_auc(e, name) for e in guilty]),
-        pooled_auc(guilty, name),
-        estimate([case_auc(e, name) for e in innocent]),
-        counted(innocent, lambda e: e.scores[name].p <= LEVEL),
-        counted(guilty, lambda e: e.scores[name].p <= LEVEL),
-        estimate([photo_alarms(e, name) for e in innocent]),
-        estimate([photo_alarms(e, name) for e in guilty]),
+        name=name,
+        title=method.title,
+        group=method.group,
+        auc=estimate([case_auc(e, name) for e in guilty]),
+        pooled=pooled_auc(guilty, name),
+        innocent_auc=estimate([case_auc(e, name) for e in innocent]),
+        false_alarm=counted(innocent, lambda e: e.scores[name].p <= LEVEL),
+        power=counted(guilty, lambda e: e.scores[name].p <= LEVEL),
+        photo_alarm=estimate([photo_alarms(e, name) for e in innocent]),
+        photo_power=estimate([photo_alarms(e, name) for e in guilty]),
     )
 
 
@@ -166,7 +166,7 @@ def signal_rates(results: Results, methods: Mapping[str, Method]) -> tuple[Signa
 def p_values(results: Results, methods: Mapping[str, Method]) -> dict[str, list[Cell]]:
     """Every p-value of the pipeline over the innocent cases, with the cells it can fall in.
 
-    One photo a case stands for the conformal p: photos of one case share their controls.
+    One photo per case stands for the conformal p: photos of one case share their controls.
     """
     innocent = results.innocent
     found = {
@@ -200,7 +200,13 @@ def check_p(name: str, cells: Sequence[Cell]) -> PValueCheck:
     found = uniformity(p, grid)
     at = {r.level: share(int((p <= r.level + 1e-12).sum()), len(p)) for r in found.rates}
     return PValueCheck(
-        name, len(p), found.ks_p, found.excess_p, at[LEVEL], at[STRONG], found.verdict
+        name=name,
+        cases=len(p),
+        uniform_p=found.ks_p,
+        too_small_p=found.excess_p,
+        at_05=at[LEVEL],
+        at_01=at[STRONG],
+        verdict=found.verdict,
     )
 
 

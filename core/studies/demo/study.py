@@ -47,7 +47,7 @@ NORTH_SETS = ("guilty_strong", "guilty_light", *STUDY)
 PUBLISHED_CFG = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmResult:
     """One guidance arm on one suspect and seed.
 
@@ -202,15 +202,15 @@ def _arm_result(
     medoids = drawn.select(groups(drawn, len(photos)).medoids.tolist())
     through = photos.similarity(medoids).max(1).values
     return ArmResult(
-        suspect,
-        seed,
-        arm,
-        scale,
-        len(drawn),
-        float(photos.similarity(drawn).max(1).values.mean()),
-        float(through.mean()),
-        float((through > drawn.encoder.copy_threshold).float().mean()),
-        float(strangers.similarity(drawn).max(1).values.mean()),
+        suspect=suspect,
+        seed=seed,
+        arm=arm,
+        scale=scale,
+        images=len(drawn),
+        best_of_n=float(photos.similarity(drawn).max(1).values.mean()),
+        representatives=float(through.mean()),
+        success=float((through > drawn.encoder.copy_threshold).float().mean()),
+        strangers=float(strangers.similarity(drawn).max(1).values.mean()),
     )
 
 
@@ -271,7 +271,7 @@ def main() -> None:
     """Run the study and write its two files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=40, help="images an arm")
+    parser.add_argument("--images", type=int, default=40, help="images per arm")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--nulls", type=int, default=0)
     args = parser.parse_args()

@@ -53,7 +53,7 @@ class Material:
     Attributes:
         networks: the base.
         sets: by name, images ``[3, H, W]`` in 0..1.
-        captions: of the sets that targets are trained on, one an image.
+        captions: of the sets that targets are trained on, one per image.
         encoder: features of the centroid baseline.
         resnet: ImageNet ResNet-18, or None for a random start.
         facts: for the manifest: what decides the results beside the settings.

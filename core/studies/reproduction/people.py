@@ -13,13 +13,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ...backends.loading import load_base
 from ...demo.assets import asset_path
-from ...demo.datasets import jpeg_round_trip
+from ...demo.datasets import jpeg_round_trip, to_unit
 from ...demo.drawing import render
 from ...demo.faces import Faces
 from ...demo.people import DOMAINS, Domain, Photograph, captions, sample_identity, sample_photograph
@@ -86,7 +85,7 @@ def drawn_sets(
     for domain, seed in SEEDS.items():
         drawn = draw_institution(seen + unseen, domain, seed)
         pixels = softened(drawn.pixels) if domain == "generic" else drawn.pixels
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        images = to_unit(pixels)
         name = names[domain]
         sets[f"{name}-seen"] = list(images[:seen])
         sets["lfw" if name == "lfw" else f"{name}-unseen"] = list(images[seen:])

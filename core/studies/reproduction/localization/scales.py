@@ -12,7 +12,7 @@ PRACTICAL = "practical"
 PAPER_SETUPS = ("A", "B", "C")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalizationScale:
     """Sizes of a run.
 
@@ -95,7 +95,7 @@ SCALES = {"tiny": TINY}
 
 def full_scale(main: str, generators: tuple[str, ...], seeds: int) -> LocalizationScale:
     """The paper's settings on the user's set."""
-    return LocalizationScale("full", main, generators, seeds)
+    return LocalizationScale(name="full", main=main, generators=generators, seeds=seeds)
 
 
 @dataclass(frozen=True, slots=True)

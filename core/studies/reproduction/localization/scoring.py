@@ -17,7 +17,7 @@ from ....inpainting.variants import ORIGINAL, REGENERATED, SPLICED
 from ....localization.judging import Judgement, judge
 from ....localization.placing import resized_as_published
 from ....localization.training import Trained
-from ....localization.views import jpeg, normalised, rescaled, resized
+from ....localization.views import jpeg, normalized, rescaled, resized
 from ....statistics.overlap import Overlap, image_ap, overlap
 
 _CHUNK = 32
@@ -72,7 +72,7 @@ def judged(trained: Trained, examples: ExampleSet, change: Change | None = None)
     def seen(row: Example) -> torch.Tensor:
         picture = examples.picture(row)
         changed = picture if change is None else change(picture)
-        return normalised(resized(changed, spec.side, lanczos=spec.lanczos))
+        return normalized(resized(changed, spec.side, lanczos=spec.lanczos))
 
     parts = []
     for at in range(0, len(examples), _CHUNK):

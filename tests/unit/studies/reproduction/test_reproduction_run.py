@@ -10,7 +10,7 @@ import torch
 from lora_forensics.core.attack import line as blackbox
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, RunError
-from lora_forensics.core.sampling.plans import generation
+from lora_forensics.core.sampling import generation
 from lora_forensics.core.studies.reproduction import experiments, stages
 from lora_forensics.core.studies.reproduction.experiments import (
     FACTS,
