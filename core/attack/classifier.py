@@ -124,15 +124,15 @@ def check_weights(path: Path) -> None:
     """Whether `build_classifier` will take a file, by its header alone; errors as there."""
     from torchvision.models import resnet18
 
-    found = {name: info.shape for name, info in read_header(path).tensors.items()}
+    shapes = {name: info.shape for name, info in read_header(path).tensors.items()}
     with torch.device("meta"):
-        _check_fit(path, found, resnet18(weights=None))
+        _check_fit(path, shapes, resnet18(weights=None))
 
 
-def _check_fit(path: Path, found: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
+def _check_fit(path: Path, shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
     wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     needed = {k for k in wanted if not k.endswith("num_batches_tracked")}  # old files lack it
-    wrong = [k for k in found if found[k] != wanted.get(k)] + sorted(needed - found.keys())
+    wrong = [k for k in shapes if shapes[k] != wanted.get(k)] + sorted(needed - shapes.keys())
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",

@@ -124,9 +124,9 @@ def jpeg_half(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def through_jpeg(pixels: Tensor, quality: int) -> Tensor:
     """One image ``[3, H, W]`` in 0..1 after JPEG at a quality of 1 to 95."""
-    kept = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(to_uint8(pixels))).save(kept, "JPEG", quality=quality)
-    return to_tensor(Image.open(kept, formats=("JPEG",)))
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(to_uint8(pixels))).save(file, "JPEG", quality=quality)
+    return to_tensor(Image.open(file, formats=("JPEG",)))
 
 
 def change_all(x: Tensor, generator: torch.Generator) -> Tensor:

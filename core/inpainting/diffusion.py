@@ -71,7 +71,7 @@ class DiffusionInpainter:
         Noise belongs to the photo, not to the batch.
 
         Raises:
-            InputError: the model's latents are no grid (BAD_SHAPE).
+            InputError: the model's latents are not a grid (BAD_SHAPE).
         """
         return self._painted(pixels, masks, seeds, self._path, tick)
 

@@ -338,7 +338,7 @@ def _made(
         return [{v: read_unit(case, u[v]) for v in kept} for u in units]
     drawn = inpainter.inpaint(pixels, hole, seeds, tick)
     if not bool(drawn.isfinite().all()):
-        raise InputError("NON_FINITE", f"{inpainter.name} made pixels that are no numbers")
+        raise InputError("NON_FINITE", f"{inpainter.name} made pixels that are NaN or infinite")
     spliced, back = torch.where(hole > 0, drawn, pixels), inpainter.round_trip(pixels)
     parts = {} if torch.equal(spliced, drawn) else {REGENERATED: drawn}
     parts |= {} if back is None else {ROUND_TRIP: back}

@@ -36,7 +36,7 @@ class Localization:
         map: ``[H, W]`` in 0..1, higher where repainted; all 0 where `blank`.
         raw: the same before the gate.
         confidence: ``[H, W]`` in 0..1: 1 where the picture and its mirror image agree; NaN with
-            one view. Agreement is no probability: a wrong map can be sure of itself.
+            one view. Agreement is not a probability: a wrong map can be sure of itself.
         score: of the highest tile, comparable with the card's gate.
         p: see `Card.p_value`; None where no untouched photo set a gate.
         area: share of pixels above the threshold, after the gate.
@@ -85,7 +85,7 @@ def localize(
     maps = torch.stack([m for m, _ in seen])
     raw = maps.mean(0)
     if not bool(raw.isfinite().all()):
-        raise InputError("NON_FINITE", "the localiser's map holds values that are no numbers")
+        raise InputError("NON_FINITE", "the localiser's map holds NaN or infinity")
     confidence = torch.full_like(raw, float("nan"))
     if spec.views > 1:
         confidence = 1 - (maps[0] - maps[1]).abs()

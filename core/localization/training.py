@@ -256,12 +256,12 @@ class LocalizerTrainee:
 
     def state(self) -> dict[str, Tensor]:
         """See `Stateful`."""
-        found = {f"weight/{k}": v for k, v in self.network.state_dict().items()}
-        found |= {f"best/{k}": v for k, v in self.best.items()}
+        tensors = {f"weight/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in self.best.items()}
         for name, weight in self.network.named_parameters():
             moments = self.adam.state.get(weight, {})
-            found |= {f"{k}/{name}": moments[k] for k in _MOMENTS if k in moments}
-        return found
+            tensors |= {f"{k}/{name}": moments[k] for k in _MOMENTS if k in moments}
+        return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Stateful`."""

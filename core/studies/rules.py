@@ -84,8 +84,8 @@ def above(interval: Bounded, bound: float = 0.0) -> str:
 
 def every(outcomes: Iterable[str]) -> str:
     """Held when all are, not held when one is not held."""
-    found = set(outcomes)
-    return HELD if found == {HELD} else NOT_HELD if NOT_HELD in found else UNDECIDED
+    answers = set(outcomes)
+    return HELD if answers == {HELD} else NOT_HELD if NOT_HELD in answers else UNDECIDED
 
 
 def printed(kind: type[Kind], path: Path) -> Kind:

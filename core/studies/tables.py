@@ -26,7 +26,7 @@ def table(head: str, rows: Iterable[str]) -> str:
     """
     lines, parts = list(rows), head.count(" | ")
     if odd := [line for line in lines if line.count(" | ") != parts]:
-        raise ValueError(f"{odd[0]!r} has not the {parts + 1} cells of {head!r}")
+        raise ValueError(f"{odd[0]!r} must have {parts + 1} cells, as {head!r}")
     return "\n".join(f"| {line} |" for line in (head, "--- | " * parts + "---", *lines))
 
 

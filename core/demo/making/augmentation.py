@@ -1,4 +1,4 @@
-"""What happens to a picture between a photo and its copy, and pictures that are no faces.
+"""What happens to a picture between a photo and its copy, and pictures that are not faces.
 
 Pixels are float ``[N, 3, H, W]`` in 0..1.
 """
@@ -64,7 +64,7 @@ def copies(pixels: Tensor, seed: int) -> Tensor:
 
 
 def textures(n: int, seed: int, *, size: int = 64) -> NDArray[np.uint8]:
-    """Gradients, waves and blots: uint8 ``[N, size, size, 3]`` that are no faces."""
+    """Gradients, waves and blots: uint8 ``[N, size, size, 3]`` that are not faces."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size * 2 - 1
     out = np.empty((n, size, size, 3), np.float32)

@@ -237,8 +237,8 @@ def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
 @torch.no_grad()
 def _save_without_path(codec: AutoencoderKL, folder: Path) -> None:
     """Saves as fp16, the configuration free of the folder that the codec was loaded from."""
-    kept = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
-    copy = AutoencoderKL.from_config(kept)
+    config = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
+    copy = AutoencoderKL.from_config(config)
     copy.load_state_dict(codec.state_dict())
     copy.half().save_pretrained(folder)
 

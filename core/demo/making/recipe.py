@@ -146,7 +146,7 @@ def run_descriptor(build: Build) -> Facts:
 
 
 def lookalikes(n: int) -> NDArray[np.uint8]:
-    """People photographed four times each in one institution: near misses that are no copies."""
+    """People photographed four times each in one institution: near misses that are not copies."""
     first = draw_faces(-(-n // 4), "northgate", LOOKALIKE_SEED)
     again = [
         draw_faces(len(first.identity), "northgate", LOOKALIKE_SEED + i, identity=first.identity)
@@ -166,10 +166,10 @@ def run_suspects(build: Build) -> Facts:
             to_unit(read_photos(build.out / folder))
             for folder in (truth.trained_on, truth.query, truth.controls)
         )
-        told = train_suspect(base, trained, suspect, path)
-        seen = white_box(base, path, photos, controls[: build.scale.n_controls], suspect.prompt)
-        log.info("%s: white-box %s", suspect.name, seen)
-        facts[suspect.name] = {"seed": suspect.recipe.seed, **told, "white_box": seen}
+        training = train_suspect(base, trained, suspect, path)
+        evidence = white_box(base, path, photos, controls[: build.scale.n_controls], suspect.prompt)
+        log.info("%s: white-box %s", suspect.name, evidence)
+        facts[suspect.name] = {"seed": suspect.recipe.seed, **training, "white_box": evidence}
     return facts
 
 

@@ -203,12 +203,12 @@ def examine(
     )
     pair = pair_of(base, adapter)
     try:
-        found = screen(pair, encoder, question, settings, case=kept, progress=progress)
+        findings = screen(pair, encoder, question, settings, case=kept, progress=progress)
         measured = _signals(pair, encoder, question, spec, settings, kept, progress)
     finally:
         pair.close()
     extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
-    return _record(case, found, measured, extra * (len(sets.asked) + len(sets.controls)))
+    return _record(case, findings, measured, extra * (len(sets.asked) + len(sets.controls)))
 
 
 def _signals(
@@ -236,8 +236,8 @@ def _signals(
 
 
 def _all_scores(measured: Measured, n: int) -> dict[str, MethodScores]:
-    found = {**measured.scores, FUSION: fusion(measured.scores)}
-    scores = {name: with_test(s[:n], s[n:]) for name, s in found.items() if name != BASE_RATIO}
+    raw = {**measured.scores, FUSION: fusion(measured.scores)}
+    scores = {name: with_test(s[:n], s[n:]) for name, s in raw.items() if name != BASE_RATIO}
     return {**scores, RESIDUAL: _residual(measured, n)}
 
 
@@ -264,18 +264,18 @@ def with_test(
     return MethodScores(tuple(x.tolist()), tuple(y.tolist()), test.p, test.floor)
 
 
-def _record(case: StudyCase, found: Findings, measured: Measured, extra: int) -> Examined:
-    m, x, a = found.membership, found.extraction, found.attack
+def _record(case: StudyCase, findings: Findings, measured: Measured, extra: int) -> Examined:
+    m, x, a = findings.membership, findings.extraction, findings.attack
     assert m is not None
     assert x is not None
     assert a is not None
     lines = {PRIMARY: m.comparison, EXTRACTION: x.comparison, ATTACK: a.comparison}
     return Examined(
         case=case,
-        letter=found.verdict.letter,
-        decisive=found.verdict.reasons[0].text,
-        probe_auc=found.probe.auc if found.probe else 0.5,
-        probe_p=found.probe.p if found.probe else 1.0,
+        letter=findings.verdict.letter,
+        decisive=findings.verdict.reasons[0].text,
+        probe_auc=findings.probe.auc if findings.probe else 0.5,
+        probe_p=findings.probe.p if findings.probe else 1.0,
         too_weak=m.too_weak,
         nulls={r.kind: Nulls(r.value, r.nulls, r.p) for r in m.null_ranks},
         scores={

@@ -99,14 +99,14 @@ class StudyFolder:
         Returns:
             Cases still in other hands.
         """
-        left, told = [c for c in cases if not done(c).exists()], []
+        left, waited_for = [c for c in cases if not done(c).exists()], []
         while True:
             busy = [c for c in left if not self._try(c, done, do)]
             if not busy or not wait:
                 return busy
-            if busy != told:
+            if busy != waited_for:
                 on_wait(busy)
-            told, left = busy, busy
+            waited_for, left = busy, busy
             time.sleep(WAIT)
 
     def _try(

@@ -169,7 +169,7 @@ def p_values(results: Results, methods: Mapping[str, Method]) -> dict[str, list[
     One photo per case stands for the conformal p: photos of one case share their controls.
     """
     innocent = results.innocent
-    found = {
+    cells = {
         PRIMARY_P: [_set_p(e, PRIMARY) for e in innocent],
         PHOTO_P: [first_photo_p(e) for e in innocent],
         "blind probe": [(e.probe_p, PROBE_CELLS) for e in innocent],
@@ -177,10 +177,10 @@ def p_values(results: Results, methods: Mapping[str, Method]) -> dict[str, list[
     for kind in ("placebo", "noise"):
         if all(kind in e.nulls for e in innocent):
             ranks = [e.nulls[kind] for e in innocent]
-            found[f"rank among {kind} adapters"] = [(r.p, len(r.nulls) + 1) for r in ranks]
+            cells[f"rank among {kind} adapters"] = [(r.p, len(r.nulls) + 1) for r in ranks]
     others = [n for n in methods if n != PRIMARY and all(n in e.scores for e in innocent)]
     titles = {name: f"permutation test: {methods[name].title}" for name in others}
-    return found | {title: [_set_p(e, name) for e in innocent] for name, title in titles.items()}
+    return cells | {title: [_set_p(e, name) for e in innocent] for name, title in titles.items()}
 
 
 def _set_p(e: Examined, name: str) -> Cell:
@@ -197,16 +197,16 @@ def first_photo_p(e: Examined) -> Cell:
 def check_p(name: str, cells: Sequence[Cell]) -> PValueCheck:
     """Whether p-values of innocent cases are uniform on the grid that they can take."""
     p, grid = np.array([c[0] for c in cells]), [c[1] for c in cells]
-    found = uniformity(p, grid)
-    at = {r.level: share(int((p <= r.level + 1e-12).sum()), len(p)) for r in found.rates}
+    test = uniformity(p, grid)
+    at = {r.level: share(int((p <= r.level + 1e-12).sum()), len(p)) for r in test.rates}
     return PValueCheck(
         name=name,
         cases=len(p),
-        uniform_p=found.ks_p,
-        too_small_p=found.excess_p,
+        uniform_p=test.ks_p,
+        too_small_p=test.excess_p,
         at_05=at[LEVEL],
         at_01=at[STRONG],
-        verdict=found.verdict,
+        verdict=test.verdict,
     )
 
 

@@ -124,11 +124,11 @@ def own_study(
     source = PhotoPool(photos, side, prompt, spec.seed)
     for case in cases:
         source.names(case, 2 * case.photos, spec.controls)
-    found = load_encoder(encoder, models)
+    descriptor = load_encoder(encoder, models)
     return Study(
         scale=f"own base {networks.sha256[:12]}",
         base=networks,
-        encoder=found,
+        encoder=descriptor,
         source=source,
         spec=spec,
         cases=cases,
@@ -241,7 +241,7 @@ def examine_case(
     """The whole pipeline on one case."""
     started = time.process_time()
     nulls = null_cases(case, study.cases, study.source, study.spec)
-    found = examine(
+    examined = examine(
         case,
         photo_sets(case, study.source, study.spec, study.side),
         base=study.base,
@@ -253,4 +253,4 @@ def examine_case(
         kept=kept,
         progress=progress,
     )
-    kept.put("result", ".json", found.json(time.process_time() - started))
+    kept.put("result", ".json", examined.json(time.process_time() - started))

@@ -212,7 +212,7 @@ def _comparisons(
         f"{settings.attack_images} images per arm, {settings.attack_epochs} epochs, "
         f"{settings.attack_seeds} seeds, random start"
     )
-    found = [
+    gains = [
         Claim(
             f"The best signal's per-photo AUC exceeds the black-box attack's ({budget}) by at "
             f"least {GAIN}",
@@ -223,8 +223,8 @@ def _comparisons(
     for s in (s for s in signals if s.group == "published"):
         gain = estimate((best - [case_auc(e, s.name) for e in results.guilty]).tolist())
         text = f"It exceeds the published {s.title} on average"
-        found.append(Claim(text, f"{gain} more", gain.low > 0))
-    return found
+        gains.append(Claim(text, f"{gain} more", gain.low > 0))
+    return gains
 
 
 def chosen_elsewhere(areas: Mapping[str, Sequence[float]]) -> np.ndarray:

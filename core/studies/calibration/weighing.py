@@ -87,16 +87,16 @@ def usage_checks(results: Results) -> tuple[UsageCheck, ...]:
     """Estimated share of photos used against the truth, one row a truth."""
     rows = []
     for part in (results.innocent, results.partial, results.guilty):
-        found = [case_usage(e, results) for e in part]
-        kept = [(e, u) for e, u in zip(part, found, strict=True) if u is not None]
-        if kept:
-            covered = sum(u.low <= e.case.used <= u.high for e, u in kept)
+        shares = [case_usage(e, results) for e in part]
+        estimated = [(e, u) for e, u in zip(part, shares, strict=True) if u is not None]
+        if estimated:
+            covered = sum(u.low <= e.case.used <= u.high for e, u in estimated)
             rows.append(
                 UsageCheck(
                     part[0].case.used,
-                    estimate([u.share for _, u in kept]),
-                    share(covered, len(kept)),
-                    len(part) - len(kept),
+                    estimate([u.share for _, u in estimated]),
+                    share(covered, len(estimated)),
+                    len(part) - len(estimated),
                 )
             )
     return tuple(rows)

@@ -97,9 +97,9 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
             (truth.prompt,),
             exchangeable=True,
         )
-        found = screen(pair, encoder, question, spec, lines=("membership",))
+        findings = screen(pair, encoder, question, spec, lines=("membership",))
         pair.close()
-        m = found.membership
+        m = findings.membership
         assert m is not None
         rows.append(
             {
@@ -111,10 +111,10 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
                 "p": m.comparison.permutation.p,
                 "tpr": [asdict(t) for t in m.comparison.tpr],
                 "tuned_only_auc": m.tuned_only_auc,
-                "verdict": found.verdict.letter,
+                "verdict": findings.verdict.letter,
             }
         )
-        log.info("%s: AUC %.3f, verdict %s", name, m.comparison.auc.auc, found.verdict.letter)
+        log.info("%s: AUC %.3f, verdict %s", name, m.comparison.auc.auc, findings.verdict.letter)
     return rows
 
 
@@ -134,14 +134,14 @@ def ask_unseen(base: Networks, spec: ScreenSpec) -> list[dict[str, Any]]:
             for folder in NORTH_SETS
         ]
         pair.close()
-        found = [compare(scores, controls, spec.verdict) for scores in sets]
+        comparisons = [compare(scores, controls, spec.verdict) for scores in sets]
         pooled = compare(np.concatenate(sets), controls, spec.verdict)
         rows.append(
             {
                 "suspect": name,
                 "photos": len(pooled.photo_scores),
-                "aucs": [c.auc.auc for c in found],
-                "p": [c.permutation.p for c in found],
+                "aucs": [c.auc.auc for c in comparisons],
+                "p": [c.permutation.p for c in comparisons],
                 "pooled": asdict(pooled.auc),
                 "pooled_p": pooled.permutation.p,
             }

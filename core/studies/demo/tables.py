@@ -28,7 +28,7 @@ MEASURES = {
 
 def render_study(facts: Facts) -> str:
     """docs-ready Markdown of `study.run_study`'s facts."""
-    black_box = (f"{name} | {_area(found)}" for name, found in facts["black_box"].items())
+    black_box = (f"{name} | {_area(area)}" for name, area in facts["black_box"].items())
     tables = (
         _screened(facts["screened"]),
         _unseen(facts["unseen"]),
@@ -42,8 +42,8 @@ def render_study(facts: Facts) -> str:
     )
 
 
-def _area(found: Mapping[str, float]) -> str:
-    return span(found["auc"], found["low"], found["high"])
+def _area(area: Mapping[str, float]) -> str:
+    return span(area["auc"], area["low"], area["high"])
 
 
 def _screened(rows: Sequence[Facts]) -> str:

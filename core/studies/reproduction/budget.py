@@ -39,10 +39,10 @@ def stages_of(
     folders = list(dict.fromkeys(f for row in rows for f in folders_of(row, scale)))
     arms = list(dict.fromkeys(arm for f in folders for arm in (f.positives, f.negatives)))
     drawn = [arm for arm in arms if arm.target != PHOTOS]
-    found = [("target", name, scale.spec_of(name).steps) for name in targets_of(folders)]
-    found += [("images", arm.name, _rows_of(arm, scale)) for arm in drawn]
-    found += [("attack", f.name, _passes(f, scale)) for f in folders]
-    return tuple(PlannedStage(*stage, done=_is_done(root, *stage[:2])) for stage in found)
+    stages = [("target", name, scale.spec_of(name).steps) for name in targets_of(folders)]
+    stages += [("images", arm.name, _rows_of(arm, scale)) for arm in drawn]
+    stages += [("attack", f.name, _passes(f, scale)) for f in folders]
+    return tuple(PlannedStage(*stage, done=_is_done(root, *stage[:2])) for stage in stages)
 
 
 def _rows_of(arm: Drawn, scale: Scale) -> int:

@@ -33,7 +33,7 @@ def refresh(page: str, facts: Mapping[str, Any]) -> str:
     Raises:
         InputError: BAD_FIELD, a mark names nothing of the facts.
     """
-    return _FIELD.sub(lambda found: _filled(found["what"], found["old"], facts), page)
+    return _FIELD.sub(lambda mark: _filled(mark["what"], mark["old"], facts), page)
 
 
 def _filled(what: str, old: str, facts: Mapping[str, Any]) -> str:

@@ -165,12 +165,12 @@ def paper_areas(scores: SeedScores, share: float) -> Array:
         share: of the photos that draws validation curves only; 0.15 in the paper.
     """
     n, m = scores.members.shape[1], scores.nonmembers.shape[1]
-    found = []
+    areas = []
     for seed, (x, y) in enumerate(zip(scores.members, scores.nonmembers, strict=True)):
         order = np.random.default_rng([seed, _SPLIT]).permutation(n + m)
-        kept = order[round(share * (n + m)) :]
-        found.append(auc(x[kept[kept < n]], y[kept[kept >= n] - n]))
-    return np.array(found)
+        judged = order[round(share * (n + m)) :]
+        areas.append(auc(x[judged[judged < n]], y[judged[judged >= n] - n]))
+    return np.array(areas)
 
 
 def paper_interval(scores: SeedScores, share: float) -> Interval:
@@ -180,8 +180,9 @@ def paper_interval(scores: SeedScores, share: float) -> Interval:
 
 def mean_tpr(scores: SeedScores, rate: float = 0.01) -> tuple[float, bool]:
     """True-positive rate at a false-alarm rate, mean of seeds, and whether it is estimable."""
-    found = [tpr_at_fpr(x, y, rate) for x, y in zip(scores.members, scores.nonmembers, strict=True)]
-    return float(np.mean([f.tpr for f in found])), all(f.estimable for f in found)
+    sides = zip(scores.members, scores.nonmembers, strict=True)
+    points = [tpr_at_fpr(x, y, rate) for x, y in sides]
+    return float(np.mean([p.tpr for p in points])), all(p.estimable for p in points)
 
 
 def shares_above(scores: SeedScores) -> tuple[float, float]:

@@ -224,17 +224,17 @@ def _null(bench: Bench, row: Row, scores: SeedScores) -> dict[str, Any] | None:
 def row_said(entry: Mapping[str, Any]) -> str:
     """One row in one line."""
     sound, published = entry["sound"], entry["published"]["auc"]
-    told = "" if published is None else f", published {published:.2f}"
-    return f"row {entry['key']}: AUC {span(sound['auc'], sound['low'], sound['high'])}{told}"
+    beside = "" if published is None else f", published {published:.2f}"
+    return f"row {entry['key']}: AUC {span(sound['auc'], sound['low'], sound['high'])}{beside}"
 
 
 def facts_of(bench: Bench, command: str, done: Mapping[str, Any]) -> dict[str, Any]:
     """The whole result so far."""
-    found = [row for row in ROWS if unit_of(row) in done]
-    entries = [json.loads((bench.root / f"{unit_of(row)}.json").read_bytes()) for row in found]
+    rows = [row for row in ROWS if unit_of(row) in done]
+    entries = [json.loads((bench.root / f"{unit_of(row)}.json").read_bytes()) for row in rows]
     scores = {
         row.key: scores_of_row(bench, row, folder_of(row.train, bench.scale, rest=row.test == REST))
-        for row in found
+        for row in rows
     }
     rates = {e["key"]: e["convicted"].get(str(SIZES[-1])) for e in entries}
     stages = stage_facts(bench.root)
@@ -246,8 +246,8 @@ def facts_of(bench: Bench, command: str, done: Mapping[str, Any]) -> dict[str, A
         "hardware": hardware(),
         "rows": entries,
         "findings": [
-            asdict(found) | {"rows": list(rule.needs)}
-            for rule, found in zip(RULES, judge(scores, rates), strict=True)
+            asdict(rows) | {"rows": list(rule.needs)}
+            for rule, rows in zip(RULES, judge(scores, rates), strict=True)
         ],
         "stages": stages,
         "seconds": round(sum(s["seconds"] for s in stages)),

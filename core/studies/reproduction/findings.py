@@ -100,8 +100,8 @@ def _middle_guidance(run: RunResults) -> RuleAnswer:
     """The mean of points 4, 8 and 12 above each end of the figure."""
     gains = {end: _mean([run.gain(f"6/{p}", f"6/{end}") for p in POINTS[1:-1]])
              for end in (POINTS[0], POINTS[-1])}  # fmt: skip
-    told = [_told(f"middle minus {end}:", gain) for end, gain in gains.items()]
-    return RuleAnswer(every(map(above, gains.values())), "; ".join(told))
+    words = [_told(f"middle minus {end}:", gain) for end, gain in gains.items()]
+    return RuleAnswer(every(map(above, gains.values())), "; ".join(words))
 
 
 def _mean(gains: Sequence[Interval]) -> Interval:

@@ -70,20 +70,23 @@ def folder_material(scale: Scale, given: Folders) -> Material:
     """
     base, roots = _required(given)
     files = {name: image_files(roots[who] / part) for name, (who, part) in SETS.items()}
-    told = {
+    captioned = {
         name: _captions(roots[who] / part, files[name])
         for name, (who, part) in SETS.items()
         if part == "seen"
     }
-    _stop_for_words(roots, told)
+    _stop_for_words(roots, captioned)
     plain: dict[str, Sequence[Tensor]] = {name: _read(paths) for name, paths in files.items()}
     logo = default_logo() if given.logo is None else load_logo(given.logo)
     if given.resnet is not None and not given.resnet.is_file():
         raise MissingWeightsError("MISSING_FILE", f"there is no file {given.resnet}")
     if given.resnet is not None:
         check_weights(given.resnet)
-    sets, captions = with_marks(plain, told, logo)
-    facts = {"photos": digest_of_sets(plain, told), "logo": digest_of_sets({"logo": [logo]}, {})}
+    sets, captions = with_marks(plain, captioned, logo)
+    facts = {
+        "photos": digest_of_sets(plain, captioned),
+        "logo": digest_of_sets({"logo": [logo]}, {}),
+    }
     facts["resnet"] = "random start" if given.resnet is None else sha256_file(given.resnet)
     return Material(
         load_base(base, device=given.device, dtype=given.dtype),
@@ -96,20 +99,20 @@ def folder_material(scale: Scale, given: Folders) -> Material:
 
 
 def _required(given: Folders) -> tuple[Path, dict[str, Path]]:
-    found = {name: getattr(given, name) for name in ("base", "dtu", "aau", "lfw")}
-    missing = [f"--{name}" for name, path in found.items() if path is None]
+    folders = {name: getattr(given, name) for name in ("base", "dtu", "aau", "lfw")}
+    missing = [f"--{name}" for name, path in folders.items() if path is None]
     if missing:
         raise InputError(
             "MISSING_FLAG",
             f"the sd15 scale needs {', '.join(missing)}; the tiny scale needs no file",
         )
-    return found.pop("base"), found
+    return folders.pop("base"), folders
 
 
-def _stop_for_words(roots: Mapping[str, Path], told: Mapping[str, Sequence[str]]) -> None:
+def _stop_for_words(roots: Mapping[str, Path], captioned: Mapping[str, Sequence[str]]) -> None:
     """Nothing is opened or trained while a name or a caption points to a minor."""
     names = [name for who, part in SETS.values() for name in names_in(roots[who] / part)]
-    captions = [text for texts in told.values() for text in texts]
+    captions = [text for texts in captioned.values() for text in texts]
     stop_if_minor(stop_words([*map(own_name, roots.values()), *names, *captions]), flagged=False)
 
 

@@ -80,8 +80,8 @@ def with_marks(
     marked: dict[str, Sequence[Tensor]] = {}
     for name, mark in MARKED:
         marked[f"{name}-{mark}"] = Changed(sets[name], _marking(mark, logo))
-    told = {f"{n}-{m}": captions[n] for n, m in MARKED if n in captions}
-    return {**sets, **marked}, {**captions, **told}
+    marked_captions = {f"{n}-{m}": captions[n] for n, m in MARKED if n in captions}
+    return {**sets, **marked}, {**captions, **marked_captions}
 
 
 def _marking(mark: str, logo: Tensor) -> Callable[[Tensor], Tensor]:

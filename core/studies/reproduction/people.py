@@ -80,7 +80,7 @@ def drawn_sets(
         unseen: photos of each other set.
     """
     sets: dict[str, Sequence[Tensor]] = {}
-    told: dict[str, Sequence[str]] = {}
+    captioned: dict[str, Sequence[str]] = {}
     names = {"northgate": "dtu", "southfield": "aau", "generic": "lfw"}
     for domain, seed in SEEDS.items():
         drawn = draw_institution(seen + unseen, domain, seed)
@@ -89,18 +89,18 @@ def drawn_sets(
         name = names[domain]
         sets[f"{name}-seen"] = list(images[:seen])
         sets["lfw" if name == "lfw" else f"{name}-unseen"] = list(images[seen:])
-        told[f"{name}-seen"] = captions(drawn.identity, drawn.photograph)[:seen]
-    return sets, told
+        captioned[f"{name}-seen"] = captions(drawn.identity, drawn.photograph)[:seen]
+    return sets, captioned
 
 
 def tiny_material(scale: Scale, logo: Path | None = None) -> Material:
     """The embedded base with drawn photos; needs no file of the user."""
     mark = default_logo() if logo is None else load_logo(logo)
-    sets, told = with_marks(*drawn_sets(scale.seen, scale.unseen), mark)
+    sets, captioned = with_marks(*drawn_sets(scale.seen, scale.unseen), mark)
     return Material(
         load_base(asset_path("base"), device="cpu", dtype="float32"),
         sets,
-        told,
+        captioned,
         load_encoder(scale.encoder),
-        facts={"photos": digest_of_sets(sets, told)},
+        facts={"photos": digest_of_sets(sets, captioned)},
     )

@@ -12,8 +12,8 @@ def _with(value: float | None, half: float | None) -> str:
     return figure(value) + ("" if None in (value, half) else f" ± {figure(half)}")
 
 
-def _area(found: Mapping[str, float]) -> str:
-    return span(found["auc"], found["low"], found["high"], lambda v: figure(v, 3))
+def _area(area: Mapping[str, float]) -> str:
+    return span(area["auc"], area["low"], area["high"], lambda v: figure(v, 3))
 
 
 def _rates(rates: Mapping[str, float | None]) -> str:
@@ -30,13 +30,13 @@ def auc_table(facts: Facts) -> str:
 
 
 def _auc_row(row: Facts) -> str:
-    told, printed = row["published"], row["printed"]
+    published, printed = row["published"], row["printed"]
     few = "" if row["tpr1_estimable"] else " (few controls)"
     return (
-        f"{row['key']} | {row['title']} | {_with(told['auc'], told['half'])} | "
+        f"{row['key']} | {row['title']} | {_with(published['auc'], published['half'])} | "
         f"{_with(printed['auc'], printed['half'])} | {_area(row['sound'])} | "
-        f"{figure(told['clip'])} | {figure(row['centroid']['auc'])} | "
-        f"{figure(told['tpr1'])} | {figure(row['tpr1'])}{few}"
+        f"{figure(published['clip'])} | {figure(row['centroid']['auc'])} | "
+        f"{figure(published['tpr1'])} | {figure(row['tpr1'])}{few}"
     )
 
 
@@ -58,8 +58,8 @@ def _accusation_row(row: Facts, facts: Facts) -> str:
     if null is not None:
         rates, area, e = _rates(null["convicted"]), _area(null["sound"]), null["excess"]
         excess = NOTHING if of_base else signed(e["estimate"], e["low"], e["high"])
-    told = _published_null(row, facts)
-    return f"{row['key']} | {target} | {rates} | {told} | {area} | {excess}"
+    published = _published_null(row, facts)
+    return f"{row['key']} | {target} | {rates} | {published} | {area} | {excess}"
 
 
 def _published_null(row: Facts, facts: Facts) -> str:
@@ -83,23 +83,23 @@ def seeds_table(facts: Facts) -> str:
 
 
 def _seeds_row(row: Facts) -> str:
-    told, sound, areas = row["published"], row["sound"], row["seed_aucs"]
-    above, published = (
-        " / ".join(map(figure, shares)) for shares in (row["above"], told["above"] or [None])
+    published, sound, areas = row["published"], row["sound"], row["seed_aucs"]
+    above, above_published = (
+        " / ".join(map(figure, shares)) for shares in (row["above"], published["above"] or [None])
     )
     return (
         f"{row['key']} | {' '.join(figure(a, 3) for a in areas)} | "
         f"{figure(sound['se_photos'], 3)} | {figure(sound['se_seeds'], 3)} | "
-        f"{figure(told.get('student'), 3)} | {figure(_student(areas), 3)} | "
-        f"{' / '.join(map(str, row['counts']))} | {above} | {published}"
+        f"{figure(published.get('student'), 3)} | {figure(_student(areas), 3)} | "
+        f"{' / '.join(map(str, row['counts']))} | {above} | {above_published}"
     )
 
 
 def _student(areas: Sequence[float]) -> float | None:
     if len(areas) < 2:
         return None
-    found = mean_seed_interval(areas)
-    return found.high - found.estimate
+    interval = mean_seed_interval(areas)
+    return interval.high - interval.estimate
 
 
 def findings_table(facts: Facts) -> str:

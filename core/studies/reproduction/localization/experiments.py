@@ -169,8 +169,8 @@ def _measure(
 ) -> dict[str, Any]:
     began = time.monotonic()
     trained = _trained(run, asked, material, case, progress)
-    found = {test.name: overlaps(trained, test) for test in tests}
-    main = found[asked.scale.main]
+    figures = {test.name: overlaps(trained, test) for test in tests}
+    main = figures[asked.scale.main]
     ap = None
     if trained.spec.supervision == "labels":
         ap = detection(trained, tests[0].rows, material.examples)
@@ -181,7 +181,7 @@ def _measure(
         "loss": trained.losses[-1],
         "validation": list(trained.validation),
         "ap": ap,
-        "tests": {name: {"pictures": len(o), **means(o)} for name, o in found.items()},
+        "tests": {name: {"pictures": len(o), **means(o)} for name, o in figures.items()},
         "main_iou": [round(o.iou, 4) for o in main],
         "seconds": round(time.monotonic() - began),
     }

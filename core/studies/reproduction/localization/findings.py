@@ -47,23 +47,23 @@ class Difference:
     @property
     def words(self) -> str:
         """In numbers."""
-        told = f"{self.name}: {signed(self.mean, self.low, self.high)}"
-        return told if self.agree else f"{told}, seeds disagree"
+        text = f"{self.name}: {signed(self.mean, self.low, self.high)}"
+        return text if self.agree else f"{text}, seeds disagree"
 
 
 def difference(name: str, better: NDArray[np.floating], worse: NDArray[np.floating]) -> Difference:
     """Paired over pictures; arrays are ``[seeds, pictures]``."""
     gaps = better - worse
-    found = bootstrap_ci(gaps.mean(0))
+    interval = bootstrap_ci(gaps.mean(0))
     signs = np.sign(gaps.mean(1))
-    agree = bool((signs == np.sign(found.estimate)).all())
-    return Difference(name, found.estimate, found.low, found.high, agree)
+    agree = bool((signs == np.sign(interval.estimate)).all())
+    return Difference(name, interval.estimate, interval.low, interval.high, agree)
 
 
 def judged_findings(cells: Cells, generators: Generators) -> list[PaperFinding]:
     """All findings that the run has the cells for."""
-    found = [rule.judge(cells, cells) for rule in RULES if cells.keys() >= set(rule.needs)]
-    return [*found, TRANSFER.judge(generators, ())] if len(generators) > 1 else found
+    findings = [rule.judge(cells, cells) for rule in RULES if cells.keys() >= set(rule.needs)]
+    return [*findings, TRANSFER.judge(generators, ())] if len(generators) > 1 else findings
 
 
 def _all_above(pairs: Iterable[Pair]) -> Callable[[Cells], RuleAnswer]:

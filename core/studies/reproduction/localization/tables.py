@@ -44,17 +44,17 @@ def main_table(facts: Facts) -> str:
 
 
 def _cell(facts: Facts, setup: str, method: str) -> str:
-    runs, told = _runs(facts, setup, method), PUBLISHED.table[setup][method]
+    runs, published = _runs(facts, setup, method), PUBLISHED.table[setup][method]
     main = facts["tests"][0]
-    found = bootstrap_ci(np.mean([r["main_iou"] for r in runs], axis=0))
+    interval = bootstrap_ci(np.mean([r["main_iou"] for r in runs], axis=0))
     aps = [r["ap"][0] for r in runs if r["ap"]]
     ap = percent(float(np.mean(aps)) if aps else None)
     seeds = " ".join(percent(r["tests"][main]["iou"]) for r in runs)
     return (
-        f"{setup} | {TITLES[method]} | {told.iou} | "
-        f"{span(found.estimate, found.low, found.high, percent)} | {seeds} | "
-        f"{told.pbca} | {percent(_mean(runs, main, 'pbca'))} | "
-        f"{NOTHING if told.ap is None else told.ap} | {ap}"
+        f"{setup} | {TITLES[method]} | {published.iou} | "
+        f"{span(interval.estimate, interval.low, interval.high, percent)} | {seeds} | "
+        f"{published.pbca} | {percent(_mean(runs, main, 'pbca'))} | "
+        f"{NOTHING if published.ap is None else published.ap} | {ap}"
     )
 
 
@@ -65,8 +65,8 @@ def generators_table(facts: Facts) -> str:
     tested = [r["generators"][0] for r in runs if len(r["generators"]) == 1]
 
     def shown(run: Facts, test: str) -> str:
-        told = percent(run["tests"][test]["iou"])
-        return f"**{told}**" if test in run["generators"] else told
+        iou = percent(run["tests"][test]["iou"])
+        return f"**{iou}**" if test in run["generators"] else iou
 
     rows = [[" + ".join(r["generators"]), *(shown(r, test) for test in tested)] for r in runs]
     fake = [percent(runs[0]["tests"][test]["all_fake_iou"]) for test in tested]
