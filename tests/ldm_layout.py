@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -36,6 +37,34 @@ OPEN_CLIP = {
 }
 
 
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "sd1": {
+        "block_out_channels": (320, 640, 1280, 1280),
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+    },
+    "sd2": {
+        "block_out_channels": (320, 640, 1280, 1280),
+        "cross_attention_dim": 1024,
+        "attention_head_dim": (5, 10, 20, 20),
+        "use_linear_projection": True,
+    },
+    "sdxl": {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 2048,
+        "attention_head_dim": (5, 10, 20),
+        "transformer_layers_per_block": (1, 2, 10),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+"""The UNets as published, by family."""
+
+
 def unet_name(name: str, layers: int, up_has_attention: list[bool]) -> str:
     for ours, theirs in SINGLES.items():
         if name.startswith(ours + "."):
@@ -58,6 +87,19 @@ def unet_name(name: str, layers: int, up_has_attention: list[bool]) -> str:
     if side == "down":
         return f"input_blocks.{block * per + layer + 1}.{place}.{rest}"
     return f"output_blocks.{block * per + layer}.{place}.{rest}"
+
+
+def published_unet(family: str) -> UNet2DConditionModel:
+    """On the meta device: names and shapes without weights."""
+    with torch.device("meta"):
+        return UNet2DConditionModel(**PUBLISHED[family])
+
+
+def original_names(unet: Any) -> dict[str, str]:
+    """The original name of each parameter."""
+    attention = ["CrossAttn" in kind for kind in unet.config.up_block_types]
+    layers = unet.config.layers_per_block
+    return {name: unet_name(name, layers, attention) for name in unet.state_dict()}
 
 
 def vae_entry(name: str, value: Tensor, levels: int) -> tuple[str, Tensor]:
@@ -123,11 +165,10 @@ def open_clip(encoder: Any, *, spare: bool) -> dict[str, Tensor]:
 
 def save_checkpoint(path: Path, pipe: Any, family: str, **extra: Tensor) -> Path:
     """One ``.safetensors`` file with the pipeline's weights under their original names."""
-    attention = ["CrossAttn" in kind for kind in pipe.unet.config.up_block_types]
-    layers = pipe.unet.config.layers_per_block
     out: dict[str, Tensor] = dict(extra)
+    names = original_names(pipe.unet)
     for name, value in pipe.unet.state_dict().items():
-        out["model.diffusion_model." + unet_name(name, layers, attention)] = value
+        out["model.diffusion_model." + names[name]] = value
     levels = len(pipe.vae.config.block_out_channels)
     for name, value in pipe.vae.state_dict().items():
         theirs, weight = vae_entry(name, value, levels)

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -71,12 +71,6 @@ class DeltaCheck:
     base_norm: float
     relative: float | None
     max_abs: float
-
-
-def select(lora: LoraFile, components: Iterable[str]) -> LoraFile:
-    """The same file with only the named components' modules."""
-    names = set(components)
-    return replace(lora, modules=tuple(m for m in lora.modules if m.component in names))
 
 
 def bind(lora: LoraFile, modules: Shapes) -> Binding:

@@ -1,4 +1,4 @@
-"""PEFT's settings beside the weights: plain JSON, read for eight keys and nothing else."""
+"""PEFT's settings beside the weights: plain JSON, read for what scales the adapter."""
 
 import math
 from collections.abc import Mapping
@@ -15,19 +15,6 @@ CONFIG_NAME = "adapter_config.json"
 METADATA_KEY = "lora_adapter_metadata"
 MAX_ALPHA = 1e6
 _PLAIN_PATTERN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_READ = {
-    "r",
-    "lora_alpha",
-    "alpha",
-    "target_modules",
-    "rank_pattern",
-    "alpha_pattern",
-    "use_dora",
-    "use_rslora",
-    "peft_type",
-    "fan_in_fan_out",
-    "init_lora_weights",
-}
 _PEFT_TYPES = ("LORA", "LOHA", "LOKR")
 _RESIDUAL_INITS = ("pissa", "olora", "corda", "loftq")
 
@@ -41,7 +28,6 @@ class AdapterConfig:
         alpha: default alpha, or None for "equal to the rank".
         rank_pattern: module-name ending -> rank. ``alpha_pattern`` likewise.
         rslora: scale by ``alpha / sqrt(rank)``.
-        ignored: keys that were present and not read.
     """
 
     rank: int | None = None
@@ -49,7 +35,6 @@ class AdapterConfig:
     rank_pattern: Mapping[str, float] = field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     rslora: bool = False
-    ignored: tuple[str, ...] = ()
 
     def alpha_of(self, module: str, rank: int) -> float:
         """Alpha of one module; its rank where nothing is stated."""
@@ -115,7 +100,7 @@ def metadata_configs(metadata: Mapping[str, str]) -> dict[str, AdapterConfig]:
 
 
 def parse_config(values: Any) -> AdapterConfig:
-    """Reads decoded JSON settings; every key but eight is ignored and listed.
+    """Reads decoded JSON settings; keys that change nothing are ignored.
 
     Raises:
         LoraFormatError: MALFORMED_HEADER for a wrong type, UNSUPPORTED_OP for a method that
@@ -132,7 +117,6 @@ def parse_config(values: Any) -> AdapterConfig:
         rank_pattern=_pattern(values, "rank_pattern"),
         alpha_pattern=_pattern(values, "alpha_pattern"),
         rslora=values.get("use_rslora") is True,
-        ignored=tuple(sorted(str(key)[:80] for key in set(values) - _READ)),
     )
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 
 from ..errors import plural
@@ -42,6 +43,9 @@ class Finding:
     subject: str
     message: str
     evidence: str = ""
+
+
+_info, _note, _warning = (partial(Finding, severity) for severity in Severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,21 +140,18 @@ def match_base(metadata: Mapping[str, str], base: Path, sha256: str = "") -> Fin
     """
     claimed, legacy = metadata.get("ss_new_sd_model_hash"), metadata.get("ss_sd_model_hash")
     if not claimed and not legacy:
-        return Finding(Severity.NOTE, "base", "the adapter does not say which base it was made on")
+        return _note("base", "the adapter does not say which base it was made on")
     theirs = clean_text(claimed or legacy or "", 80).lower()
     if not base.is_file():
         message = "the adapter names its base by the hash of one file; a folder cannot be compared"
-        return Finding(Severity.NOTE, "base", message, f"claimed {theirs}")
+        return _note("base", message, f"claimed {theirs}")
     ours = (sha256 or sha256_file(base)) if claimed else legacy_hash(base)
     evidence = f"claimed {theirs}, given {ours}"
     if ours == theirs == _HASH_OF_NOTHING:
-        return Finding(Severity.NOTE, "base", _TOO_SMALL, evidence)
+        return _note("base", _TOO_SMALL, evidence)
     if ours == theirs:
-        return Finding(
-            Severity.INFO, "base", "the base file is the one the adapter names", evidence
-        )
-    return Finding(
-        Severity.WARNING,
+        return _info("base", "the base file is the one the adapter names", evidence)
+    return _warning(
         "base",
         "the base file is not the one the adapter names; a wrong base can invalidate every "
         "membership score. A converted or pruned copy of the right base also differs here",
@@ -166,8 +167,7 @@ def _spectra(lora: LoraFile, binding: Binding | None) -> tuple[ModuleSpectrum, .
 
 def _stop_findings(stops: tuple[str, ...]) -> Iterable[Finding]:
     if stops:
-        yield Finding(
-            Severity.WARNING,
+        yield _warning(
             "minors",
             "words that may point to a minor were found; sampling is not allowed. "
             "Analysis of the weights alone may go on",
@@ -180,15 +180,14 @@ def _hash_findings(lora: LoraFile) -> Iterable[Finding]:
         claimed = lora.metadata[key].lower()
         evidence = f"claimed {clean_text(claimed, 80)}, computed {value}"
         if claimed == value == _HASH_OF_NOTHING:
-            yield Finding(Severity.INFO, key, _TOO_SMALL, evidence)
+            yield _info(key, _TOO_SMALL, evidence)
         elif claimed == value:
-            yield Finding(Severity.INFO, key, "the tensors match the recorded hash", evidence)
+            yield _info(key, "the tensors match the recorded hash", evidence)
         else:
-            yield Finding(Severity.WARNING, key, _MISMATCH, evidence)
+            yield _warning(key, _MISMATCH, evidence)
     stated = lora.metadata.get("modelspec.hash_sha256", "").lower().removeprefix("0x")
     if stated and stated != lora.tensor_sha256:
-        yield Finding(
-            Severity.NOTE,
+        yield _note(
             "modelspec.hash_sha256",
             "differs from the hash of the tensor bytes; writers order tensors differently, so "
             "this alone does not show an edit",
@@ -198,42 +197,30 @@ def _hash_findings(lora: LoraFile) -> Iterable[Finding]:
 
 def _claim_findings(lora: LoraFile, claims: Claims, passes: Exposure | None) -> Iterable[Finding]:
     if not claims.text and not claims.datasets:
-        yield Finding(
-            Severity.NOTE, "metadata", "no training metadata; it was removed or never written"
-        )
+        yield _note("metadata", "no training metadata; it was removed or never written")
     for key in claims.unreadable:
-        yield Finding(Severity.WARNING, key, "holds no readable JSON, or too much of it")
+        yield _warning(key, "holds no readable JSON, or too much of it")
     if "merged_from" in claims.text:
-        yield Finding(
-            Severity.WARNING, "merged_from", "says that it is a merge", claims.text["merged_from"]
-        )
+        yield _warning("merged_from", "says that it is a merge", claims.text["merged_from"])
     if "modelspec.thumbnail" in lora.metadata:
-        yield Finding(
-            Severity.NOTE, "modelspec.thumbnail", "carries an embedded picture, not opened"
-        )
+        yield _note("modelspec.thumbnail", "carries an embedded picture, not opened")
     if claims.trigger_words:
-        yield Finding(
-            Severity.INFO, "trigger words", "candidates", ", ".join(claims.trigger_words[:20])
-        )
+        yield _info("trigger words", "candidates", ", ".join(claims.trigger_words[:20]))
     if passes is not None:
         evidence = (
             f"{passes.passes:.1f} passes = {claims.steps} steps x {claims.batch} / {claims.images}"
         )
-        yield Finding(
-            Severity.INFO, "exposure", f"if the metadata is true: {passes.reading}", evidence
-        )
+        yield _info("exposure", f"if the metadata is true: {passes.reading}", evidence)
 
 
 def _weight_findings(
     lora: LoraFile, binding: Binding | None, spectra: tuple[ModuleSpectrum, ...]
 ) -> Iterable[Finding]:
     for warning in binding.warnings if binding else lora.warnings:
-        yield Finding(Severity.WARNING, "weights", warning)
+        yield _warning("weights", warning)
     silent = sum(item.frobenius == 0 and not item.kind.endswith("dora") for item in spectra)
     if silent:
-        yield Finding(
-            Severity.NOTE, "weights", f"no change by {silent} of {plural(len(spectra), 'module')}"
-        )
+        yield _note("weights", f"no change by {silent} of {plural(len(spectra), 'module')}")
     yield from _rank_findings(lora, spectra)
 
 
@@ -241,15 +228,11 @@ def _rank_findings(lora: LoraFile, spectra: tuple[ModuleSpectrum, ...]) -> Itera
     ranks = Counter(item.rank for item in spectra if item.rank is not None)
     claimed = lora.metadata.get("ss_network_dim", "")
     if len(ranks) > 3:
-        yield Finding(
-            Severity.NOTE,
-            "rank",
-            "many ranks: typical of a file resized after training",
-            str(dict(ranks)),
+        yield _note(
+            "rank", "many ranks: typical of a file resized after training", str(dict(ranks))
         )
     if claimed.isdecimal() and ranks and int(claimed[:9]) not in ranks:
-        yield Finding(
-            Severity.NOTE,
+        yield _note(
             "rank",
             f"no module has the rank {clean_text(claimed, 20)} that the metadata states",
             str(dict(ranks)),

@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+import tiny_models
 import torch
 from lora_forensics.core.lora.binding import bind, check_deltas
 from lora_forensics.core.lora.formats import read_lora
@@ -12,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 diffusers = pytest.importorskip("diffusers")
 peft = pytest.importorskip("peft")
-transformers = pytest.importorskip("transformers")
 
 RELATIVE = 1e-6
 LINEAR = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -21,31 +21,12 @@ CONV = ["conv1", "conv_shortcut", "proj_in"]
 
 @pytest.fixture(scope="module")
 def base_unet():
-    torch.manual_seed(1)
-    return diffusers.UNet2DConditionModel(
-        sample_size=8,
-        layers_per_block=1,
-        block_out_channels=(16, 32),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=24,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    ).eval()
+    return tiny_models.tiny_pipeline().unet
 
 
 @pytest.fixture(scope="module")
 def base_text():
-    torch.manual_seed(2)
-    config = transformers.CLIPTextConfig(
-        vocab_size=64,
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=16,
-    )
-    return transformers.CLIPTextModel(config).eval()
+    return tiny_models.tiny_pipeline().text_encoder
 
 
 def weights_of(model):
@@ -175,24 +156,8 @@ def test_peft_lokr(base_unet, tmp_path, settings):
     peft_round_trip(base_unet, config, tmp_path)
 
 
-def pipeline(unet, text):
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(4,), norm_num_groups=2, latent_channels=4, sample_size=8
-    )
-    return diffusers.StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=copy.deepcopy(text),
-        tokenizer=None,
-        unet=copy.deepcopy(unet),
-        scheduler=diffusers.DDIMScheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-
-
-def fused(path, unet, text):
-    pipe = pipeline(unet, text)
+def fused(path):
+    pipe = tiny_models.tiny_pipeline()
     pipe.load_lora_weights(str(path.parent), weight_name=path.name)
     pipe.fuse_lora()
     return {"unet": pipe.unet, "text_encoder": pipe.text_encoder}
@@ -230,17 +195,17 @@ def test_kohya_equals_diffusers_fuse(base_unet, base_text, tmp_path, alpha):
     text = {name.replace("lora_te_", f"lora_te_{prefix}"): value for name, value in text.items()}
     save_file(tensors | kohya_tensors(text, 4, alpha), path)
     before = {"unet": base_unet, "text_encoder": base_text}
-    lora = assert_parity(path, before, fused(path, base_unet, base_text), expect=LowRank)
+    lora = assert_parity(path, before, fused(path), expect=LowRank)
     assert {module.component for module in lora.modules} == {"unet", "text_encoder"}
     assert lora.format == "kohya"
 
 
-def test_kohya_conv_equals_diffusers_fuse(base_unet, base_text, tmp_path):
+def test_kohya_conv_equals_diffusers_fuse(base_unet, tmp_path):
     path = tmp_path / "locon.safetensors"
     endings = ["conv1", "conv2", "proj_in", "proj_out", "time_emb_proj", "ff.net.0.proj"]
     save_file(kohya_tensors(targets_of(base_unet, endings, "lora_unet_"), 3, 2), path)
     before = {"unet": base_unet}
-    assert_parity(path, before, fused(path, base_unet, base_text))
+    assert_parity(path, before, fused(path))
 
 
 def test_kohya_dora_equals_peft_dora(base_unet, tmp_path):
@@ -274,12 +239,12 @@ LDM_NAMES = {
 }
 
 
-def test_original_ldm_names_equal_diffusers_fuse(base_unet, base_text, tmp_path):
+def test_original_ldm_names_equal_diffusers_fuse(base_unet, tmp_path):
     path = tmp_path / "ldm.safetensors"
     weights = weights_of(base_unet)
     targets = {f"lora_unet_{ldm}": weights[name] for name, ldm in LDM_NAMES.items()}
     save_file(kohya_tensors(targets, 4, 2), path)
-    pipe = pipeline(base_unet, base_text)
+    pipe = tiny_models.tiny_pipeline()
     loader = diffusers.StableDiffusionXLPipeline
     state, alphas = loader.lora_state_dict(load_file(path), unet_config=pipe.unet.config)
     pipe.load_lora_into_unet(state, network_alphas=alphas, unet=pipe.unet)
@@ -289,7 +254,7 @@ def test_original_ldm_names_equal_diffusers_fuse(base_unet, base_text, tmp_path)
 
 @pytest.mark.parametrize("with_metadata", [True, False])
 def test_diffusers_file_equals_diffusers_fuse(base_unet, base_text, tmp_path, with_metadata):
-    pipe = pipeline(base_unet, base_text)
+    pipe = tiny_models.tiny_pipeline()
     alpha = 6 if with_metadata else 4
     config = peft.LoraConfig(target_modules=[*LINEAR, "conv1"], r=4, lora_alpha=alpha)
     pipe.unet.add_adapter(config)
@@ -312,11 +277,11 @@ def test_diffusers_file_equals_diffusers_fuse(base_unet, base_text, tmp_path, wi
     )
     path = tmp_path / "pytorch_lora_weights.safetensors"
     before = {"unet": base_unet, "text_encoder": base_text}
-    lora = assert_parity(path, before, fused(path, base_unet, base_text))
+    lora = assert_parity(path, before, fused(path))
     assert lora.format == "diffusers"
 
 
-def test_old_attention_processor_names_equal_diffusers_fuse(base_unet, base_text, tmp_path):
+def test_old_attention_processor_names_equal_diffusers_fuse(base_unet, tmp_path):
     path = tmp_path / "old.safetensors"
     generator = torch.Generator().manual_seed(5)
     tensors = {}
@@ -329,7 +294,7 @@ def test_old_attention_processor_names_equal_diffusers_fuse(base_unet, base_text
         tensors[f"{stem}.down.weight"] = torch.randn(4, inner, generator=generator) * 0.1
         tensors[f"{stem}.up.weight"] = torch.randn(out, 4, generator=generator)
     save_file(tensors, path)
-    assert_parity(path, {"unet": base_unet}, fused(path, base_unet, base_text))
+    assert_parity(path, {"unet": base_unet}, fused(path))
 
 
 def test_lycoris_files_follow_the_published_formulas(base_unet, tmp_path):
@@ -342,9 +307,9 @@ def test_lycoris_files_follow_the_published_formulas(base_unet, tmp_path):
 
     name = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
     conv = "down_blocks.0.resnets.0.conv1"
-    loha = {k: random(*s) for k, s in {"w1_a": (16, 2), "w1_b": (2, 16)}.items()}
-    loha |= {k: random(*s) for k, s in {"w2_a": (16, 2), "w2_b": (2, 16)}.items()}
-    lokr = {"w1": random(4, 2), "w2_a": random(4, 3), "w2_b": random(3, 8 * 9)}
+    loha = {k: random(*s) for k, s in {"w1_a": (32, 2), "w1_b": (2, 32)}.items()}
+    loha |= {k: random(*s) for k, s in {"w2_a": (32, 2), "w2_b": (2, 32)}.items()}
+    lokr = {"w1": random(8, 4), "w2_a": random(4, 3), "w2_b": random(3, 8 * 9)}
     flat, flat_conv = (f"lora_unet_{n.replace('.', '_')}" for n in (name, conv))
     tensors = {f"{flat}.hada_{k}": v for k, v in loha.items()}
     tensors |= {f"{flat_conv}.lokr_{k}": v for k, v in lokr.items()}
@@ -358,9 +323,9 @@ def test_lycoris_files_follow_the_published_formulas(base_unet, tmp_path):
     expected = 0.75 * (loha["w1_a"] @ loha["w1_b"]) * (loha["w2_a"] @ loha["w2_b"])
     torch.testing.assert_close(delta(found[name], weights["unet"][name]), expected)
     w2 = (lokr["w2_a"] @ lokr["w2_b"]).reshape(4, 8, 3, 3)
-    expected = torch.zeros(16, 16, 3, 3)
-    for i in range(4):
-        for j in range(2):
+    expected = torch.zeros(32, 32, 3, 3)
+    for i in range(8):
+        for j in range(4):
             expected[i * 4 : i * 4 + 4, j * 8 : j * 8 + 8] = 0.5 * lokr["w1"][i, j] * w2
     torch.testing.assert_close(delta(found[conv], weights["unet"][conv]), expected)
 

@@ -6,7 +6,7 @@ import pytest
 import tiny_models
 import torch
 from diffusers import UNet2DConditionModel
-from ldm_layout import save_checkpoint, unet_name
+from ldm_layout import PUBLISHED, original_names, published_unet, save_checkpoint
 from lora_forensics.core.backends import vocabulary
 from lora_forensics.core.backends.checkpoints import unet_config_of
 from lora_forensics.core.backends.families import FAMILIES, UNET
@@ -141,44 +141,15 @@ def test_models_folders_above_are_searched(tmp_path):
     assert len(tokenizer) == 514
 
 
-REAL = {
-    "sd1": {
-        "block_out_channels": (320, 640, 1280, 1280),
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,
-    },
-    "sd2": {
-        "block_out_channels": (320, 640, 1280, 1280),
-        "cross_attention_dim": 1024,
-        "attention_head_dim": (5, 10, 20, 20),
-        "use_linear_projection": True,
-    },
-    "sdxl": {
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "cross_attention_dim": 2048,
-        "attention_head_dim": (5, 10, 20),
-        "transformer_layers_per_block": (1, 2, 10),
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    },
-}
-
-
-@pytest.mark.parametrize("family", list(REAL))
+@pytest.mark.parametrize("family", list(PUBLISHED))
 def test_configs_of_the_published_models_follow_from_their_shapes(family):
     """Without weights: names and shapes of the real UNets, on the meta device."""
-    with torch.device("meta"):
-        real = UNet2DConditionModel(**REAL[family])
-    attention = ["CrossAttn" in kind for kind in real.config.up_block_types]
-    state = real.state_dict()
-    shapes = {UNET + unet_name(n, 2, attention): tuple(v.shape) for n, v in state.items()}
+    unet = published_unet(family)
+    state, names = unet.state_dict(), original_names(unet)
+    shapes = {UNET + names[n]: tuple(v.shape) for n, v in state.items()}
     shapes[FAMILIES[family].text[-1].prefix + "text_projection"] = (1280, 1280)
     config = unet_config_of(shapes, FAMILIES[family])
-    for key, value in REAL[family].items():
+    for key, value in PUBLISHED[family].items():
         found = config[key]
         assert (tuple(found) if isinstance(found, list) else found) == value, key
     with torch.device("meta"):

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import tiny_models
@@ -12,7 +13,6 @@ from diffusers.optimization import get_scheduler
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
-from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.specs import FINETUNE_PRESETS, FinetuneSpec
 from lora_forensics.core.storage import open_case
@@ -23,14 +23,10 @@ from lora_forensics.core.training.optimizer import Optimizer, rate_at
 from lora_forensics.core.training.trained import record_of, save_lora, save_losses
 from lora_forensics.core.training.trainee import trainee_of
 from lora_forensics.core.training.views import Views, fitted
+from trainings import CAPTIONS, Interrupt, assert_resumes_exactly, images
 
-CAPTIONS = ["a face", "a face", "another face"]
 QUICK = FinetuneSpec(steps=3, batch=2, rank=2, learning_rate=1e-2)
 FULL = replace(QUICK, method="full", learning_rate=1e-3)
-
-
-def images(n=3, side=16):
-    return [noise_of(i, (3, side, side)).sigmoid() for i in range(n)]
 
 
 @pytest.fixture(scope="module", params=tiny_models.FAMILIES, ids=lambda p: p[0])
@@ -41,6 +37,14 @@ def base(request):
 @pytest.fixture(scope="module")
 def sd1():
     return tiny_models.networks()
+
+
+def added(family, pooled):
+    """What SDXL's UNet is told beside text: pooled text and sizes."""
+    if family != "sdxl":
+        return {}
+    ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * len(pooled))
+    return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": ids}}
 
 
 def plain_loop(networks, photos, captions, spec):
@@ -66,13 +70,9 @@ def plain_loop(networks, photos, captions, spec):
             out = vae.encode(torch.stack([photos[i] for i in d.index]) * 2 - 1).latent_dist
             clean = (out.mean + out.std * d.posterior) * vae.config.scaling_factor
         cond = pair.condition([captions[i] for i in d.index], [0.0] * spec.batch)
-        more = {}
-        if networks.family.name == "sdxl":
-            ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * spec.batch)
-            more["added_cond_kwargs"] = {"text_embeds": cond.pooled, "time_ids": ids}
-        made = unet(
-            schedule.add_noise(clean, d.noise, d.timesteps), d.timesteps, cond.embeds, **more
-        ).sample
+        noisy = schedule.add_noise(clean, d.noise, d.timesteps)
+        more = added(networks.family.name, cond.pooled)
+        made = unet(noisy, d.timesteps, cond.embeds, **more).sample
         velocity = networks.prediction == "v_prediction"
         target = schedule.get_velocity(clean, d.noise, d.timesteps) if velocity else d.noise
         loss = F.mse_loss(made, target)
@@ -115,11 +115,8 @@ def test_rates_are_those_of_get_scheduler(decay, warmup):
 
 def prediction(unet, family):
     x, text = noise_of(7, (2, 4, 8, 8)), noise_of(8, (2, 77, 64 if family == "sdxl" else 32))
-    more = {}
-    if family == "sdxl":
-        ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * 2)
-        more["added_cond_kwargs"] = {"text_embeds": noise_of(9, (2, 32)), "time_ids": ids}
     with torch.no_grad():
+        more = added(family, noise_of(9, (2, 32)))
         return unet(x, torch.tensor([100, 700]), text, **more).sample
 
 
@@ -196,42 +193,11 @@ def test_metadata_says_how_it_was_trained(sd1, tmp_path):
     assert not [f for f in found.findings if f.severity == 2]
 
 
-class Interrupt(NoProgress):
-    """Ctrl-C after some steps."""
-
-    def __init__(self, after):
-        self.left = after
-        self.done = None
-
-    def start(self, task, total, done=0):
-        self.done = done
-
-    def step(self, n=1):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("spec", [QUICK, FULL], ids=["lora", "full"])
 def test_resumed_training_is_exact(sd1, tmp_path, spec):
     spec = replace(spec, steps=7, save_every=2, caption_dropout=0.3, accumulation=2)
-    whole = finetune(sd1, images(), CAPTIONS, spec)
-    resumed_at = []
-    for after in (3, 2, 100):
-        case = open_case(tmp_path / "case", {"a": 1})
-        bar = Interrupt(after)
-        try:
-            trained = finetune(sd1, images(), CAPTIONS, spec, case=case, progress=bar)
-        except KeyboardInterrupt:
-            trained = None
-        finally:
-            case.close()
-        resumed_at.append(bar.done)
-    assert resumed_at == [0, 4, 6]
-    assert trained.losses == whole.losses
-    assert all(torch.equal(trained.weights[k], v) for k, v in whole.weights.items())
-    kept = [p.stem for p in (tmp_path / "case").rglob("*.safetensors")]
-    assert kept == ["result"]
+    train = partial(finetune, sd1, images(), CAPTIONS, spec)
+    assert_resumes_exactly(train, tmp_path / "case")
 
 
 def test_a_finished_run_is_read_and_another_is_not_mixed_in(sd1, tmp_path):

@@ -10,10 +10,8 @@ from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.families import UNET_LAYERS
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError
-from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling.plans import noise_of, noised
 from lora_forensics.core.specs import FinetuneSpec
-from lora_forensics.core.storage import open_case
 from lora_forensics.core.training.finetune import finetune
 from lora_forensics.core.training.learner_factors import Factors, layers_named
 from lora_forensics.core.training.learner_pair import PairLearner, PairModel, finetune_pair
@@ -22,13 +20,9 @@ from lora_forensics.core.training.trainee import trainee_of
 from lora_forensics.core.training.views import Views
 from lora_forensics.core.types import Conditioning, ModelHashes
 from torch import nn
+from trainings import CAPTIONS, assert_resumes_exactly, images
 
-CAPTIONS = ["a face", "a face", "another face"]
 QUICK = FinetuneSpec(steps=4, batch=2, rank=2, learning_rate=1e-2, caption_dropout=0.3)
-
-
-def images(n=3, side=16):
-    return [noise_of(i, (3, side, side)).sigmoid() for i in range(n)]
 
 
 def model_of(networks, start=None, names=()):
@@ -143,36 +137,17 @@ def test_the_loss_falls_and_the_base_stays(prediction):
     assert pair.network[0].weight.grad is None
 
 
-class Interrupt(NoProgress):
-    def __init__(self, after):
-        self.left, self.done = after, None
-
-    def start(self, task, total, done=0):
-        self.done = done
-
-    def step(self, n=1):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-
 def test_resumed_training_is_exact(tmp_path):
     spec = replace(QUICK, steps=7, save_every=2)
-    whole = finetune_pair(TinyPair().model(), images(3, 8), CAPTIONS, spec)
-    resumed_at = []
-    for after in (3, 2, 100):
-        case, bar, pair = open_case(tmp_path, {}), Interrupt(after), TinyPair()
+
+    def train(**kept):
+        pair = TinyPair()
         try:
-            found = finetune_pair(pair.model(), images(3, 8), CAPTIONS, spec, case=case,
-                                  progress=bar)  # fmt: skip
-        except KeyboardInterrupt:
-            assert not pair.network[0]._forward_hooks
+            return finetune_pair(pair.model(), images(3, 8), CAPTIONS, spec, **kept)
         finally:
-            case.close()
-        resumed_at.append(bar.done)
-    assert resumed_at == [0, 4, 6]
-    assert found.losses == whole.losses
-    assert all(torch.equal(found.weights[k], v) for k, v in whole.weights.items())
+            assert not pair.network[0]._forward_hooks
+
+    assert_resumes_exactly(train, tmp_path)
 
 
 def test_the_file_is_what_was_trained(tmp_path):

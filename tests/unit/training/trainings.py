@@ -1,0 +1,50 @@
+"""Photos, captions and an interruption for the tests of training."""
+
+import torch
+from lora_forensics.core.protocols import NoProgress
+from lora_forensics.core.sampling.plans import noise_of
+from lora_forensics.core.storage import open_case
+
+CAPTIONS = ["a face", "a face", "another face"]
+
+
+def images(n=3, side=16):
+    return [noise_of(i, (3, side, side)).sigmoid() for i in range(n)]
+
+
+class Interrupt(NoProgress):
+    """Ctrl-C after some steps."""
+
+    def __init__(self, after):
+        self.left, self.done = after, None
+
+    def start(self, task, total, done=0):
+        self.done = done
+
+    def step(self, n=1):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def assert_resumes_exactly(train, folder):
+    """Seven steps, kept every two and interrupted twice, are those of an uninterrupted run.
+
+    Args:
+        train: takes a case and a progress, or neither.
+        folder: of the case.
+    """
+    whole, begun_at = train(), []
+    for after in (3, 2, 100):
+        case, bar = open_case(folder, {}), Interrupt(after)
+        try:
+            trained = train(case=case, progress=bar)
+        except KeyboardInterrupt:
+            trained = None
+        finally:
+            case.close()
+        begun_at.append(bar.done)
+    assert begun_at == [0, 4, 6]
+    assert trained.losses == whole.losses
+    assert all(torch.equal(trained.weights[k], v) for k, v in whole.weights.items())
+    assert [p.stem for p in folder.rglob("*.safetensors")] == ["result"]
