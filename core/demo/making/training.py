@@ -14,7 +14,7 @@ from ...backends.loading import pair_of
 from ...backends.networks import Networks
 from ...membership.signals.paired import base_ratio, loss_score, paired_losses
 from ...specs import FinetuneSpec, MembershipSpec
-from ...statistics.metrics import auc
+from ...statistics.auc import auc
 from ...training.finetune import finetune
 from ...training.trained import save_lora
 from ..suspects import LoraRecipe, Suspect

@@ -218,10 +218,9 @@ def test_secondary_lines_are_found_or_not(shift, kind):
 def test_false_accusation_rate_under_the_null():
     """A at most 1% and A or B at most 5% of exchangeable innocent cases (exact test)."""
     rng = np.random.default_rng(7)
-    letters = []
+    letters, m = [], evidence(0.0)
     for _ in range(400):
         scores = rng.standard_t(3, 40)
-        m = evidence(0.0)
         null = ranked(float(rng.integers(1, 21)) / 20)
         c = compare(scores[:10], scores[10:], SPEC, permutations=999)
         letters.append(letter(replace(m, comparison=c, null_ranks=null)))
