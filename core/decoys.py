@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .errors import ForensicsError, InputError, NotEnoughDataError, plural
 from .protocols import NoProgress, Progress
 from .specs import DecoySpec
-from .statistics.permutation import null_rank_p
+from .statistics.ranks import null_rank_p
 from .storage import digest_of
 from .types import ModelHashes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from .errors import InputError
 
@@ -37,6 +38,11 @@ def torch_device(name: str) -> torch.device:
             "NO_DEVICE", f"{name} was asked and there is none here; use --device cpu"
         ) from error
     return device
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next(network.parameters()).device
 
 
 def _unknown(name: str) -> InputError:

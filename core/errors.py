@@ -1,6 +1,10 @@
 """What goes wrong: every error has a stable code and a sentence that says what to do."""
 
 
+class Notice(UserWarning):
+    """What a person must know although the work goes on; the command line prints it once."""
+
+
 class ForensicsError(Exception):
     """An analysis that could not be done.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .types import EncoderId, ModelHashes
 
@@ -61,7 +61,7 @@ class ModelPair(Protocol):
         resolution: native image side in pixels.
         sigmas: ``[T]`` noise level of each training timestep, rising.
         hashes: SHA-256 of both models' files.
-        family: ``sd1``, ``sd2``, ``sdxl``, or what the host calls it.
+        family: as the backend or the host calls it.
         prediction: ``epsilon``, ``v_prediction`` or ``flow`` (rectified flow).
     """
 
@@ -72,12 +72,17 @@ class ModelPair(Protocol):
     family: str
     prediction: str
 
+    @property
+    def scalable(self) -> bool:
+        """Whether the tuned model is an adapter, whose strength may be any number."""
+        ...
+
     def __call__(self, x: Tensor, sigma: Tensor, cond: Rows) -> Tensor:
         """See `Denoiser`."""
         ...
 
     def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Rows:
-        """Encode one prompt a row with the text encoder of that row's model."""
+        """Encode one prompt per row with the text encoder of that row's model."""
         ...
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -98,9 +103,18 @@ class ModelPair(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """Turns images into descriptors."""
+    """Turns images into descriptors, on the device that its network is on.
+
+    Attributes:
+        id: which encoder, with its thresholds.
+    """
 
     id: EncoderId
+
+    @property
+    def network(self) -> nn.Module:
+        """The module that runs."""
+        ...
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Unit-norm descriptors ``[N, D]`` of pixels ``[N, 3, H, W]`` in 0..1."""
@@ -134,3 +148,7 @@ class NoProgress:
 
     def show(self, pixels: Tensor) -> None:
         """Ignore."""
+
+
+QUIET = NoProgress()
+"""For work that nobody watches."""

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from .errors import RunError
+from .protocols import QUIET, Progress
 
 _LOOKS, _LOOK = 10, 0.05  # half a second, far longer than a lock is empty
 MANIFEST, LEDGER, LOCK = "manifest.json", "ledger.jsonl", "lock"
+FAILED = "failed"  # key of the manifest of a case that could not be begun
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -114,6 +117,36 @@ class CaseFolder:
         self.done[line["unit"]] = line
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What long work is given beside its data: where finished parts are kept, and who watches it.
+
+    Attributes:
+        case: keeps finished parts, so that the same call resumes; None keeps nothing.
+        progress: is told of every step, and stops the work by raising from `step`; what was
+            finished before is kept.
+    """
+
+    case: CaseFolder | None = None
+    progress: Progress = QUIET
+
+    def has(self, unit: str) -> bool:
+        """Whether a part is finished."""
+        return self.case is not None and self.case.has(unit)
+
+    def tensors(self, unit: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Tensors of a part: those that are kept, else made and kept."""
+        if self.case is None:
+            return make()
+        if not self.case.has(unit):
+            self.case.put_tensors(unit, make())
+        return self.case.read_tensors(unit)
+
+
+UNKEPT = Work()
+"""Nothing is kept and nobody watches."""
+
+
 def open_case(root: Path, manifest: dict[str, Any]) -> CaseFolder:
     """Open a new case folder, or resume one of the same configuration.
 
@@ -128,7 +161,10 @@ def open_case(root: Path, manifest: dict[str, Any]) -> CaseFolder:
     _make_folder(root)
     known = root / MANIFEST
     if known.exists():
-        _same_manifest(known, manifest)
+        if FAILED in json.loads(known.read_bytes()):
+            known.unlink()  # nothing but the report of a failure is here: begin anew
+        else:
+            _same_manifest(known, manifest)
     elif any(p.name != LOCK for p in root.iterdir()):
         raise RunError("NOT_A_CASE", f"{root} holds other files; give a new or empty folder")
     _take_lock(root)
@@ -219,6 +255,3 @@ def _read_ledger(root: Path) -> dict[str, dict[str, Any]]:
 
 def _intact(path: Path, sha256: str) -> bool:
     return path.is_file() and sha256_bytes(path.read_bytes()) == sha256
-
-
-__all__ = ["CaseFolder", "digest_of", "open_case", "sha256_bytes", "write_atomic"]

@@ -14,7 +14,7 @@ from .errors import InputError, ProvenanceError, plural
 BASE, TUNED = 0.0, 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where one image came from; nothing without a source enters a report.
 
@@ -87,7 +87,7 @@ class EncoderId:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Unit-norm descriptors ``[N, D]`` float32, one a source."""
+    """Unit-norm descriptors ``[N, D]`` float32, one per source."""
 
     vectors: Tensor
     encoder: EncoderId

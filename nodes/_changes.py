@@ -69,7 +69,10 @@ def _change(
 ) -> Iterable[Change]:
     module, _, leaf = key.rpartition(".")
     if leaf not in ("weight", "bias"):
-        raise LoraFormatError("UNSUPPORTED_LAYER", f"the adapter changes {key}, which is no layer")
+        raise LoraFormatError(
+            "UNSUPPORTED_LAYER",
+            f"the adapter changes {key}, which is not a layer",
+        )
     before = original_weight(base, key)
     if added is not None and leaf == "weight":
         factored = factors(added[key], before.shape)
@@ -86,8 +89,8 @@ def _change(
 
 def original_weight(patcher: Any, key: str) -> Tensor:
     """A parameter before any patch, wherever the host keeps it."""
-    kept = patcher.backup.get(key)
-    return patcher.get_model_object(key) if kept is None else kept.weight
+    backup = patcher.backup.get(key)
+    return patcher.get_model_object(key) if backup is None else backup.weight
 
 
 def patched(weight: Tensor, patches: Sequence[Patch], key: str) -> Tensor:

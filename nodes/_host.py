@@ -110,6 +110,13 @@ def png_image(data: bytes) -> Tensor:
     return to_image(to_tensor(picture)[None])
 
 
+def compute_device() -> str:
+    """The device that the graph computes on."""
+    from comfy.model_management import get_torch_device
+
+    return str(get_torch_device())
+
+
 def nothing() -> Any:
     """An output with nothing to show: nodes behind it do not run, instead of failing."""
     from comfy_execution.graph_utils import ExecutionBlocker
@@ -150,11 +157,21 @@ def check_name(name: str) -> None:
         raise InputError("BAD_NAME", f"{name!r}: use 1 to 64 letters, digits, - and _")
 
 
-def input_folders() -> list[str]:
-    """Sub-folders of ComfyUI's input folder that hold images, or sessions that do."""
+def plain_name(name: str) -> str:
+    """A name that `check_name` accepts, as near to the given one as can be."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40].strip("_") or "file"
+
+
+def input_root() -> Path:
+    """ComfyUI's input folder."""
     import folder_paths
 
-    root = Path(folder_paths.get_input_directory())
+    return Path(folder_paths.get_input_directory()).resolve()
+
+
+def input_folders() -> list[str]:
+    """Sub-folders of ComfyUI's input folder that hold images, or sessions that do."""
+    root = input_root()
     found = [p for pattern in ("*", "*/*") for p in root.glob(pattern) if p.is_dir()]
     holds = {p for p in found if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())}
     holds |= {p.parent for p in holds} - {root}
@@ -167,9 +184,7 @@ def input_folder(name: str) -> Path:
     Raises:
         InputError: MISSING_FOLDER, OUTSIDE_FOLDER.
     """
-    import folder_paths
-
-    folder = inside(Path(folder_paths.get_input_directory()), name)
+    folder = inside(input_root(), name)
     if not folder.is_dir():
         raise InputError(
             "MISSING_FOLDER", f"there is no folder {name!r} in ComfyUI's input folder; make one"

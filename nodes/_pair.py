@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..core.backends.memory import RowLimit
 from ..core.backends.noise import noise_like
-from ..core.backends.rows import RowAdapter
+from ..core.backends.rows import RowAdapter, check_whole
 from ..core.errors import InputError
 from ..core.lora.operators import Full, Operator, delta
-from ..core.types import BASE, TUNED, ModelHashes
+from ..core.types import BASE, ModelHashes
 from ._changes import Change, original_weight
 
 TIMESTEPS = 1000
@@ -24,7 +24,7 @@ Cond = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class HostRows:
-    """One host conditioning a row; see `core.protocols.Rows`."""
+    """One host conditioning per row; see `core.protocols.Rows`."""
 
     entries: tuple[Cond, ...]
     strength: Tensor
@@ -128,12 +128,7 @@ class HostPair:
     def _patcher(self, strength: float) -> Any:
         if self._tuned is None or strength == BASE:
             return self._base
-        if strength != TUNED:
-            raise InputError(
-                "BAD_STRENGTH",
-                f"strength {strength:g} was asked of a full checkpoint, which has no adapter to "
-                "scale; use 0 (base) or 1 (tuned)",
-            )
+        check_whole([strength])
         return self._tuned
 
     def _acting(self, strength: Tensor) -> AbstractContextManager[None]:
@@ -146,7 +141,7 @@ class HostPair:
             from comfy.samplers import encode_model_conds
 
             device = patcher.load_device
-            made = encode_model_conds(
+            encoded = encode_model_conds(
                 patcher.model.extra_conds,
                 [dict(entry)],
                 x[:1].to(device),
@@ -156,14 +151,14 @@ class HostPair:
                 denoise_mask=None,
                 seed=0,
             )
-            self._encoded[key] = made[0]["model_conds"]
+            self._encoded[key] = encoded[0]["model_conds"]
         return self._encoded[key]
 
     def _key(self, strength: float) -> float:
         return strength if self._tuned is not None else BASE
 
     def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> HostRows:
-        """Encode one prompt a row with the text encoder of that row's model (cached)."""
+        """Encode one prompt per row with the text encoder of that row's model (cached)."""
         entries = tuple(self._text(p, s) for p, s in zip(prompts, strengths, strict=True))
         strength = torch.tensor(list(strengths), dtype=torch.float32)
         return HostRows(entries, strength, torch.device("cpu"))
@@ -273,8 +268,8 @@ def _differences(patcher: Any, change: Change) -> dict[str, Tensor]:
     operator = change.operator
     if not isinstance(operator, Full):
         return {"weight": delta(operator, _base_weight(patcher, change.module))}
-    found = {"weight": operator.weight, "bias": operator.bias}
-    return {leaf: value for leaf, value in found.items() if value is not None}
+    changes = {"weight": operator.weight, "bias": operator.bias}
+    return {leaf: value for leaf, value in changes.items() if value is not None}
 
 
 def _listed(rows: HostRows) -> tuple[tuple[Cond, ...], list[float]]:
@@ -361,12 +356,13 @@ def latent_shape(patcher: Any, vae: Any, resolution: int) -> tuple[int, ...]:
     """Shape of one latent at a resolution.
 
     Raises:
-        InputError: BAD_SETTING when the resolution is no multiple of the VAE's factor.
+        InputError: BAD_SETTING when the resolution is not a multiple of the VAE's factor.
     """
     form, factor = patcher.model.latent_format, vae.spacial_compression_encode()
     if resolution % factor:
         raise InputError(
-            "BAD_SETTING", f"resolution {resolution} is no multiple of {factor}, the VAE's factor"
+            "BAD_SETTING",
+            f"resolution {resolution} is not a multiple of the VAE's factor {factor}",
         )
     side = resolution // factor
     frames = (1,) * (getattr(form, "latent_dimensions", 2) - 2)

@@ -11,8 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from ..core.casework.intake import stop_if_minor
+from ..core.casework.photo_sets import PhotoSet
 from ..core.errors import InputError, plural
-from ..core.images.photos import Photos, drop_duplicates, sessions
+from ..core.images.photos import Photos
+from ..core.images.sets import drop_duplicates, sessions
 from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
 from ..core.membership.null_ranks import NullGroup, NullModel
@@ -30,7 +32,6 @@ from ..core.training.learner_pair import finetune_pair
 from ..core.training.trained import Finetuned, save_lora
 from ._host import HostProgress, check_name, output_folder, work_folder
 from ._pair import HostPair
-from ._photos import PhotoSet
 from ._suspect import Suspect, native_resolution, suspect_from_file, vae_sha256, weights_sha256
 from ._training import family_of, learning, model_of, own_copy
 
@@ -116,13 +117,14 @@ def _model_facts(base_sha256: str, clip: Any, vae: Any, resolution: int) -> dict
 
 
 def _words(trained: Finetuned, path: Path) -> str:
-    losses = np.array(trained.losses)
+    losses, captions = np.array(trained.losses), trained.training.captions
+    spec = trained.training.spec
     tenth = max(1, len(losses) // 10)
     return (
         f"{path.name}, SHA-256 {sha256_file(path)}\n"
-        f"{plural(trained.images, 'photo')}, {plural(len(trained.captions), 'caption')}, "
-        f"{plural(len(losses), 'step')} of {trained.spec.batch}, "
-        f"{plural(len(trained.weights) // 2, 'layer')} of rank {trained.spec.rank}\n"
+        f"{plural(len(captions), 'photo')}, {plural(len(set(captions)), 'caption')}, "
+        f"{plural(len(losses), 'step')} of {spec.batch}, "
+        f"{plural(len(trained.weights) // 2, 'layer')} of rank {spec.rank}\n"
         f"mean loss {losses[:tenth].mean():.4f} in the first tenth of the steps, "
         f"{losses[-tenth:].mean():.4f} in the last"
     )

@@ -12,14 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.backends.families import family_of_host
 from ..core.casework.intake import model_signs, recovered_prompts, stop_if_minor
+from ..core.casework.lines import question_digest
 from ..core.errors import InputError, LoraFormatError, plural
+from ..core.images.sets import Sets
 from ..core.lora.binding import MIN_MATCHED
 from ..core.lora.formats import read_lora
 from ..core.lora.header import load_tensors, read_header, sha256_file
 from ..core.lora.inspection import Inspection, inspect_lora
 from ..core.lora.operators import tensors_of
-from ..core.lora.safeguard import stop_words
+from ..core.lora.safeguard import clean_text, stop_words
 from ..core.types import BASE, TUNED, ModelHashes
 from ._changes import Change, changes_of
 from ._pair import HostPair, scaled_clip
@@ -29,7 +32,7 @@ _ONLY_THE_HOST = ("UNSUPPORTED_OP", "NOT_A_LORA")
 _SUFFIXES = ("alpha", "dora_scale", "w_norm", "b_norm", "diff", "diff_b", "set_weight")
 _NETWORK = "model.diffusion_model."
 _TEXT = ("lora_te", "text_encoder", "te1.", "te2.", "clip_l.", "clip_g.")
-NATIVE = {"SD15": 512, "SD20": 768, "SD21UnclipL": 768}
+_SIDE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,23 @@ class Suspect:
         """Prompts, one a line; without any, those that the file's metadata suggests."""
         typed = tuple(line.strip() for line in given.splitlines() if line.strip())
         return typed or recovered_prompts(self.inspection) or ("",)
+
+    def summary(self) -> str:
+        """Hashes, coverage and claims, in words."""
+        lines = [
+            f"suspect {clean_text(self.name)}",
+            f"base SHA-256 {self.hashes.base} (weights)",
+            f"suspect SHA-256 {self.hashes.tuned}",
+            self.coverage,
+            self.mode,
+            *self.notes,
+            f"prompts in the file: {', '.join(p for p in self.prompts() if p) or 'none'}",
+        ]
+        return "\n".join(line for line in lines if line)
+
+    def question(self, sets: Sets) -> str:
+        """Identity of a question about this suspect."""
+        return question_digest(self.hashes, self.strength, sets)
 
     def stop_if_minor(self, texts: Iterable[str] = ()) -> None:
         """No image is made or compared while anything points to a minor.
@@ -154,14 +174,11 @@ def prompts_from(given: str) -> str:
     return "the user" if given.strip() else "the file's metadata"
 
 
-def claimed_images(suspect: Suspect) -> int:
-    """Training images that the file's metadata claims; 0 when it says nothing."""
-    return 0 if suspect.inspection is None else suspect.inspection.claims.images or 0
-
-
 def native_resolution(patcher: Any) -> int:
     """Image side that a family was trained at."""
-    return NATIVE.get(type(patcher.model.model_config).__name__, 1024)
+    kind = type(patcher.model.model_config).__name__
+    family = family_of_host(kind)
+    return _SIDE if family is None else family.hosts[kind]
 
 
 def suspect_from_file(

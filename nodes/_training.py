@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.backends.families import family_of_host
 from ..core.errors import InputError
 from ..core.lora.writing import key_of
 from ..core.specs import FinetuneSpec
@@ -18,8 +19,6 @@ from ..core.types import ModelHashes
 from ._pair import HostPair, compute_dtype
 
 PREFIX = "diffusion_model."
-FAMILIES = {"SD15": "sd1", "SD20": "sd2", "SD21UnclipL": "sd2", "SDXL": "sdxl"}
-"""What the core calls the host's families, for a file's metadata."""
 _ATTENTION = (
     *("to_q", "to_k", "to_v", "to_out.0"),
     *("attn.qkv", "attn.proj", "attn2.qkv", "attn2.proj"),
@@ -39,8 +38,9 @@ LAYERS = {
 
 def family_of(patcher: Any) -> str:
     """What a file's metadata calls the base's family."""
-    name = type(patcher.model.model_config).__name__
-    return FAMILIES.get(name, name.lower())
+    kind = type(patcher.model.model_config).__name__
+    family = family_of_host(kind)
+    return kind.lower() if family is None else family.name
 
 
 def model_of(base: Any, clip: Any, vae: Any, *, resolution: int, sha256: str) -> PairModel:

@@ -11,17 +11,17 @@ from ..core.attack.arms import check_matched_arms
 from ..core.attack.baselines.centroid import centroid_scores
 from ..core.attack.files import AttackModel, attack_facts, load_attack, save_attack
 from ..core.attack.line import score_attack, train_classifiers
+from ..core.casework.lines import LineEvidence
+from ..core.casework.photo_sets import compared_sets
 from ..core.errors import InputError, plural
 from ..core.lora.header import sha256_file
+from ..core.report.words import attack_words, score_table, training_words
 from ..core.specs import AttackSpec, VerdictSpec
-from ..core.verdicts.comparison import compare
+from ..core.verdicts.comparison import compare, in_words
 from . import _sockets as sockets
-from ._evidence import Evidence, question_of
-from ._host import HostProgress, check_name, drawn, output_folder, to_image
-from ._photos import clusters, compared_sets
+from ._host import HostProgress, check_name, compute_device, drawn, output_folder, to_image
 from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
 from ._suspect import native_resolution
-from ._words import attack_words, comparison_words, score_table, training_words
 
 ATTACK = f"{CATEGORY}/attack"
 FOLDER = "lora_forensics_attack"
@@ -71,8 +71,9 @@ class TrainAttack(io.ComfyNode):
         scales = check_matched_arms(positives, negatives)
         spec = replace(spec_of(AttackSpec, settings), cfgs=scales, images=len(positives))
         trained = train_classifiers(
-            positives.pixels, negatives.pixels, spec, progress=HostProgress()
-        )
+            positives.pixels, negatives.pixels, spec, device=compute_device(),
+            progress=HostProgress(),
+        )  # fmt: skip
         prompts = tuple(dict.fromkeys(s.prompt for s in positives.sources))
         facts = attack_facts(
             spec, suspect.hashes, prompts, negatives_from="base", pretrained=False,
@@ -176,17 +177,17 @@ class ScoreAttack(io.ComfyNode):
                 "MIXED_EVIDENCE", "this attack model was trained on another suspect's images"
             )
         with suspect.pair(vae, resolution) as pair:
-            mine, others, _ = compared_sets(photos, controls, pair.resolution)
-            sets = [p.images.pixels for p in (mine, others)]
+            sets, _ = compared_sets(photos, controls, pair.resolution, HostProgress())
+            pixels = [p.images.pixels for p in (sets.photos, sets.controls)]
             if attack_model.spec.codec == "on":
-                sets = [pair.decode(pair.encode(pixels)) for pixels in sets]
-        found = score_attack(attack_model, *sets, VerdictSpec(), clusters=clusters(mine, others))
+                pixels = [pair.decode(pair.encode(p)) for p in pixels]
+        found = score_attack(attack_model, *pixels, VerdictSpec(), clusters=sets.sessions)
         spec = asdict(attack_model.spec)
         facts = {"settings": {"attack": {k: spec[k] for k in KNOWN}}}
-        evidence = Evidence("attack", found, question_of(suspect, mine, others), facts)
+        evidence = LineEvidence("attack", found, suspect.question(sets), facts)
         c = found.comparison
         plot = drawn(scores_png(c.photo_scores, c.control_scores, axis="logit"))
-        table = score_table(c, [s.name for s in mine.images.sources])
+        table = score_table(c, [s.name for s in sets.photos.images.sources])
         return io.NodeOutput(evidence, plot, table, attack_words(found))
 
 
@@ -224,15 +225,15 @@ class ClipScore(io.ComfyNode):
         """Embed all three with one model."""
         suspect.stop_if_minor(s.prompt for s in generated.sources)
         side = resolution or native_resolution(suspect.base)
-        mine, others, _ = compared_sets(photos, controls, side)
-        sets = [generated.pixels, mine.images.pixels, others.images.pixels]
-        centre, x, y = (clip_vision.encode_image(to_image(p))["image_embeds"].cpu() for p in sets)
+        sets, _ = compared_sets(photos, controls, side, HostProgress())
+        pixels = [generated.pixels, sets.photos.images.pixels, sets.controls.images.pixels]
+        center, x, y = (clip_vision.encode_image(to_image(p))["image_embeds"].cpu() for p in pixels)
         found = compare(
-            *(centroid_scores(centre, v).numpy() for v in (x, y)), VerdictSpec(),
-            clusters=clusters(mine, others),
+            *(centroid_scores(center, v).numpy() for v in (x, y)), VerdictSpec(),
+            clusters=sets.sessions,
         )  # fmt: skip
-        table = score_table(found, [s.name for s in mine.images.sources])
-        return io.NodeOutput(found.auc.auc, table, f"CLIP baseline: {comparison_words(found)}")
+        table = score_table(found, [s.name for s in sets.photos.images.sources])
+        return io.NodeOutput(found.auc.auc, table, f"CLIP baseline: {in_words(found)}")
 
 
 NODES = [TrainAttack, LoadAttack, ScoreAttack, ClipScore]

@@ -11,16 +11,16 @@ from ..core.attack.arms import check_matched_arms
 from ..core.attack.baselines import BASELINES, base_calibrated, baseline_evidence, pixel_vectors
 from ..core.attack.baselines.evidence import BaselineEvidence
 from ..core.attack.baselines.reconstruction import draw_reconstructions
+from ..core.casework.photo_sets import captions_for, compared_sets
 from ..core.encoders.embedding import embed
-from ..core.images.photos import Photos
+from ..core.images.sets import Sets
+from ..core.report.words import baseline_words, score_table
 from ..core.specs import SampleSpec, VerdictSpec
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
 from ._host import HostProgress, drawn, work_folder
-from ._photos import captions_for, clusters, compared_sets
 from ._schema import CATEGORY, inputs_of, resolution_input, spec_of
 from ._suspect import native_resolution
-from ._words import baseline_words, score_table
 
 METHODS = ("centroid", "gan_leaks", "gan_leaks_cosine", "set_membership")
 CALIBRATION = {"base": (TUNED, BASE), "none": (TUNED,)}
@@ -73,16 +73,16 @@ class Baselines(io.ComfyNode):
         arms = [generated] if base_generated is None else [generated, base_generated]
         suspect.stop_if_minor(s.prompt for arm in arms for s in arm.sources)
         side = resolution or native_resolution(suspect.base)
-        mine, others, _ = compared_sets(photos, controls, side)
+        sets, _ = compared_sets(photos, controls, side, HostProgress())
 
         rows = partial(_rows, method, descriptor)
-        queries = torch.cat([rows(p.images) for p in (mine, others)])
+        queries = torch.cat([rows(p.images) for p in (sets.photos, sets.controls)])
         if base_generated is None:
             scores = BASELINES[method](rows(generated), queries)
         else:
             check_matched_arms(generated, base_generated)
             scores = base_calibrated(BASELINES[method], *map(rows, arms), queries)
-        return _told(method, scores, mine, others, calibrated=base_generated is not None)
+        return _result(method, scores, sets, calibrated=base_generated is not None)
 
 
 class Reconstruction(io.ComfyNode):
@@ -131,13 +131,13 @@ class Reconstruction(io.ComfyNode):
         spec = spec_of(SampleSpec, settings)
         suspect.stop_if_minor([*photo_captions.splitlines(), *control_captions.splitlines()])
         side = resolution or native_resolution(suspect.base)
-        mine, others, _ = compared_sets(photos, controls, side)
+        sets, _ = compared_sets(photos, controls, side, HostProgress())
         known = suspect.prompts()[0]
         captions = (
-            *captions_for(photo_captions, known, len(mine), "photo"),
-            *captions_for(control_captions, known, len(others), "control"),
+            *captions_for(photo_captions, known, len(sets.photos), "photo"),
+            *captions_for(control_captions, known, len(sets.controls), "control"),
         )
-        queries = torch.cat([_vectors(p.images, descriptor) for p in (mine, others)])
+        queries = torch.cat([_vectors(p.images, descriptor) for p in (sets.photos, sets.controls)])
         with suspect.pair(vae, resolution, captions) as pair:
             facts = {"models": pair.describe(), "strength": suspect.strength}
             solver = [spec.sampler, spec.steps]
@@ -148,7 +148,7 @@ class Reconstruction(io.ComfyNode):
                     for model in CALIBRATION[calibrate]
                 ]  # fmt: skip
         found = scores[0] if len(scores) == 1 else scores[0] - scores[1]
-        return _told("reconstruction", found, mine, others, calibrated=len(scores) > 1)
+        return _result("reconstruction", found, sets, calibrated=len(scores) > 1)
 
 
 def _drawn_scores(pair, captions, queries, descriptor, **how) -> torch.Tensor:
@@ -173,20 +173,18 @@ def _vectors(batch: ImageBatch, descriptor) -> torch.Tensor:
     return embed(batch, descriptor).vectors
 
 
-def _told(
-    method: str, scores: torch.Tensor, photos: Photos, controls: Photos, *, calibrated: bool
-) -> io.NodeOutput:
+def _result(method: str, scores: torch.Tensor, sets: Sets, *, calibrated: bool) -> io.NodeOutput:
     """AUC, plot, table, summary."""
     from ..core.report.score_plot import scores_png
 
-    n = len(photos)
+    n = len(sets.photos)
     found: BaselineEvidence = baseline_evidence(
         method, scores[:n], scores[n:], VerdictSpec(), calibrated=calibrated,
-        clusters=clusters(photos, controls),
+        clusters=sets.sessions,
     )  # fmt: skip
     c = found.comparison
     plot = drawn(scores_png(c.photo_scores, c.control_scores, axis=method.replace("_", " ")))
-    table = score_table(c, [s.name for s in photos.images.sources])
+    table = score_table(c, [s.name for s in sets.photos.images.sources])
     words = baseline_words(method, c, calibrated=calibrated)
     return io.NodeOutput(c.auc.auc, plot, table, words)
 

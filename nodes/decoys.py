@@ -16,15 +16,15 @@ from ..core.casework.decoy_files import (
     read_originals,
 )
 from ..core.casework.intake import names_in
+from ..core.casework.lines import DecoysRanked
+from ..core.casework.photo_sets import PhotoSet
 from ..core.decoys import Secret, rank_variants, read_secret
 from ..core.errors import InputError, plural
+from ..core.report.words import decoy_words
 from ..core.specs import DecoySpec, MembershipSpec
 from . import _sockets as sockets
-from ._evidence import Ranked
 from ._host import HostProgress, check_name, output_folder, work_folder
-from ._photos import PhotoSet
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
-from ._words import decoy_words
 
 DECOYS = f"{CATEGORY}/decoys"
 FOLDER = "decoys"
@@ -124,7 +124,7 @@ class RankDecoys(io.ComfyNode):
             with work_folder({"kind": "decoys", **facts}) as case:
                 score = base_ratio_score(pair, chosen[0], spec, case)
                 rank = rank_variants(secret, pixels, score, progress=HostProgress())
-        ranked = Ranked(rank, suspect.hashes, ranked_photos(secret, pixels))
+        ranked = DecoysRanked(rank, suspect.hashes, ranked_photos(secret, pixels))
         return io.NodeOutput(ranked, rank.p, decoy_words(rank))
 
     @classmethod

@@ -6,16 +6,18 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
+from ..core.casework.exhibits import exhibits, grid, pairs_sheet
+from ..core.casework.lines import DrawnExtraction, LineEvidence
+from ..core.casework.photo_sets import compared_sets
+from ..core.casework.questions import claimed_images
 from ..core.encoders.embedding import embed
 from ..core.extraction.line import Extraction, extract, judge
+from ..core.report.words import extraction_words
 from ..core.specs import ExtractSpec, VerdictSpec
 from . import _sockets as sockets
-from ._evidence import Drawn, Evidence, grid, pairs_sheet, photo_pictures, question_of
-from ._host import HostProgress, to_image, work_folder
-from ._photos import clusters, compared_sets
+from ._host import HostProgress, png_image, to_image, work_folder
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
-from ._suspect import claimed_images, native_resolution
-from ._words import extraction_words
+from ._suspect import native_resolution
 
 EXTRACTION = f"{CATEGORY}/extraction"
 FIELDS = (
@@ -59,7 +61,7 @@ class Extract(io.ComfyNode):
     def execute(cls, suspect, vae, descriptor, prompts, resolution, **settings) -> io.NodeOutput:
         """Draw, embed, group."""
         spec, chosen = spec_of(ExtractSpec, settings), suspect.prompts(prompts)
-        n0 = spec.clusters or claimed_images(suspect) or DEFAULT_CLUSTERS
+        n0 = spec.clusters or claimed_images(suspect.inspection) or DEFAULT_CLUSTERS
         with suspect.pair(vae, resolution, chosen) as pair:
             facts = {"models": pair.describe(), "strength": suspect.strength}
             with work_folder({"kind": "extraction", **facts}) as case:
@@ -67,8 +69,8 @@ class Extract(io.ComfyNode):
                     pair, descriptor, chosen, n0, spec, case=case, progress=HostProgress()
                 )
         best = drawn.images.select(drawn.clusters.medoids.tolist())
-        sheet = grid(best.pixels)
-        kept = Drawn(drawn, asdict(spec))
+        sheet = to_image(grid(best.pixels)[None])
+        kept = DrawnExtraction(drawn, asdict(spec))
         return io.NodeOutput(kept, drawn.images, to_image(best.pixels), sheet, _table(drawn))
 
     @classmethod
@@ -121,17 +123,15 @@ class JudgeExtraction(io.ComfyNode):
     ) -> io.NodeOutput:
         """Compare."""
         spec = spec_of(VerdictSpec, settings)
-        suspect.stop_if_minor(s.prompt for s in extraction.found.images.sources)
+        suspect.stop_if_minor(s.prompt for s in extraction.extraction.images.sources)
         side = resolution or native_resolution(suspect.base)
-        mine, others, _ = compared_sets(photos, controls, side)
-        embedded = embed(mine.images, descriptor), embed(others.images, descriptor)
-        found = judge(extraction.found, *embedded, spec, clusters=clusters(mine, others))
-        pictures = extracted_pictures(extraction.found)
+        sets, _ = compared_sets(photos, controls, side, HostProgress())
+        embedded = (embed(p.images, descriptor) for p in (sets.photos, sets.controls))
+        found = judge(extraction.extraction, *embedded, spec, clusters=sets.sessions)
+        pictures = extracted_pictures(extraction.extraction)
         facts = {"settings": {"extract": extraction.settings}}
-        evidence = Evidence(
-            "extraction", found, question_of(suspect, mine, others), facts, pictures
-        )
-        sheet = pairs_sheet(found, {**photo_pictures(mine), **pictures})
+        evidence = LineEvidence("extraction", found, suspect.question(sets), facts, pictures)
+        sheet = png_image(pairs_sheet(found, {**exhibits(sets), **pictures}))
         return io.NodeOutput(evidence, sheet, extraction_words(found))
 
 

@@ -7,9 +7,9 @@ from comfy_api.latest import io, ui
 from ..core.casework.intake import recovered_prompts
 from ..core.lora.formats import read_lora
 from ..core.lora.inspection import inspect_lora
+from ..core.report.words import inspection_words
 from ._host import lora_fingerprint, lora_path
 from ._schema import CATEGORY
-from ._words import inspection_summary
 
 INSPECTION = f"{CATEGORY}/inspection"
 
@@ -43,7 +43,7 @@ class InspectLora(io.ComfyNode):
     def execute(cls, lora_name) -> io.NodeOutput:
         """Read the file."""
         inspection = inspect_lora(read_lora(lora_path(lora_name)))
-        summary, prompts = inspection_summary(inspection), "\n".join(recovered_prompts(inspection))
+        summary, prompts = inspection_words(inspection), "\n".join(recovered_prompts(inspection))
         return io.NodeOutput(
             summary, prompts, inspection.sampling_allowed, ui=ui.PreviewText(summary)
         )

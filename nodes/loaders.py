@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from comfy_api.latest import io
 
+from ..core.casework.photo_sets import PhotoSet
 from ..core.encoders import ENCODERS, load_encoder
 from ..core.encoders.sscd import SscdEncoder
+from ..core.errors import InputError
 from ..core.images.photos import image_files
 from . import _sockets as sockets
-from ._host import fingerprint, input_folder, input_folders, lora_fingerprint, lora_path
-from ._photos import PhotoSet, one_kind
+from ._failures import reported
+from ._host import (
+    compute_device,
+    fingerprint,
+    input_folder,
+    input_folders,
+    input_root,
+    lora_fingerprint,
+    lora_path,
+    to_pixels,
+)
 from ._schema import CATEGORY, accepted
 from ._suspect import suspect_from_file, suspect_from_models
-from ._words import suspect_summary
 
 LOADING = f"{CATEGORY}/loading"
 NO_FOLDER = "(no folder of images in ComfyUI's input folder)"
@@ -63,9 +75,10 @@ class LoadSuspect(io.ComfyNode):
     def execute(cls, model, lora_name, strength, clip=None) -> io.NodeOutput:
         """Read, check and apply the file."""
         path = lora_path(lora_name)
-        suspect = suspect_from_file(path, model, clip, strength, name=path.name)
+        with reported(path):
+            suspect = suspect_from_file(path, model, clip, strength, name=path.name)
         prompts = "\n".join(suspect.prompts())
-        summary = suspect_summary(suspect)
+        summary = suspect.summary()
         return io.NodeOutput(suspect, suspect.tuned, suspect.tuned_clip, prompts, summary)
 
     @classmethod
@@ -105,7 +118,7 @@ class SuspectFromModels(io.ComfyNode):
     ) -> io.NodeOutput:
         """Compare the two and find what changed."""
         suspect = suspect_from_models(base_model, base_clip, tuned_model, tuned_clip, name)
-        return io.NodeOutput(suspect, suspect_summary(suspect))
+        return io.NodeOutput(suspect, suspect.summary())
 
 
 class LoadDescriptor(io.ComfyNode):
@@ -130,7 +143,7 @@ class LoadDescriptor(io.ComfyNode):
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
         """Find and load the weights."""
-        encoder = load_encoder(name, _sscd_folder())
+        encoder = load_encoder(name, _sscd_folder(), device=compute_device())
         facts = encoder.id
         return io.NodeOutput(encoder, f"{facts.name}\nSHA-256 {facts.sha256}\n{facts.note}")
 
@@ -172,7 +185,7 @@ class PhotoFolder(io.ComfyNode):
     @classmethod
     def execute(cls, folder) -> io.NodeOutput:
         """List the files; they are decoded where their size is known."""
-        photos = PhotoSet(tuple(_listed(folder)), root=input_folder(folder))
+        photos = PhotoSet(tuple(_listed(folder)), root=input_folder(folder), origin=input_root())
         return io.NodeOutput(photos, len(photos))
 
     @classmethod
@@ -188,6 +201,17 @@ class PhotoFolder(io.ComfyNode):
 
 def _listed(folder: str) -> list[Path]:
     return image_files(input_folder(folder))
+
+
+def photos_from(images: Sequence[torch.Tensor]) -> PhotoSet:
+    """Photos from IMAGE batches.
+
+    Raises:
+        InputError: BAD_SHAPE for an empty batch.
+    """
+    if not images or any(not len(batch) for batch in images):
+        raise InputError("BAD_SHAPE", "an IMAGE batch is empty; connect at least one image")
+    return PhotoSet(pixels=tuple(map(to_pixels, images)))
 
 
 class PhotosFromImages(io.ComfyNode):
@@ -213,7 +237,7 @@ class PhotosFromImages(io.ComfyNode):
     @classmethod
     def execute(cls, images) -> io.NodeOutput:
         """Wrap them."""
-        photos = one_kind(images)
+        photos = photos_from(images)
         return io.NodeOutput(photos, len(photos))
 
 

@@ -7,17 +7,18 @@ from dataclasses import asdict
 import torch
 from comfy_api.latest import io
 
+from ..core.casework.exhibits import heat_pictures
+from ..core.casework.lines import LineEvidence
+from ..core.casework.photo_sets import compared_sets
 from ..core.errors import plural
 from ..core.membership.line import screen_membership
+from ..core.report.words import membership_words, score_table
 from ..core.specs import MembershipSpec, ScreenSpec
 from . import _sockets as sockets
-from ._evidence import Evidence, heat_pictures, question_of
 from ._host import HostProgress, drawn, to_image, work_folder
 from ._nulls import folder_files, folder_fingerprint, lora_folders, null_groups, placebos_of
-from ._photos import clusters, compared_sets
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
 from ._suspect import prompts_from
-from ._words import membership_words, score_table
 
 MEMBERSHIP = f"{CATEGORY}/membership"
 NO_FOLDER = "(no folder of LoRAs in the loras folder)"
@@ -67,25 +68,25 @@ class WhiteBox(io.ComfyNode):
         """Measure and compare."""
         spec, chosen = spec_of(MembershipSpec, settings), suspect.prompts(prompts)
         with suspect.pair(vae, resolution, chosen) as pair:
-            mine, others, _ = compared_sets(photos, controls, pair.resolution)
-            nulls = null_groups(suspect, vae, resolution, others, placebos, counterfactuals)
-            question, models = question_of(suspect, mine, others), pair.describe()
+            sets, _ = compared_sets(photos, controls, pair.resolution, HostProgress())
+            nulls = null_groups(suspect, vae, resolution, sets.controls, placebos, counterfactuals)
+            question, models = suspect.question(sets), pair.describe()
             facts = {"kind": "membership", "question": question, "prompt": chosen[0]}
             encoder = None if descriptor is None else asdict(descriptor.id)
             facts |= {"settings": asdict(spec), "models": models, "descriptor": encoder}
             with work_folder(facts) as case:
                 found = screen_membership(
-                    pair, mine, others, chosen, ScreenSpec(membership=spec), nulls=nulls,
-                    clusters=clusters(mine, others), embed=descriptor, case=case,
+                    pair, sets.photos, sets.controls, chosen, ScreenSpec(membership=spec),
+                    nulls=nulls, clusters=sets.sessions, embed=descriptor, case=case,
                     progress=HostProgress(),
                 )  # fmt: skip
         said = {
             "settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,
             "prompts_from": prompts_from(prompts),
         }  # fmt: skip
-        heat = heat_pictures(mine, found.heat)
-        evidence = Evidence("membership", found.evidence, question, said, heat)
-        return io.NodeOutput(evidence, *_shown(found.evidence, mine), _stacked(heat))
+        heat = heat_pictures(sets, found.heat)
+        evidence = LineEvidence("membership", found.evidence, question, said, heat)
+        return io.NodeOutput(evidence, *_shown(found.evidence, sets.photos), _stacked(heat))
 
     @classmethod
     def validate_inputs(cls, timesteps="500") -> bool | str:

@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..core.casework.intake import stop_if_minor
+from ..core.casework.photo_sets import PhotoSet, stop_for_names
 from ..core.errors import InputError
 from ..core.images.canonical import DECODED, canonical
 from ..core.images.captions import caption
@@ -15,8 +16,7 @@ from ..core.images.watermark import KINDS
 from ..core.lora.safeguard import stop_words
 from ..core.specs import CanonicalSpec
 from . import _sockets as sockets
-from ._host import HostProgress, inside, logo_of, to_image, to_pixels
-from ._photos import PhotoSet, stop_for_names
+from ._host import HostProgress, compute_device, inside, logo_of, to_image, to_pixels
 from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
 
 PHOTOS = f"{CATEGORY}/photos"
@@ -100,14 +100,12 @@ class CaptionPhotos(io.ComfyNode):
     @classmethod
     def execute(cls, photos, folder, prefix) -> io.NodeOutput:
         """Describe every photo, in the order of the files."""
-        from comfy.model_management import get_torch_device
-
         progress = HostProgress()
         stop_if_minor(stop_words([prefix, *photos.names]), flagged=False)
         given = photos.at(CAPTION_SIDE, "photo", progress)
         texts = caption(
             list(given.images.pixels), blip_folder(folder), prefix=prefix,
-            device=str(get_torch_device()), progress=progress,
+            device=compute_device(), progress=progress,
         )  # fmt: skip
         stop_if_minor(stop_words(texts), flagged=False)
         rows = [f"{s.name}\t{t}" for s, t in zip(given.images.sources, texts, strict=True)]

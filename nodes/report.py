@@ -6,30 +6,31 @@ from dataclasses import asdict
 
 from comfy_api.latest import io
 
-from ..core.casework.screening import Findings, Question, probe_sets, screen
+from ..core.backends.families import family_of_host
+from ..core.casework.bundle import CaseBundle, Circumstances, build_case
+from ..core.casework.exhibits import exhibits, pairs_sheet
+from ..core.casework.lines import checked_lines, checked_rank, merged_facts
+from ..core.casework.photo_sets import compared_sets, stop_for_names
+from ..core.casework.questions import base_caveats, claimed_images
+from ..core.casework.screening import Question, Screened, conclude, screen
 from ..core.encoders.embedding import embed
-from ..core.errors import InputError
+from ..core.rates.reading import shipped_rates
+from ..core.report.words import case_words, verdict_card
 from ..core.specs import LINES, PRESETS, ScreenSpec, VerdictSpec
-from ..core.statistics.probe import BlindProbe
-from ..core.verdicts.verdict import decide
+from ..core.storage import digest_of
 from . import _sockets as sockets
-from ._evidence import (
-    CaseBundle,
-    Evidence,
-    bundle,
-    check_same_question,
-    checked_rank,
-    heat_pictures,
-    pairs_sheet,
-    question_of,
-    write_bundle,
+from ._host import (
+    HostProgress,
+    check_name,
+    compute_device,
+    nothing,
+    output_folder,
+    png_image,
+    work_folder,
 )
-from ._host import HostProgress, check_name, nothing, output_folder, work_folder
 from ._nulls import null_groups
-from ._photos import compared_sets, stop_for_names
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
-from ._suspect import claimed_images, prompts_from
-from ._words import comparison_words, verdict_card, verdict_words
+from ._suspect import Suspect, prompts_from
 from .membership import nulls_inputs
 
 REPORT = f"{CATEGORY}/report"
@@ -88,29 +89,27 @@ class QuickScreen(io.ComfyNode):
         chosen, spec, run = suspect.prompts(prompts), PRESETS[preset], LINE_CHOICES[lines]
         with suspect.pair(vae, resolution, chosen) as pair:
             stop_for_names(photos, controls)
-            rank = checked_rank(suspect, photos, decoys)
-            mine, others, dropped = compared_sets(photos, controls, pair.resolution)
-            models, question = pair.describe(), question_of(suspect, mine, others)
-            nulls = null_groups(suspect, vae, resolution, others, placebos, counterfactuals)
-            asked = Question(
-                mine, others, chosen, exchangeable, claimed_images(suspect), nulls=nulls,
-                decoys=rank,
+            rank = checked_rank(suspect.hashes, photos, decoys)
+            sets, dropped = compared_sets(photos, controls, pair.resolution, HostProgress())
+            models = pair.describe()
+            nulls = null_groups(suspect, vae, resolution, sets.controls, placebos, counterfactuals)
+            question = Question(
+                sets=sets, prompts=chosen, exchangeable=exchangeable, nulls=nulls, decoys=rank,
+                n0=claimed_images(suspect.inspection), device=compute_device(),
+                caveats=base_caveats(suspect.inspection),
             )  # fmt: skip
             facts = {
                 "settings": asdict(spec), "models": models, "prompts": chosen,
                 "prompts_from": prompts_from(prompts),
             }  # fmt: skip
-            kept = {"kind": "screen", "question": question, "descriptor": asdict(descriptor.id)}
-            with work_folder({**kept, **facts}) as case:
-                findings = screen(
-                    pair, descriptor, asked, spec, lines=run, case=case, progress=HostProgress()
+            asked = {"question": suspect.question(sets), "descriptor": asdict(descriptor.id)}
+            with work_folder({"kind": "screen", **asked, **facts}) as case:
+                screened = screen(
+                    pair, descriptor, question, spec, lines=run, case=case, progress=HostProgress()
                 )
-                pictures = _drawn(findings, case) | heat_pictures(mine, findings.heat)
-        made = bundle(
-            suspect, mine, others, findings, facts=facts, exchangeable=exchangeable,
-            dropped=dropped, pictures=pictures, decoys=rank, steps=photos.steps(pair.resolution),
-        )  # fmt: skip
-        return _told(made)
+                pictures = _drawn(screened, case)
+        about = _about(suspect, sets, facts, dropped=dropped, steps=photos.steps(pair.resolution))
+        return _result(question, screened, about, pictures)
 
 
 def decoys_input():
@@ -119,39 +118,48 @@ def decoys_input():
     return sockets.Decoys.Input("decoys", optional=True, tooltip=help_text)
 
 
-def _drawn(findings: Findings, case) -> dict:
+def _drawn(screened: Screened, case) -> dict:
     from ..core.images.photos import to_tensor
     from ..core.report.pictures import open_picture
 
-    if findings.extraction is None:
+    if screened.findings.extraction is None:
         return {}
-    files = [e.file for e in findings.extraction.extracted]
+    files = [e.file for e in screened.findings.extraction.extracted]
     opened = {f: open_picture(case.root, f) for f in files}
     return {f: to_tensor(image) for f, image in opened.items() if image is not None}
 
 
-def _told(made: CaseBundle) -> io.NodeOutput:
-    case = made.case
-    words = verdict_words(case.verdict)
-    sheet = nothing() if case.extraction is None else pairs_sheet(case.extraction, made.pictures)
-    card = verdict_card(case.verdict, _rows(made))
+def _about(suspect: Suspect, sets, facts: dict, *, dropped, steps) -> Circumstances:
+    """What the graph knows of a case.
+
+    Its base is known by its weights as they run, not by a file: a case is inside a calibration
+    study's range only if the study was made on that hash.
+    """
+    family = family_of_host(facts["models"]["family"])
+    return Circumstances(
+        case_id=digest_of([suspect.question(sets), facts["settings"]])[:12],
+        command="ComfyUI",
+        models=facts["models"],
+        settings=facts["settings"],
+        prompts_from=facts["prompts_from"],
+        family="" if family is None else family.name,
+        inspection=suspect.inspection,
+        dropped=dropped,
+        canonical=steps,
+    )
+
+
+def _result(question: Question, screened: Screened, about: Circumstances, drawn: dict):
+    """The case, its letter, its words and its sheet; the card on the page."""
+    alike = screened.findings.look_alikes
+    pictures = exhibits(question.sets, screened.heat, alike) | drawn
+    case = build_case(question, screened.findings, about, rates=shipped_rates(), shown=pictures)
+    extraction = case.extraction
+    sheet = nothing() if extraction is None else png_image(pairs_sheet(extraction, pictures))
     return io.NodeOutput(
-        made, case.verdict.letter, words, sheet, ui={"lora_forensics_verdict": [card]}
-    )
-
-
-def _rows(made: CaseBundle) -> list[tuple[str, str]]:
-    case = made.case
-    found = (
-        ("white-box", case.membership),
-        ("extraction", case.extraction),
-        ("black-box", case.attack),
-    )
-    return [
-        ("photos", str(len(case.photos))),
-        ("controls", str(len(case.controls))),
-        *((name, comparison_words(line.comparison)) for name, line in found if line is not None),
-    ]
+        CaseBundle(case, pictures), case.verdict.letter, case_words(case), sheet,
+        ui={"lora_forensics_verdict": [verdict_card(case)]},
+    )  # fmt: skip
 
 
 class Verdict(io.ComfyNode):
@@ -195,52 +203,24 @@ class Verdict(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         """Judge, at the resolution of the white-box line."""
         stop_for_names(photos, controls)
-        rank = checked_rank(suspect, photos, decoys)
+        rank = checked_rank(suspect.hashes, photos, decoys)
         spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
-        lines = _lines(membership, extraction, attack)
         side = membership.facts["models"]["resolution"]
-        mine, others, dropped = compared_sets(photos, controls, side)
-        check_same_question(question_of(suspect, mine, others), list(lines.values()))
-        prompts = tuple(membership.facts["prompts"])
-        asked = Question(mine, others, prompts, exchangeable, decoys=rank)
-        embedded = [embed(p.images, descriptor) for p in (mine, others)]
-        findings = _judged(lines, probe_sets(asked, *embedded, spec), spec, asked)
-        pictures = {k: v for line in lines.values() for k, v in line.pictures.items()}
-        settings = {k: v for line in lines.values() for k, v in line.facts["settings"].items()}
-        facts = {**membership.facts, "settings": {**settings, "verdict": asdict(spec.verdict)}}
-        made = bundle(
-            suspect, mine, others, findings, facts=facts, exchangeable=exchangeable,
-            dropped=dropped, pictures=pictures, decoys=rank, steps=photos.steps(side),
+        sets, dropped = compared_sets(photos, controls, side, HostProgress())
+        lines = checked_lines(
+            suspect.question(sets), membership=membership, extraction=extraction, attack=attack
+        )
+        question = Question(
+            sets=sets, prompts=tuple(membership.facts["prompts"]), exchangeable=exchangeable,
+            decoys=rank, caveats=base_caveats(suspect.inspection),
         )  # fmt: skip
-        return _told(made)
-
-
-def _judged(
-    lines: dict[str, Evidence], probe: BlindProbe | None, spec: ScreenSpec, asked: Question
-) -> Findings:
-    membership, extraction, attack = (
-        lines[name].found if name in lines else None for name in LINES
-    )
-    verdict = decide(
-        membership, probe, spec.verdict, exchangeable=asked.exchangeable, extraction=extraction,
-        attack=attack, decoys=asked.decoys,
-    )  # fmt: skip
-    return Findings(probe, membership, extraction, attack, verdict)
-
-
-def _lines(
-    membership: Evidence, extraction: Evidence | None, attack: Evidence | None
-) -> dict[str, Evidence]:
-    """Evidence by line.
-
-    Raises:
-        InputError: BAD_INPUT when a line is connected to another line's input.
-    """
-    given = {"membership": membership, "extraction": extraction, "attack": attack}
-    for name, line in given.items():
-        if line is not None and line.line != name:
-            raise InputError("BAD_INPUT", f"input {name} got evidence of {line.line}")
-    return {name: line for name, line in given.items() if line is not None}
+        embedded = (embed(p.images, descriptor) for p in (sets.photos, sets.controls))
+        evidence = {name: line.evidence for name, line in lines.items()}
+        findings = conclude(question, *embedded, spec, descriptor, **evidence)
+        own, pictures = merged_facts(lines)
+        facts = {**membership.facts, "settings": {**own, "verdict": asdict(spec.verdict)}}
+        about = _about(suspect, sets, facts, dropped=dropped, steps=photos.steps(side))
+        return _result(question, Screened(findings), about, pictures)
 
 
 class SaveReport(io.ComfyNode):
@@ -268,7 +248,7 @@ class SaveReport(io.ComfyNode):
         """Write."""
         check_name(name)
         root = output_folder("reports", f"{name}-{case.case.case_id}")
-        write_bundle(root, case)
+        case.write(root)
         shown = f"output/lora_forensics/reports/{root.name}/report.html"
         return io.NodeOutput(shown, ui={"text": [shown]})
 

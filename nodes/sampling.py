@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..core.casework.exhibits import grid
 from ..core.sampling.generation import generate
 from ..core.sampling.guidance import Guidance, cfg, model_guidance
 from ..core.sampling.plans import plan
 from ..core.specs import SampleSpec
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
-from ._evidence import grid
 from ._host import HostProgress, to_image, work_folder
 from ._schema import (
     CATEGORY,
@@ -114,7 +114,7 @@ class MultiCfgSampler(io.ComfyNode):
         rules = [rule_of(arm, scale) for scale in numbers("scales", scales)]
         jobs = plan(chosen, rules, images, spec.seed)
         drawn = draw(suspect, vae, resolution, chosen, jobs, spec)
-        sheet = grid(drawn.pixels, columns=images if images <= 12 else 8)
+        sheet = to_image(grid(drawn.pixels, images if images <= 12 else 8)[None])
         return io.NodeOutput(drawn, to_image(drawn.pixels), sheet, provenance(drawn))
 
     @classmethod

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ..core.casework.exhibits import grid
 from ..core.encoders.embedding import embed
 from ..core.errors import InputError
 from ..core.extraction.line import groups
 from ..core.images.photos import pixels_sha256, to_picture
-from ..core.statistics.metrics import average_similarity, extraction_success_rate
+from ..core.statistics.similarity import average_similarity, extraction_success_rate
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets
-from ._evidence import grid
 from ._host import HostProgress, to_image, to_pixels
 from ._schema import CATEGORY
 
@@ -62,7 +62,8 @@ class Embed(io.ComfyNode):
 def _batch(images: torch.Tensor) -> ImageBatch:
     pixels = to_pixels(images)
     sources = tuple(
-        Source("photo", pixels_sha256(to_picture(p)), f"image {i}") for i, p in enumerate(pixels)
+        Source(kind="photo", sha256=pixels_sha256(to_picture(p)), name=f"image {i}")
+        for i, p in enumerate(pixels)
     )
     return ImageBatch(pixels, sources)
 
@@ -106,8 +107,9 @@ class Cluster(io.ComfyNode):
             for k, i in enumerate(index)
         ]
         best = generated.pixels[index]
+        sheet = to_image(grid(best)[None])
         table = "\n".join([f"tau {found.tau:.2f}", "group\tsize\tintra\tsha256", *rows])
-        return io.NodeOutput(embeddings.select(index), to_image(best), grid(best), table)
+        return io.NodeOutput(embeddings.select(index), to_image(best), sheet, table)
 
 
 class Match(io.ComfyNode):

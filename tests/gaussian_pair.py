@@ -7,6 +7,8 @@ from lora_forensics.core.types import Conditioning, ModelHashes
 class GaussianPair:
     """Base ``N(0, 1)``; tuned ``N(mean, spread^2)`` on ``[3, side, side]`` latents."""
 
+    scalable = True
+
     def __init__(self, mean=0.5, spread=0.2, side=8):
         self.latent_shape = (3, side, side)
         self.resolution = side

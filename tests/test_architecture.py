@@ -5,6 +5,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from lora_forensics.core.backends.families import FAMILIES
+from lora_forensics.core.lora.names import FAMILIES_BY_PART, FAMILIES_BY_WIDTH
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "core"
@@ -29,6 +31,15 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 HOSTS = ("comfy", "comfy_api", "comfy_extras", "folder_paths", "server", "nodes", "execution")
+FAMILY_NAMES = {
+    name
+    for names in (
+        *((f.name, f.title, *f.hosts) for f in FAMILIES.values()),
+        FAMILIES_BY_PART,
+        FAMILIES_BY_WIDTH.values(),
+    )
+    for name in names
+}
 NETWORK = ("requests", "urllib.request", "http.client", "socket", "aiohttp", "httpx")
 
 
@@ -117,6 +128,24 @@ def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
+def literals(path: Path) -> set[str]:
+    """String constants, but for those that stand alone, as docstrings do."""
+    tree = ast.parse(path.read_text())
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone
+    }
+
+
+@pytest.mark.parametrize("folder", ["core", "nodes"])
+def test_model_families_are_told_apart_by_their_records_alone(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if path != CORE / "backends" / "families.py" and CORE / "lora" not in path.parents:
+            assert not literals(path) & FAMILY_NAMES, path
+
+
 def called(node: ast.Call) -> str:
     return ast.unparse(node.func)
 
@@ -143,3 +172,5 @@ def test_the_checks_can_fail(tmp_path):
     bad.write_text("import socket\nfrom ..cli import main\n")
     assert (0, "socket") in imports(bad)
     assert (2, "cli") in imports(bad)
+    bad.write_text('def f(x):\n    "SD 2.x"\n    return {"SDXL": 1}[x] if x == "sd1" else 0\n')
+    assert literals(bad) & FAMILY_NAMES == {"SDXL", "sd1"}

@@ -9,7 +9,7 @@ from lora_forensics.core.demo.assets import asset_path, load_truth
 from lora_forensics.core.demo.showcase import DEMO
 from lora_forensics.core.encoders import load_encoder
 from lora_forensics.core.extraction.line import rule
-from lora_forensics.core.images.photos import check_disjoint
+from lora_forensics.core.images.sets import set_twins_aside
 from lora_forensics.core.specs import ExtractSpec, MembershipSpec, ScreenSpec
 from lora_forensics.core.studies.demo import study
 
@@ -32,9 +32,10 @@ def found(base):
         pair = study.load_pair(base, truth)
         photos = study.photos_of(truth.query, pair)
         controls = study.photos_of(truth.controls, pair, control=True)
-        check_disjoint(photos, controls)
-        question = Question(photos, controls, (truth.prompt,), exchangeable=True)
-        result = screen(pair, encoder, question, SPEC, lines=("membership",))
+        sets = set_twins_aside(photos, controls)
+        assert sets.twins is None
+        question = Question(sets=sets, prompts=(truth.prompt,), exchangeable=True)
+        result = screen(pair, encoder, question, SPEC, lines=("membership",)).findings
         pair.close()
         return result
 

@@ -86,14 +86,16 @@ def imported_by_nodes() -> set[str]:
 
 HOST = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
 # Of the headless and likelihood extras; MissingDependencyError names them.
-OPTIONAL = {"open_clip", "transformers", "lir", "sklearn", "timm"}
-IMPORT_NAMES = {"Pillow": "PIL", "Jinja2": "jinja2", "MarkupSafe": "markupsafe"}
+OPTIONAL = {"open_clip", "transformers", "lir", "timm"}
+IMPORT_NAMES = {
+    "Pillow": "PIL", "Jinja2": "jinja2", "MarkupSafe": "markupsafe", "scikit-learn": "sklearn"
+}  # fmt: skip
 
 
 def test_requirements_are_what_nodes_import_and_move_nothing():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
-    assert all(re.fullmatch(r"[A-Za-z0-9]+>=[0-9.]+", line) for line in wanted)
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+>=[0-9.]+", line) for line in wanted)
     listed = {line.split(">=")[0] for line in wanted}
     third = imported_by_nodes() - set(sys.stdlib_module_names) - HOST - OPTIONAL
     assert third == {IMPORT_NAMES.get(name, name) for name in listed}

@@ -1,5 +1,7 @@
 """Tiny random diffusers models of the three families, for tests: 8x8 latents, 16x16 images.
 
+Family "sd1 low" attends at half the side alone, which makes latents of 64x64 bearable.
+
 `networks` gives a base in memory, `save_base` a diffusers folder, `save_lora` an adapter file,
 `save_dreambooth` a folder whose UNet (and text encoder) moved, `tiny_pair` a ready pair.
 """
@@ -22,7 +24,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from lora_forensics.core.backends.diffusers import DiffusersPair
-from lora_forensics.core.backends.loading import load_folder, pair_of
+from lora_forensics.core.backends.folders import load_folder
+from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.backends.networks import Networks
 from lora_forensics.core.backends.vocabulary import _byte_letters, load_tokenizer
 from peft import LoraConfig
@@ -52,10 +55,13 @@ def tiny_unet(family: str = "sd1") -> UNet2DConditionModel:
     }
     if family == "sd2":
         common |= {"use_linear_projection": True, "attention_head_dim": (1, 1)}
-    if family == "sdxl":
+    if family in ("sdxl", "sd1 low"):
         common |= {
             "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
             "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        }
+    if family == "sdxl":
+        common |= {
             "cross_attention_dim": 64,
             "use_linear_projection": True,
             "attention_head_dim": (1, 1),

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..errors import NotEnoughDataError, plural
 from ..specs import AttackSpec, VerdictSpec
+from ..statistics.auc import auc
 from ..statistics.intervals import mean_seed_interval, paper_seed_interval
-from ..statistics.metrics import auc
 from ..verdicts.comparison import Floats, compare
 from ..verdicts.evidence import AttackEvidence
 from .classifier import SeedResult
@@ -75,18 +75,18 @@ def attack_evidence(
     paper = paper_seed_interval(aucs)
     bar = THRESHOLDS[spec.scores]
     return AttackEvidence(
-        negatives_from,
-        pretrained,
-        images,
-        spec.cfgs,
-        compare(scores[:n], scores[n:], verdict, clusters=clusters),
-        tuple(aucs),
-        low,
-        high,
-        sum(r.heldout_accuracy for r in results) / len(results),
-        float((scores[:n] > bar).mean()),
-        float((scores[n:] > bar).mean()),
-        forwards,
+        negatives=negatives_from,
+        pretrained=pretrained,
+        images=images,
+        cfgs=spec.cfgs,
+        comparison=compare(scores[:n], scores[n:], verdict, clusters=clusters),
+        seed_aucs=tuple(aucs),
+        seed_low=low,
+        seed_high=high,
+        heldout_accuracy=sum(r.heldout_accuracy for r in results) / len(results),
+        flagged_photos=float((scores[:n] > bar).mean()),
+        flagged_controls=float((scores[n:] > bar).mean()),
+        forwards=forwards,
         paper_low=paper.low,
         paper_high=paper.high,
         scores=spec.scores,

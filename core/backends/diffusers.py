@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from ..errors import InputError, plural
 from ..lora.operators import Operator
 from ..protocols import Rows
-from ..sampling.plans import timestep_of
 from ..types import Conditioning, ModelHashes
+from .families import shift_and_scale
 from .memory import RowLimit
-from .networks import Networks
+from .networks import Networks, config_of, denoised
 from .noise import noise_like
 from .rows import AdaptedNetwork, RowAdapter, RowNetwork, TwoNetworks
 from .text import PromptEncoder
@@ -36,7 +36,7 @@ class DiffusersPair:
         resolution: native image side in pixels.
         sigmas: ``[T]`` float64 noise level of each training timestep, rising.
         hashes: SHA-256 of both models' files.
-        family: ``sd1``, ``sd2``, ``sdxl``.
+        family: name of the family, see `families.FAMILIES`.
         prediction: ``epsilon`` or ``v_prediction``.
         output_change: relative change of one prediction from base to tuned; see `core.change`.
         lora: the adapter file read, or None. ``binding``: how it was matched, or None.
@@ -55,17 +55,16 @@ class DiffusersPair:
         self.networks = networks
         self._unet = unet or AdaptedNetwork(networks.unet)
         encoders = text_encoders or [AdaptedNetwork(e) for e in networks.text_encoders]
-        xl = networks.family == "sdxl"
-        self._encode_prompts = PromptEncoder(encoders, networks.tokenizers, sdxl=xl)
+        self._encode_prompts = PromptEncoder(encoders, networks.tokenizers, networks.family.read)
         self._strength = strength
         self._adapters: tuple[RowAdapter, ...] = ()
         self._limit = RowLimit()
         self._vae_limit = RowLimit(_DECODED)
         self.sigmas = networks.sigmas
-        self.family, self.prediction = networks.family, networks.prediction
+        self.family, self.prediction = networks.family.name, networks.prediction
         self.hashes = ModelHashes(networks.sha256, tuned_sha256)
-        self.factor = 2 ** (len(_config(networks.vae).block_out_channels) - 1)
-        config = _config(networks.unet)
+        self.factor = 2 ** (len(config_of(networks.vae).block_out_channels) - 1)
+        config = config_of(networks.unet)
         side = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
         self.latent_shape = (int(config.in_channels), int(side), int(side))
         self.resolution = int(side) * self.factor
@@ -192,33 +191,20 @@ class DiffusersPair:
         return self._limit.run(len(x), denoise)
 
     def _denoise(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
-        """``D = x - s eps``, or for v ``D = x / (s^2 + 1) - v s / sqrt(s^2 + 1)``."""
-        level = sigma.double().cpu()
-        time = timestep_of(level, self.sigmas).float().to(self.device)
-        s = level.float().to(x.device).view(-1, 1, 1, 1)
-        root = (s * s + 1).sqrt()
-        out = self._predict(x.float() / root, time, cond).float().to(x.device)
-        if self.prediction == "epsilon":
-            return x.float() - s * out
-        return x.float() / (root * root) - out * s / root
+        return denoised(
+            x, sigma, sigmas=self.sigmas, prediction=self.prediction,
+            predict=lambda scaled, time: self._predict(scaled, time, cond),
+        )  # fmt: skip
 
     def _predict(self, x: Tensor, time: Tensor, cond: Conditioning) -> Tensor:
-        rows = [x.to(self.device, self.dtype), time, cond.embeds.to(self.device, self.dtype)]
-        if self.family == "sdxl":
-            if cond.pooled is None:
-                raise InputError("BAD_SHAPE", "SDXL needs pooled text states in the conditioning")
-            rows += [cond.pooled.to(self.device, self.dtype), self._time_ids(x)]
+        family = self.networks.family
+        size = (x.shape[2] * self.factor, x.shape[3] * self.factor)
+        x, *inputs = (t.to(self.device, self.dtype) for t in (x, *family.inputs(cond, size)))
         strength = cond.strength.to(self.device, torch.float32) * self._strength
-        return self._unet.run(strength, _unet_call, *rows)[0]
-
-    def _time_ids(self, x: Tensor) -> Tensor:
-        """SDXL's size conditioning ``[N, 6]``: original size, crop (0, 0), target size."""
-        size = [x.shape[2] * self.factor, x.shape[3] * self.factor]
-        ids = torch.tensor([*size, 0, 0, *size], device=self.device, dtype=self.dtype)
-        return ids.expand(len(x), 6)
+        return self._unet.run(strength, family.call, x, time.to(self.device), *inputs)[0]
 
     def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Conditioning:
-        """Encode one prompt a row with the text encoder of that row's model (cached)."""
+        """Encode one prompt per row with the text encoder of that row's model (cached)."""
         scaled = [self._strength * s for s in strengths]
         cond = self._encode_prompts(prompts, scaled)
         strength = torch.tensor(strengths, dtype=torch.float32, device=cond.embeds.device)
@@ -228,7 +214,7 @@ class DiffusersPair:
     def encode(self, pixels: Tensor) -> Tensor:
         """Scaled latent means ``[N, C, h, w]`` float32 of pixels ``[N, 3, H, W]`` in 0..1."""
         vae: Any = self.networks.vae
-        shift, scale = _shift_scale(vae)
+        shift, scale = shift_and_scale(vae)
 
         def part(rows: slice) -> Tensor:
             image = pixels[rows].to(self.device, torch.float32) * 2 - 1
@@ -240,7 +226,7 @@ class DiffusersPair:
     def decode(self, latents: Tensor) -> Tensor:
         """Pixels ``[N, 3, H, W]`` in 0..1 (clamped, float32, CPU) of scaled latents."""
         vae: Any = self.networks.vae
-        shift, scale = _shift_scale(vae)
+        shift, scale = shift_and_scale(vae)
 
         def part(rows: slice) -> Tensor:
             z = latents[rows].to(self.device, torch.float32) / scale + shift
@@ -272,26 +258,9 @@ class DiffusersPair:
         }
 
 
-def _unet_call(network: nn.Module, *rows: Tensor) -> tuple[Tensor, ...]:
-    x, time, embeds, *added = rows
-    more: dict[str, Any] = {}
-    if added:
-        more["added_cond_kwargs"] = {"text_embeds": added[0], "time_ids": added[1]}
-    return network(x, time, encoder_hidden_states=embeds, return_dict=False, **more)
-
-
-def _config(network: nn.Module) -> Any:
-    return network.config
-
-
-def _shift_scale(vae: nn.Module) -> tuple[float, float]:
-    config = _config(vae)
-    return getattr(config, "shift_factor", None) or 0.0, config.scaling_factor
-
-
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
     """Whether two networks hold equal weights."""
-    left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(
-        left[k].shape == right[k].shape and torch.equal(left[k], right[k].to(left[k])) for k in left
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        v.shape == theirs[k].shape and torch.equal(v, theirs[k].to(v)) for k, v in ours.items()
     )

@@ -16,7 +16,7 @@ class RowLimit:
     """How many rows go through a network at once; starts unlimited, only ever falls.
 
     Attributes:
-        limit: rows a forward, 0 while no limit was met.
+        limit: rows per forward, 0 while no limit was met.
     """
 
     def __init__(self, limit: int = 0):

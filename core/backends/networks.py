@@ -1,8 +1,8 @@
-"""A base model in memory: its networks, tokenizers and noise schedule, and what is refused."""
+"""A base model in memory: its networks, tokenizers and noise schedule."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..sampling.plans import training_sigmas
+from ..sampling.plans import timestep_of, training_sigmas
+from .families import Family
 
 # The last level of a zero-terminal-SNR schedule is infinite; diffusers' value for its abar.
 _TERMINAL_ABAR = 2**-24
@@ -25,18 +26,18 @@ _SCHEDULE = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Networks:
     """A base model.
 
     Attributes:
         unet: UNet2DConditionModel.
         vae: AutoencoderKL, always fp32: SDXL's overflows in fp16.
-        text_encoders: one, or two for SDXL.
-        tokenizers: one a text encoder.
+        text_encoders: as many as its family has.
+        tokenizers: one per text encoder.
         sigmas: ``[T]`` float64, rising.
         prediction: ``epsilon`` or ``v_prediction``.
-        family: ``sd1``, ``sd2`` or ``sdxl``.
+        family: of the base.
         sha256: of the file, or over the folder's model files.
     """
 
@@ -46,12 +47,12 @@ class Networks:
     tokenizers: tuple[Any, ...]
     sigmas: Tensor
     prediction: str
-    family: str
+    family: Family
     sha256: str
 
     def __post_init__(self) -> None:
         for encoder, tokenizer in zip(self.text_encoders, self.tokenizers, strict=True):
-            rows = _config(encoder).vocab_size
+            rows = config_of(encoder).vocab_size
             if len(tokenizer) > rows:
                 raise InputError(
                     "WRONG_VOCABULARY",
@@ -62,8 +63,8 @@ class Networks:
 
     def components(self) -> dict[str, nn.Module]:
         """What an adapter may change, by the names that adapter files use."""
-        names = ("text_encoder", "text_encoder_2")
-        return {"unet": self.unet, **dict(zip(names, self.text_encoders, strict=False))}
+        texts = zip(self.family.text, self.text_encoders, strict=True)
+        return {"unet": self.unet, **{f"text_encoder{e.suffix}": network for e, network in texts}}
 
     def modules(self) -> dict[str, dict[str, nn.Module]]:
         """Layers with a weight by component and name, as diffusers names them.
@@ -84,14 +85,11 @@ class Networks:
 
 
 def _layers(component: str, network: nn.Module) -> dict[str, nn.Module]:
-    found = {
-        name: module
+    return {
+        name if component == "unet" else _with_level(name): module
         for name, module in network.named_modules()
         if isinstance(getattr(module, "weight", None), Tensor)
     }
-    if component == "unet":
-        return found
-    return {_with_level(name): module for name, module in found.items()}
 
 
 def _with_level(name: str) -> str:
@@ -104,8 +102,8 @@ def sigmas_of(scheduler: Mapping[str, Any]) -> Tensor:
     A zero-terminal-SNR schedule ends at infinity; its last level is clamped to 4096, as
     diffusers' EulerDiscreteScheduler does.
     """
-    chosen = {key: scheduler[key] for key in _SCHEDULE if scheduler.get(key) is not None}
-    abar = DDPMScheduler(**chosen).alphas_cumprod.double()
+    settings = {key: scheduler[key] for key in _SCHEDULE if scheduler.get(key) is not None}
+    abar = DDPMScheduler(**settings).alphas_cumprod.double()
     if abar[-1] < _TERMINAL_ABAR:
         abar = abar.clamp_min(_TERMINAL_ABAR)
     return training_sigmas(abar)
@@ -121,36 +119,32 @@ def prediction_of(scheduler: Mapping[str, Any]) -> str:
     return kind
 
 
-def family_of(config: Mapping[str, Any]) -> str:
-    """``sd1``, ``sd2`` or ``sdxl`` from a UNet config."""
-    if config.get("addition_embed_type") == "text_time":
-        return "sdxl"
-    return "sd2" if config.get("use_linear_projection") else "sd1"
-
-
-def check_supported(unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    """Refuse UNets that need more than a latent, a noise level and a prompt.
-
-    Raises:
-        InputError: UNSUPPORTED_MODEL.
-    """
-    reasons = {
-        "an inpainting or upscaling UNet": unet.get("in_channels") != vae.get("latent_channels"),
-        "a guidance-distilled UNet (LCM)": unet.get("time_cond_proj_dim") is not None,
-        "a class-conditional UNet": unet.get("class_embed_type") is not None
-        or unet.get("num_class_embeds") is not None,
-        "an image-conditional UNet": unet.get("encoder_hid_dim_type") is not None,
-        "a UNet with other added conditions": unet.get("addition_embed_type")
-        not in (None, "text_time"),
-        "a VAE with latent statistics (Playground)": vae.get("latents_mean") is not None,
-    }
-    found = [reason for reason, holds in reasons.items() if holds]
-    if found:
-        raise InputError(
-            "UNSUPPORTED_MODEL",
-            f"the base is {found[0]}; supported: text-to-image SD 1.x, SD 2.x and SDXL",
-        )
-
-
-def _config(network: nn.Module) -> Any:
+def config_of(network: nn.Module) -> Any:
+    """A diffusers or transformers network's config."""
     return network.config
+
+
+def denoised(
+    x: Tensor,
+    sigma: Tensor,
+    *,
+    sigmas: Tensor,
+    prediction: str,
+    predict: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """``D = x - s eps``, or for v ``D = x / (s^2 + 1) - v s / sqrt(s^2 + 1)``; float32.
+
+    Args:
+        x: ``[N, C, h, w]`` noisy latents.
+        sigma: ``[N]`` their noise levels.
+        sigmas: ``[T]`` noise level of each training timestep.
+        prediction: ``epsilon`` or ``v_prediction``.
+        predict: the network, of ``x / sqrt(s^2 + 1)`` and timesteps ``[N]``, both float32.
+    """
+    level = sigma.double().cpu()
+    s = level.float().to(x.device).view(-1, 1, 1, 1)
+    root = (s * s + 1).sqrt()
+    out = predict(x.float() / root, timestep_of(level, sigmas).float()).float().to(x.device)
+    if prediction == "epsilon":
+        return x.float() - s * out
+    return x.float() / (root * root) - out * s / root

@@ -99,8 +99,8 @@ class RowAdapter:
                 )
             if rows.index is None:
                 return output.add_(change(patch, module, x, rows.strength))
-            chosen = x.index_select(0, rows.index)
-            return output.index_add_(0, rows.index, change(patch, module, chosen, rows.strength))
+            x = x.index_select(0, rows.index)
+            return output.index_add_(0, rows.index, change(patch, module, x, rows.strength))
 
         return hook
 
@@ -263,26 +263,35 @@ class TwoNetworks:
     tuned: nn.Module
 
     def run(self, strength: Tensor, call: Call, *rows: Tensor) -> tuple[Tensor, ...]:
-        """See `RowNetwork`: one forward a model, skipped where a model has no row.
+        """See `RowNetwork`: one forward per model, skipped where a model has no row.
 
         Raises:
-            InputError: BAD_STRENGTH for a strength other than 0 and 1.
+            InputError: BAD_STRENGTH.
         """
-        wanted = strength.tolist()
-        odd = sorted({s for s in wanted if s not in (BASE, TUNED)})
-        if odd:
-            raise InputError(
-                "BAD_STRENGTH",
-                f"strength {odd[0]:g} was asked of a full checkpoint, which has no adapter to "
-                "scale; use 0 (base) or 1 (tuned)",
-            )
+        strengths = strength.tolist()
+        check_whole(strengths)
         order, parts = [], []
         for network, value in ((self.base, BASE), (self.tuned, TUNED)):
-            index = [i for i, s in enumerate(wanted) if s == value]
-            if len(index) == len(wanted):
+            index = [i for i, s in enumerate(strengths) if s == value]
+            if len(index) == len(strengths):
                 return call(network, *rows)
             if index:
                 parts.append(call(network, *(r[index] for r in rows)))
                 order += index
         back = sorted(range(len(order)), key=order.__getitem__)
         return tuple(torch.cat(outs)[back] for outs in zip(*parts, strict=True))
+
+
+def check_whole(strengths: Iterable[float]) -> None:
+    """Every row asks for the base or for the tuned model; there is nothing between checkpoints.
+
+    Raises:
+        InputError: BAD_STRENGTH.
+    """
+    odd = sorted({s for s in strengths if s not in (BASE, TUNED)})
+    if odd:
+        raise InputError(
+            "BAD_STRENGTH",
+            f"strength {odd[0]:g} was asked of a full checkpoint, which has no adapter to scale; "
+            "use 0 (base) or 1 (tuned)",
+        )

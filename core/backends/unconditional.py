@@ -20,10 +20,10 @@ from ..devices import torch_device
 from ..errors import InputError
 from ..lora.header import sha256_file
 from ..protocols import Rows
-from ..sampling.plans import timestep_of
 from ..types import Conditioning, ModelHashes
+from .folders import network_of
 from .memory import RowLimit
-from .networks import prediction_of, sigmas_of
+from .networks import denoised, prediction_of, sigmas_of
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -38,6 +38,7 @@ class UnconditionalPair:
     """
 
     family = "pixel"
+    scalable = False
 
     def __init__(self, unet: UNet2DModel, scheduler: dict[str, Any], sha256: str) -> None:
         config: Any = unet.config
@@ -60,18 +61,17 @@ class UnconditionalPair:
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Rows) -> Tensor:
         """Denoised pixels in -1..1, see `protocols.Denoiser`."""
-        return self._limit.run(len(x), lambda rows: self._denoise(x[rows], sigma[rows]))
+        return self._limit.run(
+            len(x),
+            lambda rows: denoised(
+                x[rows], sigma[rows], sigmas=self.sigmas, prediction=self.prediction,
+                predict=self._predict,
+            ),
+        )  # fmt: skip
 
-    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        level = sigma.double().cpu()
-        time = timestep_of(level, self.sigmas).float().to(self.device)
-        s = level.float().to(x.device).view(-1, 1, 1, 1)
-        root = (s * s + 1).sqrt()
-        made: Any = self.unet((x.float() / root).to(self.device), time, return_dict=False)[0]
-        out = made[:, :3].float().to(x.device)
-        if self.prediction == "epsilon":
-            return x.float() - s * out
-        return x.float() / (root * root) - out * s / root
+    def _predict(self, x: Tensor, time: Tensor) -> Tensor:
+        out: Any = self.unet(x.to(self.device), time.to(self.device), return_dict=False)
+        return out[0][:, :3]
 
     def condition(self, prompts: Sequence[str], strengths: Sequence[float]) -> Conditioning:
         """Empty rows."""
@@ -107,7 +107,5 @@ def load_unconditional(folder: Path, device: str = "cpu") -> UnconditionalPair:
                 f"{needed} does not exist; a pixel model is a diffusers folder with unet and "
                 "scheduler, weights as safetensors",
             )
-    unet = UNet2DModel.from_pretrained(
-        folder / "unet", local_files_only=True, use_safetensors=True
-    ).to(torch_device(device))  # type: ignore[arg-type]
+    unet = network_of(folder / "unet", UNet2DModel).to(torch_device(device))
     return UnconditionalPair(unet, json.loads(config.read_bytes()), sha256_file(weights))

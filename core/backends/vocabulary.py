@@ -101,6 +101,6 @@ def write_vocabulary(packed: Path, folder: Path) -> None:
 
 def _byte_letters() -> list[str]:
     """The 256 printable stand-ins for bytes, in the order of GPT-2's byte-level BPE."""
-    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in kept]
-    return [chr(b) for b in kept] + [chr(256 + i) for i in range(len(others))]
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in printable]
+    return [chr(b) for b in printable] + [chr(256 + i) for i in range(len(others))]

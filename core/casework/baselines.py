@@ -24,7 +24,6 @@ from ..encoders import load_encoder
 from ..encoders.clip import ClipEncoder
 from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
-from ..images.photos import sessions
 from ..protocols import ImageEncoder, NoProgress, Progress
 from ..specs import AttackSpec
 from ..storage import CaseFolder, open_case, write_atomic
@@ -59,15 +58,15 @@ def run_baselines(
     """
     progress = progress or NoProgress()
     case = request.case
-    encoder = load_encoder(case.encoder, case.models)
+    encoder = load_encoder(case.encoder, case.models, device=case.device)
     _check(request, encoder)
     opened = open_request(case, progress, _words(request))
     try:
         prompts = prompts_of(case, opened.inspection)
         spec = case.spec.attack
         announce(
-            f"{plural(len(opened.photos), 'photo')}, {plural(len(opened.controls), 'control')}; "
-            f"{', '.join(request.methods)}; {plural(spec.images, 'image')} per arm"
+            f"{opened.sets.counted}; {', '.join(request.methods)}; "
+            f"{plural(spec.images, 'image')} per arm"
         )
         folder = open_case(case.out, _manifest(request, opened, encoder, prompts))
         try:
@@ -110,7 +109,7 @@ def _captions(request: BaselineRequest) -> dict[str, str] | None:
 def _manifest(
     request: BaselineRequest, opened: Opened, encoder: ImageEncoder, prompts: Sequence[str]
 ) -> dict[str, Any]:
-    sets = (opened.photos, opened.controls)
+    sets = (opened.sets.photos, opened.sets.controls)
     return {
         "tool": __version__,
         "models": asdict(opened.pair.hashes),
@@ -139,8 +138,7 @@ class _Work:
 
     @property
     def queries(self) -> Tensor:
-        sets = (self.opened.photos, self.opened.controls)
-        return torch.cat([p.images.pixels for p in sets])
+        return self.opened.sets.pixels
 
     def run(self) -> tuple[BaselineEvidence, ...]:
         methods = self.request.methods
@@ -169,7 +167,7 @@ class _Work:
         return pixel_vectors if method == "gan_leaks" else self._vectors
 
     def _vectors(self, pixels: Tensor) -> Tensor:
-        return torch.cat([self.encoder(part) for part in pixels.split(BATCH)])
+        return torch.cat([self.encoder(part).cpu() for part in pixels.split(BATCH)])
 
     def _both(
         self,
@@ -198,8 +196,8 @@ class _Work:
         return list(self._both("reconstruction", self._vectors, (arms[0], arms[1]), rows))
 
     def _captions(self) -> list[str]:
-        photos, controls = self.opened.photos, self.opened.controls
-        names = [f.name for f in (*photos.facts, *controls.facts)]
+        sets = self.opened.sets
+        names = [f.name for f in (*sets.photos.facts, *sets.controls.facts)]
         captions = _captions(self.request)
         return [self.prompts[0]] * len(names) if captions is None else captions_of(names, captions)
 
@@ -212,10 +210,9 @@ class _Work:
     def _judged(
         self, method: str, scores: Tensor, cost: int, *, calibrated: bool = False
     ) -> BaselineEvidence:
-        n = len(self.opened.photos)
-        sets = (self.opened.photos, self.opened.controls)
+        n = len(self.opened.sets.photos)
         return baseline_evidence(
             method, scores[:n], scores[n:], self.request.case.spec.verdict,
             calibrated=calibrated, forwards=cost,
-            clusters=tuple(name for photos in sets for name in sessions(photos)),
+            clusters=self.opened.sets.sessions,
         )  # fmt: skip

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from .. import __version__
 from ..errors import InputError
-from ..images.photos import Photos
 from ..report.redaction import redact
 from ..report.twin import REDACTED_NAME, render_json
 from ..storage import write_atomic
-from ..verdicts.evidence import SCHEMA_VERSION, Case, ItemRecord
+from ..verdicts.case import SCHEMA_VERSION, Case
 
 PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
-PICTURE_SIDE = 256
 
 
 def tool_facts() -> dict[str, str]:
@@ -33,46 +30,6 @@ def tool_facts() -> dict[str, str]:
             facts[name] = "missing"
     facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return facts
-
-
-def item_records(
-    photos: Photos, kind: str, pictures: dict[int, str], heat: dict[int, str] | None = None
-) -> tuple[ItemRecord, ...]:
-    """Photos as the report lists them: by number and hash, never by name."""
-    exhibits = heat or {}
-    return tuple(
-        ItemRecord(
-            i,
-            f"{kind} {i}",
-            f.sha256,
-            s.sha256,
-            f.width,
-            f.height,
-            f.format,
-            pictures.get(i, ""),
-            exhibits.get(i, ""),
-        )
-        for i, (f, s) in enumerate(zip(photos.facts, photos.images.sources, strict=True))
-    )
-
-
-def picture_unit(number: int) -> str:
-    """Path of a photo's small picture below the case folder, without its suffix."""
-    return f"pictures/photo-{number:04d}"
-
-
-def heat_unit(number: int) -> str:
-    """Path of a photo's heat map below the case folder, without its suffix."""
-    return f"pictures/heat-{number:04d}"
-
-
-def small_picture(pixels: torch.Tensor) -> torch.Tensor:
-    """``[3, H, W]`` at no more than 256 pixels a side, its shape kept."""
-    longest = max(pixels.shape[-2:])
-    if longest <= PICTURE_SIDE:
-        return pixels
-    size = [round(side * PICTURE_SIDE / longest) for side in pixels.shape[-2:]]
-    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True)[0]
 
 
 def write_report(root: Path, case: Case) -> None:
@@ -117,22 +74,19 @@ def _reread(root: Path) -> dict[str, Any]:
 
     path = root / "report.json"
     if not path.is_file():
-        raise InputError("NOT_A_CASE", f"{root} holds no report.json; give a finished case folder")
+        raise InputError(
+            "NOT_A_CASE", f"there is no report.json in {root}; give a finished case folder"
+        )
     try:
         case = json.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError("CORRUPT_REPORT", f"{path} is no JSON: {error}") from error
+        raise InputError("CORRUPT_REPORT", f"{path} is not JSON: {error}") from error
     if not isinstance(case, dict) or "schema_version" not in case:
         raise InputError("CORRUPT_REPORT", f"{path} has no schema_version")
-    return _upgraded(case)
-
-
-def _upgraded(case: dict[str, Any]) -> dict[str, Any]:
-    """A case of schema 1, which knew one rank among noise adapters, as one of today."""
-    membership = case.get("membership")
-    if isinstance(membership, dict) and "null_rank" in membership:
-        old = membership.pop("null_rank")
-        area = dict.fromkeys(("difference", "low", "high"))
-        rank = {"kind": "noise", "photo_p": [], "difference": area, "note": ""}
-        membership["null_ranks"] = [rank | old] if old else []
-    return case | {"schema_version": SCHEMA_VERSION}
+    if case["schema_version"] != SCHEMA_VERSION:
+        raise InputError(
+            "CASE_SCHEMA",
+            f"{path} has schema {case['schema_version']}, this version reads {SCHEMA_VERSION}; "
+            "draw the report with the version that made the case, or run the case again",
+        )
+    return case

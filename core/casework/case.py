@@ -1,48 +1,55 @@
-"""From files to a finished case: load, check, screen, assemble, write the report and its twin."""
+"""From files to a finished case: load, check, screen, build, write the report and its twin."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import open_pair
 from ..encoders import load_encoder
-from ..errors import InputError, plural
-from ..images.heat import overlay
-from ..images.photos import Photos, png_bytes
+from ..errors import (
+    ForensicsError,
+    InputError,
+    LoraFormatError,
+    RunError,
+    UnsafeFileError,
+    plural,
+)
+from ..images.photos import png_bytes
 from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
-from ..protocols import ImageEncoder, NoProgress, Progress
-from ..rates import KnownRates, load_rates, shipped_rates
-from ..rates.precedents import case_facts, precedents
+from ..protocols import QUIET, ImageEncoder, Progress
+from ..rates.reading import load_rates, shipped_rates
 from ..storage import CaseFolder, digest_of, open_case, sha256_bytes
-from ..verdicts.evidence import Case, MembershipEvidence
-from .book import heat_unit, item_records, picture_unit, small_picture, tool_facts, write_report
-from .opening import open_request
+from ..verdicts.case import Case
+from .book import write_report
+from .bundle import Circumstances, build_case, failed_case
+from .exhibits import exhibits
+from .opening import check_folders, open_base, open_sets, open_suspect
 from .placebos import group_digest
 from .questions import build_question, recipe_for, with_counterfactuals
 from .request import Request
-from .screening import Findings, Question, planned_forwards, screen
+from .screening import Question, planned_forwards, screen
 
 
 def run_case(
     request: Request,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> Case:
     """Screen a suspect and write the case folder: report.html, report.json, ledger, images.
 
     The same request resumes an interrupted case. Nothing is written before all inputs have been
-    read and found usable.
+    read and found usable; a suspect that cannot be analyzed makes a case with the verdict ERROR.
 
     Args:
         request: what to screen.
@@ -53,41 +60,77 @@ def run_case(
         ForensicsError: one of its named kinds; the message says what to do.
     """
     started = time.monotonic()
-    progress = progress or NoProgress()
     rates = shipped_rates() if request.rates is None else load_rates(request.rates)
-    opened = open_request(request, progress)
-    pair, inspection = opened.pair, opened.inspection
-    photos, controls = opened.photos, opened.controls
-    question = build_question(request, pair, inspection, photos, controls, opened.negatives)
-    encoder = load_encoder(request.encoder, request.models)
+    folders = check_folders(request)
+    base = open_base(request)
+    try:
+        pair, inspection = open_suspect(request, base)
+    except (LoraFormatError, UnsafeFileError) as error:
+        return _failed(request, error)
+    opened = open_sets(request, folders, pair, inspection, progress=progress)
+    question = build_question(request, pair, inspection, opened.sets, opened.negatives)
+    encoder = load_encoder(request.encoder, request.models, device=str(pair.device))
     planned = planned_forwards(question, request.spec, request.lines)
     announce(
-        f"{plural(len(photos), 'photo')}, {plural(len(controls), 'control')}; lines: "
-        f"{', '.join(request.lines)}; planned: {plural(planned, 'denoiser forward')} "
-        f"at {pair.resolution} px"
+        f"{opened.sets.counted}; lines: {', '.join(request.lines)}; planned: "
+        f"{plural(planned, 'denoiser forward')} at {pair.resolution} px"
     )
-    recipe = recipe_for(request, inspection, controls)
+    recipe = recipe_for(request, inspection, opened.sets.controls)
     facts = manifest(request, pair, question, encoder)
     folder = open_case(request.out, facts)
     try:
         question = with_counterfactuals(request, pair, question, recipe, folder, progress)
-        findings = screen(
+        screened = screen(
             pair, encoder, question, request.spec, lines=request.lines, case=folder,
             progress=progress,
         )  # fmt: skip
-        case = assemble(
-            request, pair, question, inspection, findings,
+        alike = screened.findings.look_alikes
+        pictures = exhibits(question.sets, screened.heat, alike) if request.pictures else {}
+        _keep(folder, pictures)
+        about = Circumstances(
             case_id=digest_of(facts)[:12],
-            pictures=keep_pictures(folder, photos) if request.pictures else {},
-            heat=keep_heat(folder, photos, findings.heat) if request.pictures else {},
-            rates=rates, dropped=opened.dropped, steps=opened.steps, planned=planned,
-            seconds=time.monotonic() - started,
-        )  # fmt: skip
+            command=request.command,
+            models=pair.describe(),
+            settings=asdict(request.spec),
+            prompts_from="the user" if request.prompts else "the file's metadata",
+            inspection=inspection,
+            dropped=opened.dropped,
+            canonical=opened.steps,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        case = build_case(question, screened.findings, about, rates=rates, shown=pictures)
         write_report(folder.root, case)
     finally:
         folder.close()
         pair.close()
     return case
+
+
+def _failed(request: Request, error: ForensicsError) -> Case:
+    """The case of a suspect that could not be analyzed, with its report; the error stays named.
+
+    Raises:
+        ForensicsError: `error` itself where the folder belongs to another case.
+    """
+    facts = {"failed": str(error), "tuned": request.tuned.name}
+    models = {"base": request.base.name, "tuned": request.tuned.name}
+    about = Circumstances(
+        case_id=digest_of(facts)[:12], command=request.command, models=models, settings={}
+    )
+    case = failed_case(error, about)
+    try:
+        open_case(request.out, facts).close()
+    except RunError:
+        raise error from None
+    write_report(request.out, case)
+    return case
+
+
+def _keep(folder: CaseFolder, pictures: Mapping[str, Tensor]) -> None:
+    for path, pixels in pictures.items():
+        unit = path.removesuffix(".png")
+        if not folder.has(unit):
+            folder.put(unit, ".png", png_bytes(pixels))
 
 
 def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
@@ -103,7 +146,7 @@ def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
     try:
         if pair.lora is None:
             raise InputError("NOT_A_LORA", f"{lora} is a full checkpoint; inspect reads adapters")
-        return inspect_lora(pair.lora, pair.binding)
+        return inspect_lora(pair.lora, pair.binding, base=base, base_sha256=pair.hashes.base)
     finally:
         pair.close()
 
@@ -119,8 +162,8 @@ def manifest(
         "strength": request.strength,
         "device": pair.device.type,
         "dtype": str(pair.dtype),
-        "photos": [s.sha256 for s in question.photos.images.sources],
-        "controls": [s.sha256 for s in question.controls.images.sources],
+        "photos": [s.sha256 for s in question.sets.photos.images.sources],
+        "controls": [s.sha256 for s in question.sets.controls.images.sources],
         "prompts": list(question.prompts),
         "exchangeable": question.exchangeable,
         "encoder": asdict(encoder.id),
@@ -136,89 +179,3 @@ def manifest(
 
 def _tensor_digest(tensor: torch.Tensor | None) -> str:
     return "" if tensor is None else ":" + sha256_bytes(tensor.numpy().tobytes())
-
-
-def keep_pictures(folder: CaseFolder, photos: Photos) -> dict[int, str]:
-    """Small pictures of the photos, for the contact sheet; path by photo number."""
-    kept = {}
-    for number, pixels in enumerate(photos.images.pixels):
-        unit = picture_unit(number)
-        if not folder.has(unit):
-            folder.put(unit, ".png", png_bytes(small_picture(pixels)))
-        kept[number] = f"{unit}.png"
-    return kept
-
-
-def keep_heat(folder: CaseFolder, photos: Photos, heat: torch.Tensor | None) -> dict[int, str]:
-    """Heat maps over small pictures of the photos; path by photo number."""
-    kept = {}
-    for number, (pixels, map_) in enumerate(
-        zip(photos.images.pixels, () if heat is None else heat, strict=False)
-    ):
-        unit = heat_unit(number)
-        if not folder.has(unit):
-            folder.put(unit, ".png", png_bytes(overlay(small_picture(pixels), map_)))
-        kept[number] = f"{unit}.png"
-    return kept
-
-
-def assemble(
-    request: Request,
-    pair: DiffusersPair,
-    question: Question,
-    inspection: Inspection | None,
-    findings: Findings,
-    *,
-    case_id: str,
-    pictures: dict[int, str],
-    heat: dict[int, str],
-    rates: KnownRates | None,
-    dropped: Sequence[str],
-    steps: Sequence[str],
-    planned: int,
-    seconds: float,
-) -> Case:
-    """Everything that the report says."""
-    lines = (findings.membership, findings.extraction, findings.attack)
-    known, membership = _precedents(rates, pair, question, inspection, findings)
-    return Case(
-        case_id=case_id,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=request.command,
-        tool=tool_facts(),
-        models=pair.describe(),
-        settings=asdict(request.spec),
-        prompts=question.prompts,
-        prompts_from="the user" if request.prompts else "the file's metadata",
-        exchangeable=question.exchangeable,
-        photos=item_records(question.photos, "photo", pictures, heat),
-        controls=item_records(question.controls, "control", {}),
-        duplicates_dropped=tuple(dropped),
-        canonical=tuple(steps),
-        known_rates=known,
-        decoys=question.decoys,
-        inspection={} if inspection is None else asdict(inspection),
-        probe=findings.probe,
-        membership=membership,
-        extraction=findings.extraction,
-        attack=findings.attack,
-        verdict=findings.verdict,
-        planned_forwards=planned,
-        done_forwards=sum(line.forwards for line in lines if line is not None),
-        seconds=round(seconds, 1),
-    )
-
-
-def _precedents(
-    rates: KnownRates | None,
-    pair: DiffusersPair,
-    question: Question,
-    inspection: Inspection | None,
-    findings: Findings,
-) -> tuple[dict[str, Any] | None, MembershipEvidence | None]:
-    """What a calibration study knows about the case, if there is a study."""
-    if rates is None or findings.membership is None:
-        return None, findings.membership
-    n, m = len(question.photos), len(question.controls)
-    facts = case_facts(pair.describe(), inspection, n, m)
-    return precedents(rates, facts, findings.membership, question.clusters)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from ..attack.classifier import check_weights
 from ..backends.diffusers import DiffusersPair
-from ..backends.loading import open_pair
+from ..backends.loading import load_base, pair_of
+from ..backends.networks import Networks
 from ..images.canonical import canonical
 from ..images.captions import load_captions
-from ..images.photos import Photos, check_disjoint, drop_duplicates, image_files, load_photos
+from ..images.photos import Photos
+from ..images.sets import Sets
 from ..lora.inspection import Inspection
 from ..lora.safeguard import stop_words
 from ..protocols import Progress
 from .intake import check_counts, check_output, model_signs, names_in, own_name, stop_if_minor
+from .photo_sets import PhotoSet, compared_sets, folder_set
 from .placebos import check_headers, placebos_of
 from .questions import inspect_pair, load_negatives
 from .request import Request
@@ -28,8 +30,7 @@ class Opened:
     Attributes:
         pair: base and tuned model; `pair.close` gives back what it holds.
         inspection: of the suspect's file; None for a full checkpoint.
-        photos: the photos in question, each once.
-        controls: photos that were not used, each once.
+        sets: photos in question and controls.
         negatives: label-0 images of the attack, where the person gave a folder of them.
         dropped: names of files that were there twice.
         steps: what photos and controls went through alike, in words.
@@ -37,8 +38,7 @@ class Opened:
 
     pair: DiffusersPair
     inspection: Inspection | None
-    photos: Photos
-    controls: Photos
+    sets: Sets
     negatives: Photos | None
     dropped: tuple[str, ...]
     steps: tuple[str, ...]
@@ -55,31 +55,58 @@ def open_request(request: Request, progress: Progress, texts: Sequence[str] = ()
     Raises:
         ForensicsError: one of its named kinds; MINOR_SUSPECTED before any photo is opened.
     """
+    folders = check_folders(request)
+    suspect = open_suspect(request, open_base(request))
+    return open_sets(request, folders, *suspect, progress=progress, texts=texts)
+
+
+def check_folders(request: Request) -> tuple[PhotoSet, PhotoSet]:
+    """Photos and controls as files, and whether the case can be written; no picture is opened.
+
+    Raises:
+        ForensicsError: one of its named kinds.
+    """
     check_output(request.out)
-    photo_files, control_files = image_files(request.photos), image_files(request.controls)
-    check_counts(len(photo_files), len(control_files))
+    photos, controls = folder_set(request.photos), folder_set(request.controls)
+    check_counts(len(photos), len(controls))
     if request.attack_weights is not None:
         check_weights(request.attack_weights)
-    pair = open_pair(
-        request.base,
-        request.tuned,
-        strength=request.strength,
-        device=request.device,
-        dtype=request.dtype,
-    )
-    inspection = inspect_pair(pair)
+    return photos, controls
+
+
+def open_sets(
+    request: Request,
+    folders: tuple[PhotoSet, PhotoSet],
+    pair: DiffusersPair,
+    inspection: Inspection | None,
+    *,
+    progress: Progress,
+    texts: Sequence[str] = (),
+) -> Opened:
+    """Photos and controls for a suspect that was opened; arguments and errors as `open_request`."""
     captions = [] if request.captions is None else load_captions(request.captions).values()
     safeguard(request, inspection, [*texts, *captions])
     check_headers(placebos_of(request), "unknown" if inspection is None else inspection.family)
-    photos = load_photos(photo_files, "photo", pair.resolution, root=_root(request.photos))
-    controls = load_photos(control_files, "control", pair.resolution, root=_root(request.controls))
-    check_disjoint(photos, controls)
-    negatives = load_negatives(request, pair, photos, controls)
-    photos, dropped = drop_duplicates(photos)
-    controls, more = drop_duplicates(controls)
-    check_counts(len(photos), len(controls))
-    photos, controls, steps = _canonical(request, pair, photos, controls, progress)
-    return Opened(pair, inspection, photos, controls, negatives, (*dropped, *more), steps)
+    sets, dropped = compared_sets(*folders, pair.resolution, progress)
+    negatives = load_negatives(request, pair, sets)
+    sets, steps = _canonical(request, pair, sets, progress)
+    return Opened(pair, inspection, sets, negatives, dropped, steps)
+
+
+def open_base(request: Request) -> Networks:
+    """The base, whose errors are the person's to mend; errors as `load_base`."""
+    return load_base(request.base, device=request.device, dtype=request.dtype)
+
+
+def open_suspect(request: Request, base: Networks) -> tuple[DiffusersPair, Inspection | None]:
+    """The models, and the inspection of the suspect's file (None for a full checkpoint).
+
+    Raises:
+        UnsafeFileError, LoraFormatError: the suspect is hostile, broken, or of another base.
+        ForensicsError: others of its kinds.
+    """
+    pair = pair_of(base, request.tuned, strength=request.strength)
+    return pair, inspect_pair(pair, request.base)
 
 
 def safeguard(request: Request, inspection: Inspection | None, texts: Sequence[str] = ()) -> None:
@@ -113,16 +140,11 @@ def _names(request: Request) -> list[str]:
     return names
 
 
-def _root(given: Path) -> Path:
-    """The folder whose sub-folders are sessions."""
-    return given if given.is_dir() else given.parent
-
-
 def _canonical(
-    request: Request, pair: DiffusersPair, photos: Photos, controls: Photos, progress: Progress
-) -> tuple[Photos, Photos, tuple[str, ...]]:
+    request: Request, pair: DiffusersPair, sets: Sets, progress: Progress
+) -> tuple[Sets, tuple[str, ...]]:
     """Photos and controls through the same steps, and the steps in words."""
     spec = request.spec.canonical
-    mine, log = canonical(pair, photos, spec, progress=progress)
-    others, _ = canonical(pair, controls, spec, progress=progress)
-    return mine, others, log
+    photos, log = canonical(pair, sets.photos, spec, progress=progress)
+    controls, _ = canonical(pair, sets.controls, spec, progress=progress)
+    return replace(sets, photos=photos, controls=controls), log

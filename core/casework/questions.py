@@ -12,8 +12,9 @@ from ..backends.loading import open_pair
 from ..decoys import DecoyRank, read_rank
 from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
-from ..images.photos import Photos, image_files, load_photos, near_duplicates, sessions
-from ..lora.inspection import Inspection, inspect_lora
+from ..images.photos import Photos, image_files, load_photos
+from ..images.sets import Sets, near_duplicates, sessions
+from ..lora.inspection import Inspection, Severity, inspect_lora
 from ..membership.null_ranks import NullGroup
 from ..protocols import Progress
 from ..storage import CaseFolder
@@ -26,17 +27,23 @@ from .request import Request
 from .screening import Question
 
 
-def inspect_pair(pair: DiffusersPair) -> Inspection | None:
-    """Inspection of the suspect's file; None for a full checkpoint."""
-    return None if pair.lora is None else inspect_lora(pair.lora, pair.binding)
+def inspect_pair(pair: DiffusersPair, base: Path | None = None) -> Inspection | None:
+    """Inspection of the suspect's file; None for a full checkpoint.
+
+    Args:
+        pair: the suspect on its base.
+        base: where the base was read, to be compared with the one that the file names.
+    """
+    if pair.lora is None:
+        return None
+    return inspect_lora(pair.lora, pair.binding, base=base, base_sha256=pair.hashes.base)
 
 
 def build_question(
     request: Request,
     pair: DiffusersPair,
     inspection: Inspection | None,
-    photos: Photos,
-    controls: Photos,
+    sets: Sets,
     negatives: Photos | None = None,
 ) -> Question:
     """Photos, controls and prompts as the screening wants them.
@@ -45,8 +52,7 @@ def build_question(
         request: what the person asked for.
         pair: the suspect.
         inspection: of its file; None for a full checkpoint.
-        photos: the photos in question.
-        controls: photos that were not used.
+        sets: photos in question and controls.
         negatives: of `load_negatives`.
 
     Raises:
@@ -57,25 +63,40 @@ def build_question(
     if origin == "shadow" and source is not None:
         label_0 = _shadow_images(request, source, recovered_prompts(inspection))
     return Question(
-        photos,
-        controls,
-        prompts_of(request, inspection),
-        request.exchangeable,
-        0 if inspection is None else inspection.claims.images or 0,
-        label_0,
-        origin,
-        request.attack_weights,
-        _placebos(request, pair),
-        _decoys(request, pair),
-        str(pair.device),
-        _captions(request, photos, controls),
+        sets=sets,
+        prompts=prompts_of(request, inspection),
+        exchangeable=request.exchangeable,
+        n0=claimed_images(inspection),
+        negatives=label_0,
+        negatives_from=origin,
+        resnet=request.attack_weights,
+        nulls=_placebos(request, pair),
+        decoys=_decoys(request, pair),
+        device=str(pair.device),
+        captions=_captions(request, sets),
+        caveats=base_caveats(inspection),
     )
 
 
-def _captions(request: Request, photos: Photos, controls: Photos) -> tuple[str, ...]:
+def claimed_images(inspection: Inspection | None) -> int:
+    """Training images that the file's metadata claims; 0 when it says nothing."""
+    return 0 if inspection is None else inspection.claims.images or 0
+
+
+def base_caveats(inspection: Inspection | None) -> tuple[str, ...]:
+    """What a reader must know when the file names another base than the one that was used."""
+    findings = () if inspection is None else inspection.findings
+    return tuple(
+        f"The file names another base: {f.message}."
+        for f in findings
+        if f.subject == "base" and f.severity == Severity.WARNING
+    )
+
+
+def _captions(request: Request, sets: Sets) -> tuple[str, ...]:
     if request.captions is None:
         return ()
-    names = [f.name for f in (*photos.facts, *controls.facts)]
+    names = [f.name for f in (*sets.photos.facts, *sets.controls.facts)]
     return tuple(captions_of(names, load_captions(request.captions)))
 
 
@@ -84,16 +105,13 @@ def prompts_of(request: Request, inspection: Inspection | None) -> tuple[str, ..
     return request.prompts or recovered_prompts(inspection) or ("",)
 
 
-def load_negatives(
-    request: Request, pair: DiffusersPair, photos: Photos, controls: Photos
-) -> Photos | None:
+def load_negatives(request: Request, pair: DiffusersPair, sets: Sets) -> Photos | None:
     """The folder of label-0 images for the attack; None if none is used.
 
     Args:
         request: what the person asked for.
         pair: the suspect, whose resolution is taken.
-        photos: the photos in question, as decoded.
-        controls: photos that were not used, as decoded.
+        sets: photos in question and controls, as decoded.
 
     Raises:
         InputError: DUPLICATE_PHOTOS, or what is wrong with a file.
@@ -102,8 +120,8 @@ def load_negatives(
     if origin != "folder" or source is None:
         return None
     negatives = load_photos(image_files(source), "control", pair.resolution)
-    _check_unseen("--photos", photos, negatives)
-    _check_unseen("--controls", controls, negatives)
+    _check_unseen("--photos", sets.photos, negatives)
+    _check_unseen("--controls", sets.controls, negatives)
     return negatives
 
 
@@ -157,11 +175,11 @@ def with_counterfactuals(
     settings = request.spec.membership
     group = counterfactual_group(
         training_on(pair, question.prompts[0], folder, progress),
-        question.controls.images.pixels,
+        question.sets.controls.images.pixels,
         recipe,
         settings.counterfactuals,
         seed=settings.seed,
-        sessions=sessions(question.controls),
+        sessions=sessions(question.sets.controls),
     )
     return replace(question, nulls=(*question.nulls, group))
 

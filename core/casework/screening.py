@@ -7,7 +7,7 @@ folder, and never lets a line of evidence speak without its controls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -19,28 +19,28 @@ from ..encoders.embedding import embed
 from ..errors import NotEnoughDataError
 from ..extraction.line import extract, judge
 from ..extraction.line import planned_forwards as extraction_forwards
-from ..images.photos import Photos, probe_features, sessions
+from ..images.photos import probe_features
+from ..images.sets import Sets
 from ..membership.line import planned_forwards as membership_forwards
 from ..membership.line import screen_membership
 from ..membership.null_ranks import NullGroup
-from ..protocols import ImageEncoder, ModelPair, NoProgress, Progress
+from ..protocols import ImageEncoder, ModelPair, Progress
 from ..specs import LINES, ScreenSpec
 from ..statistics.probe import BlindProbe, blind_probe
 from ..storage import CaseFolder
 from ..types import Embeddings
-from ..verdicts.evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence, Verdict
+from ..verdicts.case import Findings
+from ..verdicts.evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence
 from ..verdicts.verdict import decide, unjudged
+from .alike import alike_controls, alike_words
 
-PROBE_ALPHA = 0.10
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Question:
     """What is asked: these photos, against these controls.
 
     Attributes:
-        photos: the photos in question.
-        controls: photos that the suspect was certainly not trained on.
+        sets: photos in question and controls.
         prompts: captions or trigger words.
         exchangeable: the controls are a hold-out of the photos' own source.
         n0: training images believed, for the number of representatives.
@@ -48,13 +48,13 @@ class Question:
         negatives_from: ``base``, ``folder`` or ``shadow``.
         resnet: ImageNet weights for the attack.
         nulls: trained null models; noise adapters come from the pair itself.
-        device: where the attack's classifiers are trained.
         decoys: rank of the published variant of these photos among its decoys.
+        device: where the attack's classifiers are trained.
         captions: each image's own, photos first; empty where nobody knows them.
+        caveats: what was noticed before any line ran and must stand beside the verdict.
     """
 
-    photos: Photos
-    controls: Photos
+    sets: Sets
     prompts: tuple[str, ...]
     exchangeable: bool = False
     n0: int = 0
@@ -65,22 +65,14 @@ class Question:
     decoys: DecoyRank | None = None
     device: str = "cpu"
     captions: tuple[str, ...] = ()
-
-    @property
-    def clusters(self) -> tuple[str, ...]:
-        """Session of each photo, then of each control: sessions are independent, photos not."""
-        return (*sessions(self.photos), *sessions(self.controls))
+    caveats: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What the lines found, None where a line did not run; `heat` as in `whitebox.WhiteBox`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Screened:
+    """What a screening found, and its exhibit; `heat` as in `line.WhiteBox`, None without it."""
 
-    probe: BlindProbe | None
-    membership: MembershipEvidence | None
-    extraction: ExtractionEvidence | None
-    attack: AttackEvidence | None
-    verdict: Verdict
+    findings: Findings
     heat: Tensor | None = None
 
 
@@ -88,8 +80,8 @@ def planned_forwards(question: Question, spec: ScreenSpec, lines: Sequence[str] 
     """Denoiser rows that a screening will spend at most."""
     cost = {
         "membership": membership_forwards(
-            len(question.photos),
-            len(question.controls),
+            len(question.sets.photos),
+            len(question.sets.controls),
             spec,
             question.nulls,
             captioned=len(set(question.captions)) > 1,
@@ -111,7 +103,7 @@ def screen(
     lines: Sequence[str] = LINES,
     case: CaseFolder | None = None,
     progress: Progress | None = None,
-) -> Findings:
+) -> Screened:
     """Answer a question with the chosen lines of evidence.
 
     Args:
@@ -123,28 +115,27 @@ def screen(
         case: keeps finished work, so that the same call resumes.
         progress: long work.
     """
-    progress = progress or NoProgress()
-    photos, controls = (embed(p.images, encoder) for p in (question.photos, question.controls))
-    probe = probe_sets(question, photos, controls, spec)
+    sets = question.sets
+    photos, controls = (embed(p.images, encoder) for p in (sets.photos, sets.controls))
     membership = heat = extraction = black_box = None
     if "membership" in lines:
         white_box = screen_membership(
-            pair, question.photos, question.controls, question.prompts, spec,
-            nulls=question.nulls, captions=question.captions, clusters=question.clusters,
+            pair, sets.photos, sets.controls, question.prompts, spec,
+            nulls=question.nulls, captions=question.captions, clusters=sets.sessions,
             embed=encoder, case=case, progress=progress,
         )  # fmt: skip
         membership, heat = white_box.evidence, white_box.heat
     if "extraction" in lines:
-        n0 = spec.extract.clusters or question.n0 or len(question.photos)
+        n0 = spec.extract.clusters or question.n0 or len(sets.photos)
         drawn = extract(
             pair, encoder, question.prompts, n0, spec.extract, case=case, progress=progress
         )
-        extraction = judge(drawn, photos, controls, spec.verdict, clusters=question.clusters)
+        extraction = judge(drawn, photos, controls, spec.verdict, clusters=sets.sessions)
     if "attack" in lines:
         black_box = attack(
             pair,
-            question.photos.images.pixels,
-            question.controls.images.pixels,
+            sets.photos.images.pixels,
+            sets.controls.images.pixels,
             question.prompts,
             spec.attack,
             spec.verdict,
@@ -152,10 +143,42 @@ def screen(
             negatives_from=question.negatives_from,
             weights=question.resnet,
             device=question.device,
-            clusters=question.clusters,
+            clusters=sets.sessions,
             case=case,
             progress=progress,
         )
+    findings = conclude(
+        question, photos, controls, spec, encoder,
+        membership=membership, extraction=extraction, attack=black_box,
+    )  # fmt: skip
+    return Screened(findings, heat)
+
+
+def conclude(
+    question: Question,
+    photos: Embeddings,
+    controls: Embeddings,
+    spec: ScreenSpec,
+    encoder: ImageEncoder,
+    *,
+    membership: MembershipEvidence | None,
+    extraction: ExtractionEvidence | None = None,
+    attack: AttackEvidence | None = None,
+) -> Findings:
+    """The verdict on what the lines found, with the checks of the sets that it needs.
+
+    Args:
+        question: what was asked.
+        photos: descriptors of the photos.
+        controls: descriptors of the controls.
+        spec: levels.
+        encoder: copy descriptor.
+        membership: the white-box line; without it there is no verdict.
+        extraction: secondary line, if it ran.
+        attack: secondary line, if it ran.
+    """
+    probe = probe_sets(question, photos, controls, spec)
+    alike = alike_controls(question.sets, photos, controls, encoder)
     verdict = (
         unjudged()
         if membership is None
@@ -165,11 +188,20 @@ def screen(
             spec.verdict,
             exchangeable=question.exchangeable,
             extraction=extraction,
-            attack=black_box,
+            attack=attack,
             decoys=question.decoys,
+            noticed=(*question.caveats, *alike_words(alike)),
         )
     )
-    return Findings(probe, membership, extraction, black_box, verdict, heat)
+    return Findings(
+        probe=probe,
+        look_alikes=alike,
+        membership=membership,
+        extraction=extraction,
+        attack=attack,
+        decoys=question.decoys,
+        verdict=verdict,
+    )
 
 
 def probe_sets(
@@ -177,23 +209,15 @@ def probe_sets(
 ) -> BlindProbe | None:
     """Can a classifier that never saw the model tell photos from controls?
 
-    Two probes, one on facts of files and colours, one on descriptors: a tell-tale column drowns
-    among a hundred others. The stronger is returned with its p doubled (Bonferroni).
+    Two probes, one on facts of files and colours, one on descriptors.
 
     Returns:
         None when there are too few photos for any probe.
     """
-    sets = (question.photos, question.controls)
-    facts = [probe_features(p) for p in sets]
+    facts = [probe_features(p) for p in (question.sets.photos, question.sets.controls)]
     vectors = [e.vectors.double().numpy() for e in (photos, controls)]
     limit = spec.verdict.probe_limit
     try:
-        probes = [
-            blind_probe(a, b, clusters=question.clusters, limit=limit) for a, b in (facts, vectors)
-        ]
+        return blind_probe(facts, vectors, clusters=question.sets.sessions, limit=limit)
     except NotEnoughDataError:
         return None
-    worst = min(probes, key=lambda probe: (probe.p, -probe.auc))
-    p = min(1.0, 2 * worst.p)
-    fails = worst.auc > limit and p <= PROBE_ALPHA
-    return replace(worst, p=p, fails=fails, inconclusive=worst.auc > limit and not fails)

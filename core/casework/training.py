@@ -22,7 +22,8 @@ from ..images.watermark import KINDS, default_logo, load_logo
 from ..lora.safeguard import stop_words
 from ..protocols import NoProgress, Progress
 from ..storage import open_case, sha256_bytes, write_atomic
-from ..training.finetune import Finetuned, finetune, save_checkpoint, save_lora, save_losses
+from ..training.finetune import finetune, save_checkpoint
+from ..training.trained import Finetuned, save_lora, save_losses
 from ..training.views import fit_short
 from .intake import check_output, names_in, stop_if_minor
 from .request import CaptionRequest, TrainRequest, WatermarkRequest

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import ForensicsError
 from . import baselines, calibration, cases, decoys, files, localization, reproduction, training
-from .terminal import EXIT_DONE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_STOPPED, say
+from .terminal import EXIT_DONE, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_STOPPED, notices, say
 
 FAMILIES = (
     cases, baselines, files, training, calibration, reproduction, decoys, localization,
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     args.command_line = " ".join(["lora-forensics", *arguments])
     try:
-        return args.run(args) or EXIT_DONE
+        with notices():
+            return args.run(args) or EXIT_DONE
     except ForensicsError as error:
         say(str(error))
         return EXIT_STOPPED if error.code == "MINOR_SUSPECTED" else EXIT_INPUT

@@ -14,7 +14,7 @@ from .flags import add_command, add_flags, given, override, refuse_flags
 from .terminal import Bars, say
 
 if TYPE_CHECKING:
-    from ..rates import KnownRates
+    from ..rates.facts import KnownRates
     from ..studies.calibration.run import Study
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..casework.request import Request
-from ..errors import plural
 from ..specs import (
     ATTACK_PRESETS,
     LINES,
@@ -26,7 +26,8 @@ from .flags import add_command, add_flags, override, request_of
 from .terminal import Bars, say
 
 if TYPE_CHECKING:
-    from ..verdicts.evidence import Case, Comparison
+    from ..casework.request import Request
+    from ..verdicts.case import Case
 
 Sections = Mapping[str, type[Spec]]
 SECTIONS: Sections = {
@@ -109,57 +110,16 @@ def _run(args: argparse.Namespace) -> None:
     request = case_of(args)
     with Bars() as bars:
         case = run_case(request, progress=bars, announce=say)
-    print_verdict(case, request.out)
+    return print_verdict(case, request.out)
 
 
-def _print_list(heading: str, lines: Sequence[str]) -> None:
-    """Lines below their heading; nothing where there is none."""
-    if lines:
-        print(f"{heading}:", *(f"  - {line}" for line in lines), sep="\n")
+def print_verdict(case: Case, out: Path) -> int:
+    """The verdict in sentences, and the figures of the lines that ran; returns the exit code."""
+    from ..report.words import case_words
 
-
-def _known(case: Case) -> list[str]:
-    """What a calibration study says of verdicts A and B, and whether it covers the case."""
-    if not case.known_rates:
-        return []
-    both = next((r for r in case.known_rates["letters"] if r["letter"] == "A or B"), None)
-    told = []
-    if both is not None:
-        false, power = both["false_accusations"], both["power"]
-        told.append(
-            f"Calibration study: A or B for {false['k']} of {false['n']} innocent and "
-            f"{power['k']} of {power['n']} guilty adapters."
-        )
-    return [*told, *(f"Outside that study: {text}" for text in case.known_rates["outside"])]
-
-
-def _figures(case: Case) -> list[str]:
-    """What each line that ran measured, and how the attack was run."""
-    lines = {
-        "White-box membership": case.membership,
-        "Extraction": case.extraction,
-        "Black-box attack": case.attack,
-    }
-    told = [_figure(name, e.comparison) for name, e in lines.items() if e is not None]
-    return [*told, *(() if case.attack is None else case.attack.notes)]
-
-
-def _figure(name: str, c: Comparison) -> str:
-    return (
-        f"{name}: AUC {c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), "
-        f"effect {c.effect:+.2f} ({c.effect_low:+.2f} to {c.effect_high:+.2f}) control standard "
-        f"deviations, permutation p = {c.permutation.p:.3g}; "
-        f"{plural(len(c.photo_scores), 'photo')}, {plural(len(c.control_scores), 'control')}"
-    )
-
-
-def print_verdict(case: Case, out: Path) -> None:
-    """The verdict in sentences, and the figures of the lines that ran."""
-    verdict = case.verdict
-    print(f"\nVerdict {verdict.letter}: {verdict.headline}")
-    for reason in verdict.reasons:
-        print(f"  - {reason.text}")
-    _print_list("Figures", _figures(case))
-    _print_list("Error rates", (*verdict.error_rates, *_known(case)))
-    _print_list("Caveats", verdict.caveats)
+    print(f"\n{case_words(case)}")
     print(f"Report: {out / 'report.html'}  (machine-readable: {out / 'report.json'})")
+    if case.verdict.letter != "ERROR":
+        return 0
+    print(case.verdict.reasons[0], file=sys.stderr)
+    return 2

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from ..errors import Notice
 
 EXIT_DONE, EXIT_INPUT, EXIT_STOPPED, EXIT_INTERRUPTED = 0, 2, 3, 130
 
@@ -44,4 +49,30 @@ class Bars:
 
 def say(text: str) -> None:
     """A notice, on standard error."""
-    print(text, file=sys.stderr)
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
+
+
+@contextmanager
+def notices() -> Iterator[None]:
+    """Inside, each `Notice` is said once, and what libraries warn of is not shown.
+
+    Who asks Python for warnings (``-W``, ``PYTHONWARNINGS``) gets those too.
+    """
+    shown: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_once(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, Notice):
+                show(message, category, *place)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                say(str(message))
+
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("always", Notice)
+        warnings.showwarning = show_once
+        yield

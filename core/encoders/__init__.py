@@ -1,10 +1,11 @@
-"""Descriptors: one encoder a file; `load_encoder` finds one by name."""
+"""Descriptors: one encoder per file; `load_encoder` finds one by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from ..devices import torch_device
 from ..errors import InputError
 from ..protocols import ImageEncoder
 
@@ -34,15 +35,16 @@ HEADLESS_ENCODERS: dict[str, Load] = {"clip": _clip}
 """Those that need a package of the ``headless`` extra; a graph has the host's own."""
 
 
-def load_encoder(name: str, models: Path | None = None) -> ImageEncoder:
+def load_encoder(name: str, models: Path | None = None, *, device: str = "cpu") -> ImageEncoder:
     """An encoder by name; ``auto`` takes SSCD where its weights are found, else the embedded one.
 
     Args:
         name: ``auto``, or a key of `ENCODERS` or `HEADLESS_ENCODERS`.
         models: folder with the weights that users bring.
+        device: where it runs.
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown, or there is no such device.
         MissingWeightsError: its weights are not there.
         MissingDependencyError: its package is not installed.
     """
@@ -53,4 +55,6 @@ def load_encoder(name: str, models: Path | None = None) -> ImageEncoder:
     known = {**ENCODERS, **HEADLESS_ENCODERS}
     if name not in known:
         raise InputError("BAD_SETTING", f"no encoder {name!r}; choose auto, {', '.join(known)}")
-    return known[name](models)
+    encoder = known[name](models)
+    encoder.network.to(torch_device(device))
+    return encoder

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..devices import device_of
 from ..errors import InputError, MissingDependencyError, MissingWeightsError, plural
 from ..lora.header import load_tensors, sha256_file, strict_json
 from ..types import EncoderId
@@ -87,6 +88,7 @@ class ClipEncoder:
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """Raw features ``[N, D]`` of pixels ``[N, 3, H, W]`` in 0..1; the paper averages these."""
+        pixels = pixels.to(device_of(self.network))
         return self.network.encode_image(prepare(pixels, self.side))  # type: ignore[operator]
 
     @torch.no_grad()
@@ -95,6 +97,7 @@ class ClipEncoder:
         from open_clip.tokenizer import SimpleTokenizer
 
         tokens = SimpleTokenizer(context_length=int(self._context))(list(texts))  # type: ignore[arg-type]
+        tokens = tokens.to(device_of(self.network))
         return F.normalize(self.network.encode_text(tokens), dim=-1)  # type: ignore[operator]
 
 
@@ -115,7 +118,7 @@ def prepare(pixels: Tensor, side: int) -> Tensor:
     if short != side:
         size = [side if s == short else int(side * s / short) for s in pixels.shape[-2:]]
         pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    mean, std = (pixels.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
     return (center_crop(pixels, [side, side]) - mean) / std
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..devices import device_of
 from ..types import EncoderId
 from .tiny import load_tiny
 
@@ -27,4 +28,4 @@ class TinyEncoder:
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Unit-norm descriptors ``[N, D]`` of pixels ``[N, 3, H, W]`` in 0..1."""
-        return self.network(pixels)
+        return self.network(pixels.to(device_of(self.network)))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..devices import device_of
 from ..errors import InputError, MissingWeightsError
 from ..lora.header import load_tensors, sha256_file
 from ..types import EncoderId
@@ -156,7 +157,8 @@ class SscdEncoder:
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:
         """Unit-norm descriptors ``[N, 512]`` of pixels ``[N, 3, H, W]`` in 0..1."""
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+        pixels = pixels.to(device_of(self.network))
+        mean, std = (pixels.new_tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
         scale = 288 / min(pixels.shape[-2:])
         size = [round(s * scale) for s in pixels.shape[-2:]]
         resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)

@@ -14,7 +14,7 @@ from scipy.cluster import hierarchy
 from scipy.sparse import csgraph
 
 from ..errors import InputError
-from ..statistics.intervals import Array, at_least, finite_matrix
+from ..statistics.samples import Array, at_least, finite
 
 TauPolicy = Literal["auto", "fixed"]
 Indices = npt.NDArray[np.intp]
@@ -138,7 +138,7 @@ def cluster(
 
 
 def _unit_rows(embeddings: npt.ArrayLike) -> Array:
-    vectors = finite_matrix(embeddings, "embeddings")
+    vectors = finite(embeddings, "embeddings", ndim=2)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if np.abs(norms - 1.0).max() > 1e-2:
         message = (

@@ -19,7 +19,7 @@ from ..sampling.generation import generate
 from ..sampling.guidance import Guidance, cfg, model_guidance
 from ..sampling.plans import forwards, plan
 from ..specs import ExtractSpec, SampleSpec, VerdictSpec
-from ..statistics.metrics import average_similarity, extraction_success_rate
+from ..statistics.similarity import average_similarity, extraction_success_rate
 from ..storage import CaseFolder
 from ..types import Embeddings, ImageBatch
 from ..verdicts.comparison import compare
@@ -193,24 +193,26 @@ def judge(
     best_photo = photos.similarity(extraction.embeddings).max(1).values
     best_control = controls.similarity(extraction.embeddings).max(1).values
     return ExtractionEvidence(
-        extraction.guidance.label,
-        extraction.pilot,
-        len(extraction.images),
-        float(extraction.clusters.tau),
-        encoder.name,
-        encoder.note,
-        encoder.copy_threshold,
-        encoder.lenient_threshold,
-        tuple(_extracted(extraction, k, to_photos, to_controls) for k in range(len(medoids))),
-        average_similarity(to_photos.numpy()),
-        average_similarity(to_controls.numpy()),
-        extraction_success_rate(to_photos.numpy(), encoder.copy_threshold),
-        extraction_success_rate(to_photos.numpy(), encoder.lenient_threshold),
-        extraction_success_rate(to_controls.numpy(), encoder.copy_threshold),
-        float(best_photo.mean()),
-        float(best_control.mean()),
-        compare(best_photo.numpy(), best_control.numpy(), spec, clusters=clusters),
-        extraction.forwards,
+        guidance=extraction.guidance.label,
+        pilot=extraction.pilot,
+        images=len(extraction.images),
+        tau=float(extraction.clusters.tau),
+        encoder=encoder.name,
+        encoder_note=encoder.note,
+        copy_threshold=encoder.copy_threshold,
+        lenient_threshold=encoder.lenient_threshold,
+        extracted=tuple(
+            _extracted(extraction, k, to_photos, to_controls) for k in range(len(medoids))
+        ),
+        average_similarity=average_similarity(to_photos.numpy()),
+        control_similarity=average_similarity(to_controls.numpy()),
+        success_strict=extraction_success_rate(to_photos.numpy(), encoder.copy_threshold),
+        success_lenient=extraction_success_rate(to_photos.numpy(), encoder.lenient_threshold),
+        control_success_strict=extraction_success_rate(to_controls.numpy(), encoder.copy_threshold),
+        best_of_all=float(best_photo.mean()),
+        control_best_of_all=float(best_control.mean()),
+        comparison=compare(best_photo.numpy(), best_control.numpy(), spec, clusters=clusters),
+        forwards=extraction.forwards,
     )
 
 
@@ -221,14 +223,14 @@ def _extracted(
     source = extraction.images.sources[int(clusters.medoids[k])]
     nearest = int(to_photos[:, k].argmax())
     return Extracted(
-        source.name,
-        source.sha256,
-        source.seed,
-        source.prompt,
-        source.guidance,
-        int(clusters.sizes[k]),
-        float(clusters.intra[k]),
-        nearest,
-        float(to_photos[nearest, k]),
-        float(to_controls[:, k].max()),
+        file=source.name,
+        sha256=source.sha256,
+        seed=source.seed,
+        prompt=source.prompt,
+        guidance=source.guidance,
+        size=int(clusters.sizes[k]),
+        intra=float(clusters.intra[k]),
+        nearest_photo=nearest,
+        similarity=float(to_photos[nearest, k]),
+        control_similarity=float(to_controls[:, k].max()),
     )

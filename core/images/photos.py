@@ -9,25 +9,20 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from ..errors import InputError, NotEnoughDataError, plural
-from ..types import Embeddings, ImageBatch, Source
-from .fingerprints import same_pictures
+from ..errors import InputError, NotEnoughDataError
+from ..types import ImageBatch, Source
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # phones' MPO comes through the JPEG plugin
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".jfif"}
 MAX_PIXELS, MAX_BYTES, MIN_SIDE, MAX_ASPECT = 40_000_000, 64 * 2**20, 16, 8.0
-NEAR_DUPLICATE_RMS = 3.0 / 255
-SESSION_SECONDS = 120.0
 _EXIF_DETAILS, _TAKEN, _MODEL = 0x8769, 0x9003, 0x0110
 _IJG_LUMINANCE_MEAN = 57.625  # of the standard table, which is quality 50
 
@@ -127,7 +122,9 @@ def load_photos(
         session = "" if file.parent == root else file.parent.name
         name = f"{session}/{file.name}" if session else file.name
         facts.append(replace(fact, name=name, session=session))
-        sources.append(Source(kind, pixels_sha256(square), name, fact.sha256))
+        sources.append(
+            Source(kind=kind, sha256=pixels_sha256(square), name=name, file_sha256=fact.sha256)
+        )
         on_file()
     return Photos(ImageBatch(torch.stack(pixels), tuple(sources)), tuple(facts))
 
@@ -172,7 +169,7 @@ def _decode(data: bytes, file: Path) -> tuple[Image.Image, str, float, tuple[str
             if fmt not in ("MPO", "JPEG") and getattr(image, "n_frames", 1) > 1:
                 raise InputError("ANIMATED_IMAGE", f"{file} has several frames; give still photos")
             moment = _moment(image)
-            return _to_rgb(ImageOps.exif_transpose(image)), fmt, quality, moment
+            return _to_rgb(_upright(image)), fmt, quality, moment
     except UnidentifiedImageError as error:
         raise InputError(
             "NOT_AN_IMAGE", f"{file} is no PNG, JPEG or WebP; convert it or take it away"
@@ -201,6 +198,14 @@ def _check_size(image: Image.Image, file: Path) -> None:
         )
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; as it is where its EXIF cannot be read."""
+    image.load()  # a picture that cannot be decoded is named by the caller
+    with contextlib.suppress(Exception):  # see `_moment`
+        return ImageOps.exif_transpose(image)
+    return image
+
+
 def _moment(image: Image.Image) -> tuple[str, str]:
     """When a photo was taken and by which camera; empty where its EXIF does not say."""
     with contextlib.suppress(Exception):  # strangers' EXIF breaks in many ways, none matters here
@@ -208,33 +213,6 @@ def _moment(image: Image.Image) -> tuple[str, str]:
         taken = exif.get_ifd(_EXIF_DETAILS).get(_TAKEN, "")
         return str(taken).strip("\0 "), str(exif.get(_MODEL, "")).strip("\0 ")
     return "", ""
-
-
-def sessions(photos: Photos) -> tuple[str, ...]:
-    """Which session each photo belongs to: evidence counts sessions, not photos.
-
-    Photos of one sub-folder are one session, and so are photos of one camera taken within 120
-    seconds of each other (chains of them, too). All others stand for themselves.
-
-    Returns:
-        One id a photo, the same for the same session; ids of photos and of controls differ.
-    """
-    folder = np.array([f.session for f in photos.facts])
-    camera = np.array([f.camera for f in photos.facts])
-    when = np.array([_seconds(f.taken) for f in photos.facts])
-    together = (folder[:, None] == folder) & (folder != "")
-    near = np.abs(when[:, None] - when) <= SESSION_SECONDS  # an unknown time is near nothing
-    together |= near & (camera[:, None] == camera) & (camera != "")
-    _, number = connected_components(together, directed=False)
-    return tuple(f"{s.kind} {n}" for s, n in zip(photos.images.sources, number, strict=True))
-
-
-def _seconds(taken: str) -> float:
-    try:
-        moment = datetime.strptime(taken, "%Y:%m:%d %H:%M:%S")
-        return moment.replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return float("nan")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -297,7 +275,8 @@ def photos_of(pixels: Tensor, names: Sequence[str], kind: str = "PNG") -> Photos
     hashes = [pixels_sha256(p) for p in to_uint8(pixels)]
     pairs = list(zip(names, hashes, strict=True))
     facts = tuple(FileFacts(n, h, width, height, kind, 0, 100.0) for n, h in pairs)
-    return Photos(ImageBatch(pixels, tuple(Source("photo", h, n) for n, h in pairs)), facts)
+    sources = tuple(Source(kind="photo", sha256=h, name=n) for n, h in pairs)
+    return Photos(ImageBatch(pixels, sources), facts)
 
 
 def png_bytes(pixels: Tensor) -> bytes:
@@ -305,68 +284,6 @@ def png_bytes(pixels: Tensor) -> bytes:
     out = io.BytesIO()
     to_picture(pixels).save(out, "PNG")
     return out.getvalue()
-
-
-def near_duplicates(a: Tensor, b: Tensor) -> list[tuple[int, int]]:
-    """Pairs of images that are the same picture but for size, compression, crop or mirroring.
-
-    Args:
-        a: ``[N, 3, H, W]`` in 0..1.
-        b: ``[M, 3, H, W]`` in 0..1.
-
-    Returns:
-        Index pairs whose 32 x 32 thumbnails differ by less than 3/255 (root mean square), or whose
-        perceptual hashes and aligned thumbnails agree (`fingerprints.same_pictures`).
-    """
-    small_a, small_b = (
-        torch.nn.functional.interpolate(x, (32, 32), mode="bilinear", antialias=True).flatten(1)
-        for x in (a, b)
-    )
-    rms = torch.cdist(small_a.double(), small_b.double()) / small_a.shape[1] ** 0.5
-    close = {(int(i), int(j)) for i, j in (rms < NEAR_DUPLICATE_RMS).nonzero()}
-    return sorted(close | set(same_pictures(a, b)))
-
-
-def look_alikes(a: Embeddings, b: Embeddings) -> list[tuple[int, int]]:
-    """Pairs that a copy descriptor takes for copies, for a person to look at.
-
-    Nothing is dropped for it: among photos of one institution the descriptor also finds different
-    photos of similar people.
-
-    Returns:
-        Index pairs above the encoder's `copy_threshold`.
-
-    Raises:
-        ProvenanceError: the two were made by different encoders.
-    """
-    alike = a.similarity(b) > a.encoder.copy_threshold
-    return [(int(i), int(j)) for i, j in alike.nonzero()]
-
-
-def drop_duplicates(photos: Photos) -> tuple[Photos, tuple[str, ...]]:
-    """Each picture once; also the names of the files dropped."""
-    pairs = near_duplicates(photos.images.pixels, photos.images.pixels)
-    dropped = sorted({j for i, j in pairs if i < j})
-    kept = [i for i in range(len(photos)) if i not in dropped]
-    return photos.select(kept), tuple(photos.facts[i].name for i in dropped)
-
-
-def check_disjoint(photos: Photos, controls: Photos) -> None:
-    """No picture is both a photo in question and a control.
-
-    Raises:
-        InputError: some are (DUPLICATE_PHOTOS), named.
-    """
-    pairs = near_duplicates(photos.images.pixels, controls.images.pixels)
-    if pairs:
-        shown = ", ".join(
-            f"{photos.facts[i].name} = {controls.facts[j].name}" for i, j in pairs[:5]
-        )
-        raise InputError(
-            "DUPLICATE_PHOTOS",
-            f"in both folders: {plural(len(pairs), 'picture')} ({shown}); controls must be "
-            "pictures that the suspect was certainly not trained on: take them out of one folder",
-        )
 
 
 def probe_features(photos: Photos) -> np.ndarray:

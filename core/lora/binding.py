@@ -75,8 +75,8 @@ class DeltaCheck:
 
 def select(lora: LoraFile, components: Iterable[str]) -> LoraFile:
     """The same file with only the named components' modules."""
-    kept = set(components)
-    return replace(lora, modules=tuple(m for m in lora.modules if m.component in kept))
+    names = set(components)
+    return replace(lora, modules=tuple(m for m in lora.modules if m.component in names))
 
 
 def bind(lora: LoraFile, modules: Shapes) -> Binding:
@@ -92,13 +92,13 @@ def bind(lora: LoraFile, modules: Shapes) -> Binding:
             are found; NOT_APPLIED if none is found or nothing would change; AMBIGUOUS if two
             changes address one module or one name fits two modules.
     """
-    found = [(module, _find(module, index)) for module, index in _with_index(lora, modules)]
+    places = [(module, _find(module, index)) for module, index in _with_index(lora, modules)]
     pairs = [
         BoundOperator(module.component, name, module.operator)
-        for module, name in found
+        for module, name in places
         if name is not None
     ]
-    unmatched = tuple(module.key for module, name in found if name is None)
+    unmatched = tuple(module.key for module, name in places if name is None)
     _check_matched(lora, unmatched, modules)
     _check_shapes(lora, pairs, modules)
     _check_single_writer(pairs)
@@ -176,10 +176,10 @@ def _find(
     if module.name in names:
         return module.name
     flat = flatten(module.name)
-    found = by_flat.get(_bare(flat)) or by_flat.get(ldm_to_diffusers(flat, layers)) or []
-    if len(found) > 1:
-        raise LoraFormatError("AMBIGUOUS", f"{module.key!r} fits {found} of the base.")
-    return found[0] if found else None
+    matches = by_flat.get(_bare(flat)) or by_flat.get(ldm_to_diffusers(flat, layers)) or []
+    if len(matches) > 1:
+        raise LoraFormatError("AMBIGUOUS", f"{module.key!r} fits {matches} of the base.")
+    return matches[0] if matches else None
 
 
 def _check_matched(lora: LoraFile, unmatched: tuple[str, ...], modules: Shapes) -> None:

@@ -55,8 +55,8 @@ def _low_rank(module: str, parts: Parts, config: AdapterConfig | None) -> LowRan
         _fail("BAD_SHAPE", module, f"a 1x1 factor has shape {list(up.shape)} or {list(down.shape)}")
     rank = down.shape[0]
     if up.shape[1] != rank or (mid is not None and mid.shape[:2] != (rank, rank)):
-        found = [list(value.shape) for value in (down, up, mid) if value is not None]
-        _fail("RANK_MISMATCH", module, f"factors {found} share no rank")
+        shapes = [list(value.shape) for value in (down, up, mid) if value is not None]
+        _fail("RANK_MISMATCH", module, f"factors {shapes} share no rank")
     return LowRank(down, up, mid, _scale(module, parts, rank, config), _magnitude(module, parts))
 
 

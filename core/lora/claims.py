@@ -49,15 +49,15 @@ class Exposure:
     reading: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
     """Training settings as the metadata states them; absent ones are None or empty.
 
     Attributes:
         text: single settings by the names in `_TEXT_KEYS`, cleaned for display.
-        steps: optimiser steps. ``batch``: photos per step over all devices.
+        steps: optimizer steps. ``batch``: photos per step over all devices.
         images: photos in the training folders, repeats not counted.
-        regularisation_images: photos that are not the subject, 0 if not stated.
+        regularization_images: photos that are not the subject, 0 if not stated.
         unreadable: metadata keys that should hold JSON and do not.
     """
 
@@ -65,7 +65,7 @@ class Claims:
     steps: int | None
     batch: int | None
     images: int | None
-    regularisation_images: int
+    regularization_images: int
     datasets: tuple[DatasetClaim, ...]
     prompts: tuple[Prompt, ...]
     trigger_words: tuple[str, ...]
@@ -127,7 +127,7 @@ def read_claims(metadata: Mapping[str, str]) -> Claims:
         steps=_whole(metadata.get("ss_steps")) or _whole(metadata.get("ss_max_train_steps")),
         batch=_batch(metadata, decoded),
         images=images or None,
-        regularisation_images=_whole(metadata.get("ss_num_reg_images")) or 0,
+        regularization_images=_whole(metadata.get("ss_num_reg_images")) or 0,
         datasets=datasets,
         prompts=prompts,
         trigger_words=_triggers(text, prompts, datasets),
@@ -139,10 +139,10 @@ def exposure(claims: Claims) -> Exposure | None:
     """Estimated passes per photo, or None if steps, batch or photos are not stated."""
     if not (claims.steps and claims.batch and claims.images):
         return None
-    shown = claims.steps * claims.batch / (2 if claims.regularisation_images else 1)
-    per_repeat = shown / max(1, sum(item.images * item.repeats for item in claims.datasets))
+    uses = claims.steps * claims.batch / (2 if claims.regularization_images else 1)
+    per_repeat = uses / max(1, sum(item.images * item.repeats for item in claims.datasets))
     by_folder = {item.folder: per_repeat * item.repeats for item in claims.datasets}
-    passes = shown / claims.images
+    passes = uses / claims.images
     return Exposure(passes, by_folder, _reading(passes))
 
 
@@ -202,7 +202,7 @@ def _counts(values: Mapping[str, Any], repeats_key: str) -> tuple[int, int]:
 
 
 def _batch(metadata: Mapping[str, str], decoded: Mapping[str, Any]) -> int | None:
-    """Photos per optimiser step; accumulation is part of kohya's own total."""
+    """Photos per optimizer step; accumulation is part of kohya's own total."""
     if total := _whole(metadata.get("ss_total_batch_size")):
         return total
     sizes = [

@@ -35,7 +35,7 @@ class LoraModule:
     operator: Operator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LoraFile:
     """An adapter file in normal form.
 
@@ -115,8 +115,8 @@ def _shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
 
 def _parse_names(header: SafetensorsHeader) -> dict[str, ParsedName]:
     parsed = {name: parse_name(name) for name in header.tensors}
-    _refuse_unsupported(name for name, found in parsed.items() if found is None)
-    unknown = [name for name, found in parsed.items() if found is None]
+    unknown = [name for name, part in parsed.items() if part is None]
+    _refuse_unsupported(unknown)
     if len(unknown) == len(parsed):
         raise LoraFormatError("NOT_A_LORA", _not_a_lora(unknown))
     if unknown:
@@ -124,7 +124,7 @@ def _parse_names(header: SafetensorsHeader) -> dict[str, ParsedName]:
             "UNSUPPORTED_OP",
             f"{plural(len(unknown), 'tensor')} of no supported form: {unknown[:MAX_LISTED]}.",
         )
-    return {name: found for name, found in parsed.items() if found is not None}
+    return {name: part for name, part in parsed.items() if part is not None}
 
 
 def _refuse_unsupported(names: Iterable[str]) -> None:
@@ -174,15 +174,15 @@ Groups = dict[tuple[str, str], dict[str, tuple[str, ParsedName]]]
 def _group(parsed: Mapping[str, ParsedName]) -> Groups:
     """Tensors by (component, underscored module), then slot."""
     groups: Groups = {}
-    for name, found in parsed.items():
-        slots = groups.setdefault((found.component, flatten(found.module)), {})
-        if found.slot in slots:
+    for name, part in parsed.items():
+        slots = groups.setdefault((part.component, flatten(part.module)), {})
+        if part.slot in slots:
             raise LoraFormatError(
                 "AMBIGUOUS",
-                f"{slots[found.slot][0]!r} and {name!r} both write {found.slot} of "
-                f"{found.component} {found.module}; keep one.",
+                f"{slots[part.slot][0]!r} and {name!r} both write {part.slot} of "
+                f"{part.component} {part.module}; keep one.",
             )
-        slots[found.slot] = (name, found)
+        slots[part.slot] = (name, part)
     return groups
 
 

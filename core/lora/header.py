@@ -118,10 +118,10 @@ def named(path: str | Path) -> Iterator[None]:
     try:
         yield
     except ForensicsError as error:
-        said = str(error).removeprefix(f"ERROR/{error.code}: ")
-        if said.startswith((name, repr(name))):
+        text = str(error).removeprefix(f"ERROR/{error.code}: ")
+        if text.startswith((name, repr(name))):
             raise
-        raise type(error)(error.code, f"{name}: {said}") from error
+        raise type(error)(error.code, f"{name}: {text}") from error
 
 
 def existing_file(path: str | Path) -> Path:
@@ -227,8 +227,8 @@ def kohya_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     Source: kohya-ss/sd-scripts ``precalculate_safetensors_hashes``: the tensors are serialised
     in the library's canonical order with only the ``ss_`` metadata, then hashed.
     """
-    kept = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    data = safetensors.torch.save(dict(tensors), kept)
+    trainer = {key: value for key, value in metadata.items() if key.startswith("ss_")}
+    data = safetensors.torch.save(dict(tensors), trainer)
     start = _PREFIX + int.from_bytes(data[:_PREFIX], "little")
     legacy = data[_LEGACY_OFFSET : _LEGACY_OFFSET + _LEGACY_BYTES]
     return hashlib.sha256(data[start:]).hexdigest(), hashlib.sha256(legacy).hexdigest()[:8]

@@ -44,7 +44,7 @@ class Finding:
     evidence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """Everything that can be said about an adapter file without sampling.
 
@@ -78,10 +78,22 @@ class Inspection:
         return not self.stop_words
 
 
-def inspect_lora(lora: LoraFile, binding: Binding | None = None) -> Inspection:
+def inspect_lora(
+    lora: LoraFile,
+    binding: Binding | None = None,
+    *,
+    base: Path | None = None,
+    base_sha256: str = "",
+) -> Inspection:
     """Inspects an adapter that was read, and its place on a base if one is given.
 
     The spectra are those of the additive change; DoRA's rescaling needs the base weights.
+
+    Args:
+        lora: the adapter.
+        binding: its place on a base.
+        base: where that base was read; it is compared with the one that the adapter names.
+        base_sha256: hash of the base's file where it is known already.
     """
     claims = read_claims(lora.metadata)
     passes = exposure(claims)
@@ -107,28 +119,33 @@ def inspect_lora(lora: LoraFile, binding: Binding | None = None) -> Inspection:
         findings=(
             *_stop_findings(stops),
             *_hash_findings(lora),
+            *(() if base is None else (match_base(lora.metadata, base, base_sha256),)),
             *_claim_findings(lora, claims, passes),
             *_weight_findings(lora, binding, spectra),
         ),
     )
 
 
-def match_base(metadata: Mapping[str, str], base: str | Path) -> Finding:
+def match_base(metadata: Mapping[str, str], base: Path, sha256: str = "") -> Finding:
     """Compares the base model's hashes that the adapter claims with a base file.
 
     Args:
         metadata: the adapter's.
-        base: checkpoint file of the base model.
+        base: checkpoint file of the base model, or a folder, which has no hash to compare.
+        sha256: of the file where it is known already.
     """
     claimed, legacy = metadata.get("ss_new_sd_model_hash"), metadata.get("ss_sd_model_hash")
     if not claimed and not legacy:
         return Finding(Severity.NOTE, "base", "the adapter does not say which base it was made on")
-    given = sha256_file(base) if claimed else legacy_hash(base)
-    wanted = clean_text(claimed or legacy or "", 80).lower()
-    evidence = f"claimed {wanted}, given {given}"
-    if given == wanted == _HASH_OF_NOTHING:
+    theirs = clean_text(claimed or legacy or "", 80).lower()
+    if not base.is_file():
+        message = "the adapter names its base by the hash of one file; a folder cannot be compared"
+        return Finding(Severity.NOTE, "base", message, f"claimed {theirs}")
+    ours = (sha256 or sha256_file(base)) if claimed else legacy_hash(base)
+    evidence = f"claimed {theirs}, given {ours}"
+    if ours == theirs == _HASH_OF_NOTHING:
         return Finding(Severity.NOTE, "base", _TOO_SMALL, evidence)
-    if given == wanted:
+    if ours == theirs:
         return Finding(
             Severity.INFO, "base", "the base file is the one the adapter names", evidence
         )

@@ -69,6 +69,16 @@ _UNSUPPORTED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"prompt_embeddings", "prompt tuning"),
     )
 )
+# An adapter's family: parts of names that it alone has; the width of the text that its
+# cross-attention reads; and where no such width is stored, parts again.
+FAMILIES_BY_PART = {
+    "Flux": ("double_blocks", "single_blocks", "single_transformer_blocks"),
+    "SD3": ("joint_blocks", "add_k_proj", "context_block"),
+}
+FAMILIES_BY_WIDTH = {768: "SD1.x", 1024: "SD2.x", 1280: "SDXL", 2048: "SDXL"}
+_LARGE_PARTS = {
+    "SDXL": ("lora_te2_", "text_encoder_2_", "attn1_to_k_9", "transformer_blocks_9_"),
+}
 _TEXT_NAMES = ("text_model.", "encoder.layers.", "embeddings.", "text_projection")
 
 
@@ -119,21 +129,15 @@ def guess_family(names: Mapping[str, tuple[int, ...]]) -> str:
         names: tensor name -> shape, as the header has them.
 
     Returns:
-        ``"SD1.x"``, ``"SD2.x"``, ``"SDXL"``, ``"SD3"``, ``"Flux"`` or ``"unknown"``.
+        A name in `FAMILIES_BY_PART` or `FAMILIES_BY_WIDTH`, or ``"unknown"``.
     """
-    flat = [flatten(name) for name in names]
-    if _any(flat, "double_blocks", "single_blocks", "single_transformer_blocks"):
-        return "Flux"
-    if _any(flat, "joint_blocks", "add_k_proj", "context_block"):
-        return "SD3"
-    widths = {width for name, shape in names.items() if (width := _context_width(name, shape))}
-    known = {768: "SD1.x", 1024: "SD2.x", 1280: "SDXL", 2048: "SDXL"}
-    matched = {known[width] for width in widths if width in known}
-    if len(matched) == 1:
-        return matched.pop()
-    if _any(flat, "lora_te2_", "text_encoder_2_", "attn1_to_k_9", "transformer_blocks_9_"):
-        return "SDXL"
-    return "unknown"
+    if family := _by_part(names, FAMILIES_BY_PART):
+        return family
+    widths = {_context_width(name, shape) for name, shape in names.items()}
+    families = {family for width, family in FAMILIES_BY_WIDTH.items() if width in widths}
+    if len(families) == 1:
+        return families.pop()
+    return _by_part(names, _LARGE_PARTS) or "unknown"
 
 
 def ldm_to_diffusers(flat: str, layers_per_block: int) -> str:
@@ -237,8 +241,12 @@ def _component_by_name(body: str) -> str:
     return "text_encoder" if body.startswith(_TEXT_NAMES) else "unet"
 
 
-def _any(names: Iterable[str], *parts: str) -> bool:
-    return any(part in name for name in names for part in parts)
+def _by_part(names: Iterable[str], families: Mapping[str, tuple[str, ...]]) -> str | None:
+    flat = [flatten(name) for name in names]
+    for family, parts in families.items():
+        if any(part in name for name in flat for part in parts):
+            return family
+    return None
 
 
 def _context_width(name: str, shape: tuple[int, ...]) -> int | None:

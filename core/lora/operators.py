@@ -44,7 +44,7 @@ class LowRank:
     magnitude: Magnitude | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Hadamard:
     """LoHa: ``scale * (w1_a @ w1_b) * (w2_a @ w2_b)``, or its Tucker form with ``t1``, ``t2``.
 
@@ -146,24 +146,26 @@ def delta_shape(op: Operator) -> tuple[int, ...]:
             return () if op.weight is None else tuple(op.weight.shape)
 
 
-def fits(given: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Whether a change shaped ``given`` belongs to a weight shaped ``expected``.
+def fits(change: tuple[int, ...], weight: tuple[int, ...]) -> bool:
+    """Whether a change of one shape belongs to a weight of the other.
 
     Kernels may be flattened into the input axis, as LyCORIS and 1x1 convolutions have it.
     """
-    if given == () or given == expected:
+    if change == () or change == weight:
         return True
-    if len(given) == len(expected) or len(given) < 2 or len(expected) < 2:
+    if len(change) == len(weight) or len(change) < 2 or len(weight) < 2:
         return False
-    return given[0] == expected[0] and math.prod(given[1:]) == math.prod(expected[1:])
+    return change[0] == weight[0] and math.prod(change[1:]) == math.prod(weight[1:])
 
 
 def tensors_of(op: Operator) -> dict[str, Tensor]:
     """The operator's tensors by field name, DoRA's norms included."""
-    found = {name: getattr(op, name) for name in op.__slots__ if name not in ("scale", "magnitude")}
+    tensors = {
+        name: getattr(op, name) for name in op.__slots__ if name not in ("scale", "magnitude")
+    }
     if not isinstance(op, Full) and op.magnitude is not None:
-        found["magnitude"] = op.magnitude.values
-    return {name: value for name, value in found.items() if value is not None}
+        tensors["magnitude"] = op.magnitude.values
+    return {name: value for name, value in tensors.items() if value is not None}
 
 
 def is_zero(op: Operator) -> bool:
@@ -212,8 +214,8 @@ def _decompose(magnitude: Magnitude, weight: Tensor, change: Tensor) -> Tensor:
     axis = _magnitude_axis(magnitude, tuple(weight.shape))
     others = tuple(dim for dim in range(merged.ndim) if dim != axis)
     norm = torch.linalg.vector_norm(merged, dim=others, keepdim=True)
-    wanted = magnitude.values.double().to(weight.device).reshape(norm.shape)
-    factor = wanted / norm.clamp_min(torch.finfo(torch.float32).tiny)
+    norms = magnitude.values.double().to(weight.device).reshape(norm.shape)
+    factor = norms / norm.clamp_min(torch.finfo(torch.float32).tiny)
     return (merged * factor - weight.double()).float()
 
 

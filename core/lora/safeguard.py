@@ -108,8 +108,8 @@ def clean_text(text: str, limit: int = SHOWN_CHARS) -> str:
 
     It is not HTML-escaped; the report's template does that.
     """
-    shown = "".join(_visible(char) for char in text[:limit])
-    return shown if len(text) <= limit else f"{shown}… ({len(text)} characters)"
+    visible = "".join(_visible(char) for char in text[:limit])
+    return visible if len(text) <= limit else f"{visible}… ({len(text)} characters)"
 
 
 def stop_words(texts: Iterable[str]) -> list[str]:
@@ -122,15 +122,15 @@ def stop_words(texts: Iterable[str]) -> list[str]:
         The distinct matches, sorted, at most 50; empty if sampling may go on. Text beyond 4 Mi
         characters is not searched and counts as a sign itself: the gate fails closed.
     """
-    found: set[str] = set()
-    left = MAX_SEARCHED_CHARS
+    signs: set[str] = set()
+    budget = MAX_SEARCHED_CHARS
     for text in texts:
-        for reading in _readings(text[: max(0, left)]):
-            found |= _matches(_normal(reading))
-        left -= len(text)
-    if left < 0:
-        found.add(TOO_LONG)
-    return sorted(clean_text(match, 60) for match in found)[:MAX_MATCHES]
+        for reading in _readings(text[: max(0, budget)]):
+            signs |= _matches(_normal(reading))
+        budget -= len(text)
+    if budget < 0:
+        signs.add(TOO_LONG)
+    return sorted(clean_text(match, 60) for match in signs)[:MAX_MATCHES]
 
 
 def _visible(char: str) -> str:
@@ -154,11 +154,11 @@ def _normal(text: str) -> str:
 
 
 def _matches(text: str) -> set[str]:
-    found = {match[0] for match in _WORDS.finditer(text)}
-    found |= {match[0] for match in _NUMBER_WORDS.finditer(text)}
+    matches = {match[0] for match in _WORDS.finditer(text)}
+    matches |= {match[0] for match in _NUMBER_WORDS.finditer(text)}
     for pattern, adult in _AGES:
-        found |= {match[0] for match in pattern.finditer(text) if int(match[1]) < adult}
-    return found | _disguised(text)
+        matches |= {match[0] for match in pattern.finditer(text) if int(match[1]) < adult}
+    return matches | _disguised(text)
 
 
 def _disguised(text: str) -> set[str]:
@@ -166,7 +166,7 @@ def _disguised(text: str) -> set[str]:
     tokens = {match[0]: match[0] for match in _LEET_TOKEN.finditer(text)}
     tokens |= {token: re.sub(r"[ .*-]", "", token) for token in spelled}
     return {
-        shown
-        for shown, token in tokens.items()
+        word
+        for word, token in tokens.items()
         if any(_LEET_WORDS.fullmatch(token.translate(table)) for table in _LEET)
     }

@@ -16,7 +16,7 @@ _BLOCK = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleSpectrum:
     """Singular values of one module's change, before DoRA's rescaling.
 

@@ -22,7 +22,7 @@ _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 Pairs = Mapping[str, tuple[Tensor, Tensor]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRecord:
     """What an adapter's metadata says about its training.
 
@@ -30,10 +30,10 @@ class TrainingRecord:
         output_name: of the file. concept: of the training folder.
         captions: tag or caption -> photos that carry it.
         images, repeats: photos, and how often an epoch uses each.
-        steps, batch, accumulation, rate, schedule, optimiser, seed: of the optimiser.
+        steps, batch, accumulation, rate, schedule, optimizer, seed: of the optimizer.
         rank, alpha: of the pairs. conv: whether convolutions have pairs too.
         resolution: side in pixels. precision: of the forward passes.
-        base_version: as sd-scripts names it, see `base_version`. base_name: of the base's file.
+        base_version: as sd-scripts names it. base_name: of the base's file.
         caption_dropout: share of empty captions.
         started_at, finished_at: Unix times in seconds.
         more: further ``ss_`` entries; they win.
@@ -55,7 +55,7 @@ class TrainingRecord:
     finished_at: float
     accumulation: int = 1
     schedule: str = "constant"
-    optimiser: str = "torch.optim.adamw.AdamW"
+    optimizer: str = "torch.optim.adamw.AdamW"
     conv: bool = True
     precision: str = "no"
     base_version: str = "sd_v1"
@@ -72,21 +72,6 @@ def key_of(module: str) -> str:
     'lora_unet_mid_block_resnets_0_conv1'
     """
     return PREFIX + module.replace(".", "_")
-
-
-def base_version(family: str, prediction: str) -> str:
-    """What sd-scripts calls a base of a family; a family that is not among them keeps its name.
-
-    >>> base_version("sd1", "epsilon"), base_version("sd2", "v_prediction")
-    ('sd_v1', 'sd_v2_v')
-    >>> base_version("sd3", "flow")
-    'sd3'
-    """
-    if family == "sdxl":
-        return "sdxl_base_v1-0"
-    if family not in ("sd1", "sd2"):
-        return family
-    return f"sd_v{2 if family == 'sd2' else 1}" + ("_v" if prediction == "v_prediction" else "")
 
 
 def tag_counts(captions: Mapping[str, int]) -> dict[str, int]:
@@ -109,11 +94,11 @@ def pairs_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         InputError: NOT_A_LORA, something else is among them.
     """
     modules = [name.removesuffix(_DOWN) for name in weights if name.endswith(_DOWN)]
-    wanted = {m + end for m in modules for end in (_DOWN, _UP)}
-    if not modules or wanted != set(weights):
+    names = {m + end for m in modules for end in (_DOWN, _UP)}
+    if not modules or names != set(weights):
         raise InputError(
             "NOT_A_LORA",
-            "these weights are no low-rank pairs; a full fine-tuning is saved as a checkpoint",
+            "these weights are not low-rank pairs; a full fine-tuning is saved as a checkpoint",
         )
     return {m: (weights[m + _DOWN], weights[m + _UP]) for m in modules}
 
@@ -142,8 +127,8 @@ def diffusers_tensors(pairs: Pairs, alpha: float, dtype: torch.dtype) -> dict[st
 def kohya_metadata(record: TrainingRecord) -> dict[str, str]:
     """The ``ss_*`` entries that sd-scripts would have written."""
     folder = f"{record.repeats}_{record.concept}"
-    shown, rate = record.images * record.repeats, str(record.rate)
-    batches = -(-shown // record.batch)
+    uses, rate = record.images * record.repeats, str(record.rate)
+    batches = -(-uses // record.batch)
     epochs = str(-(-record.steps * record.accumulation // batches))
     network = {"conv_dim": record.rank, "conv_alpha": record.alpha} if record.conv else {}
     return {
@@ -153,7 +138,7 @@ def kohya_metadata(record: TrainingRecord) -> dict[str, str]:
         "ss_network_dim": str(record.rank),
         "ss_network_alpha": str(record.alpha),
         "ss_network_args": json.dumps(network),
-        "ss_num_train_images": str(shown),
+        "ss_num_train_images": str(uses),
         "ss_num_reg_images": "0",
         "ss_dataset_dirs": json.dumps(
             {folder: {"n_repeats": record.repeats, "img_count": record.images}}
@@ -171,7 +156,7 @@ def kohya_metadata(record: TrainingRecord) -> dict[str, str]:
         "ss_unet_lr": rate,
         "ss_text_encoder_lr": "None",
         "ss_lr_scheduler": record.schedule,
-        "ss_optimizer": record.optimiser,
+        "ss_optimizer": record.optimizer,
         "ss_resolution": f"({record.resolution}, {record.resolution})",
         "ss_mixed_precision": record.precision,
         "ss_caption_dropout_rate": str(record.caption_dropout),

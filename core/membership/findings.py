@@ -9,8 +9,9 @@ import numpy as np
 
 from ..protocols import ModelPair
 from ..specs import MembershipSpec, ScreenSpec, SignalSpec
-from ..statistics.metrics import tpr_at_fpr
-from ..statistics.permutation import holm, permutation_test
+from ..statistics.holm import holm
+from ..statistics.permutation import permutation_test
+from ..statistics.tpr_at_fpr import tpr_at_fpr
 from ..verdicts.comparison import area_of
 from ..verdicts.evidence import SignalFinding
 from .signals import DEEP, FUSED, SIGNALS, STANDARD, Subjects, fusion, planned_rows, refusals
@@ -51,18 +52,7 @@ def possible(
     """Signals that can be measured here, and those that cannot, with the reason."""
     names = planned_signals(spec)
     refused = refusals(pair, subjects, names, embed=embed)
-    if "strength_curve" in names and not _scalable(pair):
-        refused["strength_curve"] = "a full checkpoint has no strength"
     return tuple(n for n in names if n not in refused), refused
-
-
-def _scalable(pair: ModelPair) -> bool:
-    """Whether the suspect is an adapter, which alone has null adapters and strengths."""
-    null = pair.null(0)
-    if null is None:
-        return False
-    null.close()
-    return True
 
 
 def signal_findings(
@@ -87,7 +77,7 @@ def signal_findings(
     found = [_finding(name, every[name], photos, spec, clusters) for name in names]
     if not found:
         return ()
-    adjusted = holm([f.p for f in found], spec.verdict.alpha_strong).p
+    adjusted = holm([f.p for f in found])
     return tuple(replace(f, holm_p=float(p)) for f, p in zip(found, adjusted, strict=True))
 
 
@@ -104,17 +94,17 @@ def _finding(
     )
     title, source, published, rows = _facts(name, signal_spec(spec))
     return SignalFinding(
-        name,
-        title,
-        source,
-        published,
-        rows,
-        tuple(x.tolist()),
-        tuple(y.tolist()),
-        area_of(x, y, clusters, spec.membership.seed),
-        tpr_at_fpr(x, y, TARGET_FPR),
-        test.p,
-        test.p,
+        name=name,
+        title=title,
+        source=source,
+        published=published,
+        forwards=rows,
+        photo_scores=tuple(x.tolist()),
+        control_scores=tuple(y.tolist()),
+        auc=area_of(x, y, clusters, spec.membership.seed),
+        tpr=tpr_at_fpr(x, y, TARGET_FPR),
+        p=test.p,
+        holm_p=test.p,
     )
 
 

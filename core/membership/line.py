@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..images.photos import Photos
 from ..protocols import ModelPair, NoProgress, Progress
 from ..specs import MembershipSpec, ScreenSpec, VerdictSpec
-from ..statistics.metrics import auc
+from ..statistics.auc import auc
 from ..storage import CaseFolder
 from ..verdicts.comparison import compare, effect_interval
 from ..verdicts.evidence import (
@@ -211,28 +211,28 @@ def membership_evidence(
     noise_floor = noise_of_ratio(Losses.cat([photos, controls]))
     shift = float(np.median(np.abs(np.concatenate([x, y]))))
     return MembershipEvidence(
-        SIGNAL,
-        prompt,
-        spec.timesteps,
-        spec.noises,
-        comparison,
-        tuple(
+        signal=SIGNAL,
+        prompt=prompt,
+        timesteps=spec.timesteps,
+        draws=spec.noises,
+        comparison=comparison,
+        seed_effects=tuple(
             effect_interval(a, b)[0]
             for a, b in zip(pair_ratios(photos), pair_ratios(controls), strict=True)
         ),
-        _curve(photos),
-        _curve(controls),
-        auc(loss_score(photos.base), loss_score(controls.base)),
-        auc(loss_score(photos.tuned), loss_score(controls.tuned)),
-        noise_floor,
-        shift,
-        shift < noise_floor and comparison.permutation.p > verdict.alpha,
-        null_ranks,
-        (forwards or 2 * (photos.base.numel() + controls.base.numel()))
+        photo_curve=_curve(photos),
+        control_curve=_curve(controls),
+        base_only_auc=auc(loss_score(photos.base), loss_score(controls.base)),
+        tuned_only_auc=auc(loss_score(photos.tuned), loss_score(controls.tuned)),
+        noise_floor=noise_floor,
+        control_shift=shift,
+        too_weak=shift < noise_floor and comparison.permutation.p > verdict.alpha,
+        null_ranks=null_ranks,
+        forwards=(forwards or 2 * (photos.base.numel() + controls.base.numel()))
         + sum(null_forwards(rank, spec) for rank in null_ranks),
-        signals,
-        left_out,
-        captions,
+        signals=signals,
+        left_out=left_out,
+        captions=captions,
     )
 
 

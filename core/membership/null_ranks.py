@@ -20,8 +20,9 @@ from torch import Tensor
 from ..protocols import ModelPair, NoProgress, Progress
 from ..sampling.plans import seed_of
 from ..specs import MembershipSpec
-from ..statistics.permutation import null_rank_p
-from ..statistics.roc import AucDifference, bootstrap_auc_paired, delong_paired
+from ..statistics.auc import AucDifference, delong_paired
+from ..statistics.auc_bootstrap import bootstrap_auc_paired
+from ..statistics.ranks import null_rank_p
 from ..storage import CaseFolder
 from ..types import TUNED
 from ..verdicts.comparison import standardised
@@ -145,24 +146,24 @@ def null_rank(
     value, effects = own[:photos].mean(), others[:, :photos].mean(1)
     rank, mean = null_rank_p(value, effects), others.mean(0)
     return NullRank(
-        kind,
-        float(value),
-        tuple(effects.tolist()),
-        rank.p,
-        rank.floor,
-        tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
-        _difference(own, mean, photos, clusters),
-        note,
+        kind=kind,
+        value=float(value),
+        nulls=tuple(effects.tolist()),
+        p=rank.p,
+        floor=rank.floor,
+        photo_p=tuple(null_rank_p(own[i], others[:, i]).p for i in range(photos)),
+        difference=_difference(own, mean, photos, clusters),
+        note=note,
     )
 
 
 def _difference(
     own: Floats, mean: Floats, photos: int, clusters: tuple[str, ...] | None
 ) -> AucDifference:
-    areas = (own[:photos], own[photos:], mean[:photos], mean[photos:])
+    suspect, nulls = ((scores[:photos], scores[photos:]) for scores in (own, mean))
     if clusters is None or len(set(clusters)) == len(clusters):
-        return delong_paired(*areas)
-    return bootstrap_auc_paired(*areas, clusters)
+        return delong_paired(suspect, nulls)
+    return bootstrap_auc_paired(suspect, nulls, clusters)
 
 
 def _compared(images: int, photos: int, group: NullGroup) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -58,7 +58,7 @@ class LetterRate:
     guilty: Share
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalRate:
     """One way to score photos.
 
@@ -88,7 +88,7 @@ class SignalRate:
     photo_power: Estimate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PValueCheck:
     """Whether a p-value is what it says when nothing was used.
 
@@ -132,7 +132,7 @@ class Claim:
     held: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRow:
     """One case in brief; p is nan-free: -1 where a line did not run."""
 
@@ -190,7 +190,7 @@ class LikelihoodCheck:
     largest_innocent: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoCalls:
     """How often a photo is called "used", by truth, at one length of training.
 
@@ -218,10 +218,10 @@ class Reference:
     """Set statistics of the study's cases, to weigh that of another case.
 
     Attributes:
-        guilty: one a guilty case: mean photo score over its standard error, in control standard
-            deviations (`known_rates.set_statistic`).
-        innocent: one an innocent case.
-        calls: photo by photo, one a length of training.
+        guilty: one per guilty case: mean photo score over its standard error, in control standard
+            deviations (`precedents.set_statistic`).
+        innocent: one per innocent case.
+        calls: photo by photo, one per length of training.
     """
 
     guilty: tuple[float, ...]
@@ -229,7 +229,7 @@ class Reference:
     calls: tuple[PhotoCalls, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRates:
     """A calibration study.
 
@@ -278,7 +278,7 @@ class KnownRates:
     claims: tuple[Claim, ...]
     cases: tuple[CaseRow, ...]
     settings: dict[str, Any]
-    schema_version: int = field(default=SCHEMA_VERSION)
+    schema_version: int = SCHEMA_VERSION
 
     def letter(self, letter: str) -> LetterRate | None:
         """Rates of one verdict; None for a letter that no case can get."""

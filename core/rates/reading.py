@@ -34,7 +34,7 @@ def load_rates(path: Path) -> KnownRates:
         message = f"{path} cannot be read ({error.strerror}); `calibrate` writes rates.json"
         raise InputError("MISSING_RATES", message) from error
     except ValueError as error:
-        raise InputError("BAD_RATES", f"{path} is no JSON ({error})") from error
+        raise InputError("BAD_RATES", f"{path} is not JSON ({error})") from error
     version = facts.get("schema_version") if isinstance(facts, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(

@@ -1,16 +1,17 @@
-"""Whether known rates apply to a case, and what a report says about them."""
+"""Whether known rates apply to a case, and the sentences that say so."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ..errors import plural
-from .facts import KnownRates
+from .facts import KnownRates, Share
 from .reading import TINY
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFacts:
     """What decides whether known rates apply to a case; None where nobody knows.
 
@@ -47,58 +48,52 @@ FACTS = {
 
 def validated(rates: KnownRates, facts: CaseFacts) -> tuple[str, ...]:
     """Each way in which a case lies outside what was calibrated; empty when inside."""
-    found = []
+    ways = []
     if facts.base != rates.base:
         measured = "the embedded tiny model" if rates.scale == TINY else "another base"
-        found.append(
+        ways.append(
             f"The known error rates were measured on {measured}, not on this base; for your base "
             "run `lora-forensics calibrate`."
         )
     if facts.family != rates.family:
-        found.append(f"The base is {facts.family}; calibrated was {rates.family}.")
+        ways.append(f"The base is {facts.family}; calibrated was {rates.family}.")
     for name, title in FACTS.items():
         if name in rates.ranges:
             low, high = rates.ranges[name]
             # More controls than were calibrated only sharpen every test.
             high = math.inf if name == "controls" else high
-            found += _outside(title, getattr(facts, name), low, high)
-    return tuple(found)
+            verb = "is" if name in ("rank", "learning_rate") else "are"
+            ways += _outside(f"{title} {verb}", getattr(facts, name), low, high)
+    return tuple(ways)
 
 
-def _outside(title: str, value: float | None, low: float, high: float) -> list[str]:
+def _outside(subject: str, value: float | None, low: float, high: float) -> list[str]:
     span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     span = f"{low:g} or more" if high == math.inf else span
     if value is None:
-        return [f"The {title} is not known; calibrated: {span}."]
+        return [f"The {subject} not known; calibrated: {span}."]
     if low * (1 - 1e-9) <= value <= high * (1 + 1e-9):
         return []
-    return [f"The {title} is {value:g}, outside the calibrated {span}."]
+    return [f"The {subject} {value:g}, outside the calibrated {span}."]
 
 
-def sentences(rates: KnownRates, letter: str, facts: CaseFacts) -> tuple[str, ...]:
-    """What a report says about its own error rates: the study, the letter, and its limits.
+def sentences(known: Mapping[str, Any], letter: str) -> list[str]:
+    """What a study says of a case's letter: how often it came up, and whether it covers the case.
 
     Args:
-        rates: of the study.
-        letter: the verdict.
-        facts: of the case.
+        known: from `precedents.case_rates`, or from the JSON twin of a case.
+        letter: of the verdict.
     """
-    total = rates.guilty + rates.innocent
-    both, own = rates.letter("A or B"), rates.letter(letter)
-    said = [f"Known error rates: {plural(total, 'adapter')} of known truth ({rates.source})."]
-    if both is not None:
-        said.append(
-            f"Verdicts A and B together accused {both.innocent.of('innocent ones')} and found "
-            f"{both.guilty.of('guilty ones')}."
-        )
-    if own is not None:
-        said.append(
-            f"Verdict {letter} came up for {own.innocent.of('innocent ones')} and "
-            f"{own.guilty.of('guilty ones')}."
-        )
-    if rates.shared_photos:
-        said.append("Its cases share photos: the intervals are narrower than they should be.")
-    outside = validated(rates, facts)
-    inside = "This case lies inside the validated range."
-    warned = "OUTSIDE THE VALIDATED RANGE: the rates above may not hold for this case."
-    return (*said, warned if outside else inside, *outside)
+    rates = {r["letter"]: (r["false_accusations"], r["power"]) for r in known.get("letters") or ()}
+    outside = known.get("outside") or ()
+    lines = []
+    for name in (letter, "A or B"):
+        if name in rates:
+            innocent, guilty = (Share(r["k"], r["n"], r["low"], r["high"]) for r in rates[name])
+            lines.append(
+                f"Among adapters of known truth, verdict {name} came up for "
+                f"{innocent.of('innocent ones')} and {guilty.of('guilty ones')}."
+            )
+    if outside:
+        lines.append("This case lies outside what was measured; these rates may not hold for it.")
+    return [*lines, *outside]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from markupsafe import Markup
 
+from ..errors import InputError
+from ..specs import VerdictSpec
 from . import plots, score_plot, text
 
 
@@ -60,3 +63,13 @@ def _method(name: str) -> str:
 def _rate_of(row: Mapping[str, Any]) -> float:
     """The false-alarm rate that a row was declared for."""
     return 1 / max(1, row.get("needed_controls") or 1)
+
+
+def levels_of(settings: Any) -> VerdictSpec:
+    """The levels that a case was judged at; the default ones where it does not say."""
+    stated = settings.get("verdict") if isinstance(settings, Mapping) else None
+    known = {f.name for f in fields(VerdictSpec)}
+    try:
+        return VerdictSpec(**{k: v for k, v in (stated or {}).items() if k in known})
+    except (InputError, TypeError):
+        return VerdictSpec()

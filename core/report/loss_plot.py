@@ -16,7 +16,7 @@ def losses_png(losses: Numbers, *, dpi: int = 100) -> bytes | None:
     """Losses by step as a PNG file of 7.6 x 3.6 inches; None when no loss is finite.
 
     Args:
-        losses: one an optimiser step, mean squared errors in the model's own units.
+        losses: one an optimizer step, mean squared errors in the model's own units.
         dpi: pixels an inch.
     """
     values = with_gaps(losses)
@@ -48,7 +48,7 @@ def _drawing(values: Array) -> Callable[[Figure], None]:
         if width > 1:
             mean = running_mean(values, width)
             axes.plot(steps, mean, color=PHOTO, lw=1.6, label=f"mean of the last {width}")
-        axes.set(xlabel="optimiser step", ylabel="loss (mean squared error)")
+        axes.set(xlabel="optimizer step", ylabel="loss (mean squared error)")
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", color=LINE, lw=0.6)
         axes.legend(loc="best")

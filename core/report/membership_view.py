@@ -51,6 +51,27 @@ def membership_view(case: dict[str, Any], root: Path) -> dict[str, Any] | None:
     }
 
 
+def look_alikes_view(case: Mapping[str, Any], root: Path) -> dict[str, Any] | None:
+    """Controls that look like a photo, pairs that are kept as pictures first; None without any."""
+    rows = case["look_alikes"]
+    if not rows:
+        return None
+    pairs = [_alike_pair(row, case["photos"], root) for row in rows if row.get("picture")]
+    aside = sum(bool(row["set_aside"]) for row in rows)
+    return {"pairs": pairs, "aside": aside, "more": len(rows) - len(pairs), "total": len(rows)}
+
+
+def _alike_pair(
+    row: Mapping[str, Any], photos: Sequence[Mapping[str, Any]], root: Path
+) -> dict[str, Any]:
+    photo = photos[row["photo"]] if row["photo"] < len(photos) else {}
+    return {
+        **row,
+        "own": uri(picture_uri(root, photo.get("picture") or "")),
+        "other": uri(picture_uri(root, row["picture"])),
+    }
+
+
 def decoys_view(case: Mapping[str, Any]) -> dict[str, Any] | None:
     """The published variant among its decoys, or None if the owner drew none."""
     decoys = case["decoys"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
 
 from ..errors import plural
 from . import text
@@ -37,10 +38,9 @@ def roc(photos: Numbers, controls: Numbers, legend: str) -> str | None:
 
 def roc_steps(x: Array, y: Array) -> tuple[Array, Array]:
     """Corners of the ROC of scores `x` against `y`: false and true positive rates."""
-    cuts = np.unique(np.concatenate((x, y)))[::-1]
-    tpr = 1 - np.searchsorted(np.sort(x), cuts, side="left") / len(x)
-    fpr = 1 - np.searchsorted(np.sort(y), cuts, side="left") / len(y)
-    return np.concatenate(([0.0], fpr)), np.concatenate(([0.0], tpr))
+    labels = np.repeat([1, 0], [len(x), len(y)])
+    fpr, tpr, _ = roc_curve(labels, np.concatenate((x, y)), drop_intermediate=False)
+    return fpr, tpr
 
 
 def _inset(axes: Axes, fpr: Array, tpr: Array, finest: float) -> None:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import plots, text
+from ..rates.scope import sentences
+from . import plots
 from .comparisons import uri
 
 
@@ -36,26 +37,8 @@ def rates_view(case: Mapping[str, Any]) -> dict[str, Any] | None:
         "forest": uri(plots.forest(rows)) if rows else None,
         "p_uniform": known.get("p_uniform") or [],
         "likelihood": _likelihood(known.get("likelihood")),
-        "card": _card(known, (case.get("verdict") or {}).get("letter")),
+        "card": sentences(known, (case.get("verdict") or {}).get("letter") or ""),
     }
-
-
-def _card(known: Mapping[str, Any], letter: Any) -> list[str]:
-    """Two lines for the verdict's card; the section tells the rest."""
-    own = next((r for r in known.get("letters") or [] if r["letter"] == letter), None)
-    said = []
-    if own is not None:
-        wrong, right = own["false_accusations"], own["power"]
-        said.append(
-            f"Measured on adapters of known truth: this letter came up in "
-            f"{text.counted(wrong, 'innocent cases')} and {text.counted(right, 'guilty cases')}."
-        )
-    if known.get("outside"):
-        said.append(
-            "This case lies outside the range in which the tool was tested: the measured rates "
-            "may not hold (see Known error rates)."
-        )
-    return said
 
 
 def _likelihood(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -150,7 +150,7 @@ _MODEL = {
     "notes": _marks,
 }
 _CLAIMS = {
-    **dict.fromkeys(("steps", "batch", "images", "regularisation_images"), _figures),
+    **dict.fromkeys(("steps", "batch", "images", "regularization_images"), _figures),
     "datasets": {"images": _figures, "repeats": _figures},
 }
 _INSPECTION = {
@@ -208,7 +208,7 @@ _KNOWN_RATES = {
 }
 _CASE = {
     **dict.fromkeys(("case_id", "created", "tool", "prompts_from"), _as_it_is),
-    **dict.fromkeys(("exchangeable", "planned_forwards", "done_forwards"), _figures),
+    **dict.fromkeys(("exchangeable", "forwards"), _figures),
     **dict.fromkeys(("seconds", "schema_version"), _figures),
     "command": _figures,
     "models": _MODEL,
@@ -220,6 +220,7 @@ _CASE = {
     "controls": _items("control"),
     "inspection": _INSPECTION,
     "probe": {"reason": _as_it_is, "*": _figures},
+    "look_alikes": {"picture": _nothing, "*": _figures},
     "membership": {
         "signal": _as_it_is,
         "comparison": _COMPARISON,

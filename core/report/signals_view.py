@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import plural
-from ..specs import VerdictSpec
 from . import plots, text
-from .comparisons import uri
+from .comparisons import levels_of, uri
 
 GROUPS = {
     "declared": "The declared signal: the verdict rests on it alone",
@@ -31,7 +30,7 @@ def signals_view(case: Mapping[str, Any]) -> dict[str, Any]:
         "groups": [(GROUPS[g], part) for g in GROUPS if (part := [r for r in rows if r[g]])],
         "studied": any(r["study"] for r in rows),
         "forest": uri(_forest(rows)) if rows else None,
-        "said": _sentences(rows, _alpha(case)) if rows else [],
+        "said": _sentences(rows, levels_of(case["settings"]).alpha_strong) if rows else [],
         "left_out": [(str(entry[0]), entry[1]) for entry in m.get("left_out") or []],
     }
 
@@ -99,12 +98,6 @@ def _five_percent(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None
 def _forest(rows: Sequence[Mapping[str, Any]]) -> str | None:
     lines = [(plots.plain_words(r["title"]), r["auc"], r["low"], r["high"]) for r in rows]
     return plots.forest(lines, faint=[r["published"] for r in rows])
-
-
-def _alpha(case: Mapping[str, Any]) -> float:
-    levels = case["settings"].get("verdict") if isinstance(case["settings"], Mapping) else None
-    found = levels.get("alpha_strong") if isinstance(levels, Mapping) else None
-    return found if isinstance(found, float) else VerdictSpec().alpha_strong
 
 
 def _sentences(rows: Sequence[Mapping[str, Any]], alpha: float) -> list[str]:

@@ -27,38 +27,6 @@ _GATES = {  # by the kinds of evidence.ReasonKind
     "noted": ("note", "•", "Noted"),
 }
 
-LETTERS = {
-    "A": (
-        "use of these images supported",
-        "The evidence supports that these photos, or close copies of them, were used to train "
-        "this model. It does not show who trained it.",
-    ),
-    "B": (
-        "the model departs from its nulls toward this set",
-        "The model treats these photos differently from the controls, in the direction that "
-        "training on them would cause. Look-alike photos can cause the same.",
-    ),
-    "C": (
-        "source similarity only",
-        "The model leans toward photos of this kind. This test cannot tell whether these very "
-        "photos were used, or others like them.",
-    ),
-    "D": (
-        "no evidence, or underpowered",
-        "This test did not find evidence of use. That is not evidence that the photos were not "
-        "used: it may have been too weak to see it.",
-    ),
-    "NONE": (
-        "no verdict: the test that a verdict rests on was not run",
-        "These are figures without a verdict. A single line of evidence is not enough to judge by.",
-    ),
-    "ERROR": (
-        "the file could not be analysed",
-        "The analysis could not be completed, so it says nothing in either direction. "
-        "This is not a finding that the model is clean.",
-    ),
-}
-
 
 class Gate(NamedTuple):
     """One reason of a verdict: its state for the style, its sign and word for the reader."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..statistics.metrics import auc as area_under
+from ..statistics.auc import auc as area_under
 from .figures import FAINT, INK, LINE, PHOTO, Array, Numbers, finite, png, svg, with_gaps
 from .plots import roc_steps
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ..verdicts.evidence import SCHEMA_VERSION
+from ..verdicts.case import SCHEMA_VERSION
 
 TWIN_NAME = "report.json"
 REDACTED_NAME = "report-redacted.json"

@@ -3,96 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from ..errors import plural
+from ..verdicts.case import Case
+from ..verdicts.letters import LETTERS, requirement
+from ..verdicts.lines import LINES, Line
 from . import plots, text
-from .comparisons import shared, uri
+from .comparisons import levels_of, uri
 from .inspection_view import file_name, inspection_view, node
-from .membership_view import decoys_view, membership_view
-from .pictures import picture_uri
+from .line_views import attack_view, extraction_view
+from .membership_view import decoys_view, look_alikes_view, membership_view
 from .rates_view import rates_view
 from .signals_view import primary_study, study_areas
 
 MOST_ROWS = 200
-MOST_EXHIBITS = 48
-_EMPTY: dict[str, Any] = {
-    "case_id": "",
-    "created": "",
-    "command": "",
-    "tool": {},
-    "models": {},
-    "settings": {},
-    "prompts": [],
-    "prompts_from": "",
-    "exchangeable": False,
-    "photos": [],
-    "controls": [],
-    "duplicates_dropped": [],
-    "inspection": {},
-    "probe": None,
-    "membership": None,
-    "extraction": None,
-    "attack": None,
-    "decoys": None,
-    "known_rates": None,
-    "canonical": [],
-    "planned_forwards": 0,
-    "done_forwards": 0,
-    "seconds": None,
-}
-LINES = (
-    (
-        "inspection",
-        "Inspection",
-        "What the file holds: which layers it changes, how strongly, what its metadata claims.",
-        "Whether any photo was used. Anyone can edit or copy metadata.",
-    ),
-    (
-        "membership",
-        "White-box membership",
-        "Whether the adapter makes the model predict these photos better than it does controls.",
-        "Which single photo was used. Look-alikes and same-source photos move the same way.",
-    ),
-    (
-        "extraction",
-        "Extraction",
-        "Which pictures the model gives back, and whether they resemble a photo more than any "
-        "control.",
-        "Absence of use: most training photos can never be pulled out. A likeness of a person is "
-        "not a copy of a photo.",
-    ),
-    (
-        "attack",
-        "Black-box attack",
-        "Whether the photos share traits with the images that the model makes, as a population.",
-        "Photos apart within one source: published AUC 0.53 inside one institution, where 0.5 is "
-        "chance.",
-    ),
-)
+SECTIONS = (
+    "rates.html", "inspection.html", "membership.html", "extraction.html", "attack.html",
+    "items.html", "settings.html",
+)  # fmt: skip
+"""Sections of the page in order, each a template that finds its view under its own name."""
+FAILED = ("inspection.html", "items.html", "settings.html")
+"""Those that a file that could not be analyzed leaves something to say in."""
 
 
 def case_view(case: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Everything that the template needs, by name."""
-    case = {**_EMPTY, **case}
+    """Everything that the templates need, by name."""
+    case = {**_empty(), **case}
     verdict = _verdict(case.get("verdict") or {})
     failed = verdict["tone"] == "ERROR"
+    views = {
+        "rates": rates_view,
+        "membership": partial(membership_view, root=root),
+        "look_alikes": partial(look_alikes_view, root=root),
+        "decoys": decoys_view,
+        "extraction": partial(extraction_view, root=root),
+        "attack": attack_view,
+        "forest": _forest,
+    }
     return {
         "case": case,
         "verdict": verdict,
         "failed": failed,
+        "sections": FAILED if failed else SECTIONS,
+        "letters": _letters(case["settings"]),
         "subject": _subject(case["models"]),
-        "lines": [] if failed else [_line(case, *line) for line in LINES],
-        "forest": None if failed else _forest(case),
+        "lines": [] if failed else [_line(case, key, line) for key, line in LINES.items()],
         "inspection": inspection_view(case["inspection"]),
-        "membership": None if failed else membership_view(case, root),
-        "decoys": None if failed else decoys_view(case),
-        "rates": None if failed else rates_view(case),
-        "extraction": None if failed else _extraction(case, root),
-        "attack": None if failed else _attack(case["attack"]),
+        **{name: None if failed else view(case) for name, view in views.items()},
         "items": [
             _items("Photos", case["photos"]),
             _items("Controls", case["controls"]),
@@ -105,16 +68,32 @@ def case_view(case: dict[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
+def _empty() -> dict[str, Any]:
+    """The fields of a case where the twin lacks them."""
+    given = (f for f in fields(Case) if f.name != "verdict")
+    values = {f.name: f.default_factory() if f.default is MISSING else f.default for f in given}  # type: ignore[misc]
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def _letters(settings: Any) -> list[dict[str, str]]:
+    """The letters with what each takes, at the levels of this case."""
+    levels = levels_of(settings)
+    return [
+        {"letter": key, "headline": letter.headline, "takes": requirement(key, levels)}
+        for key, letter in LETTERS.items()
+        if letter.takes
+    ]
+
+
 def _verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
     letter = str(verdict.get("letter", "ERROR"))
     kind = "ERROR" if letter.startswith("ERROR") else letter
-    tone = kind if kind in text.LETTERS else "ERROR"
-    words, reading = text.LETTERS[tone]
+    tone = kind if kind in LETTERS else "ERROR"
     return {
         "letter": tone,
         "tone": tone,
-        "headline": verdict.get("headline") or words,
-        "reading": reading,
+        "headline": verdict.get("headline") or LETTERS[tone].headline,
+        "reading": LETTERS[tone].reading,
         "gates": [text.gate(r) for r in verdict.get("reasons") or []],
         "caveats": [c for c in verdict.get("caveats") or [] if not _said_anyway(c)],
         "error_rates": verdict.get("error_rates") or [],
@@ -137,13 +116,13 @@ def _subject(models: Mapping[str, Any]) -> str:
     return ""
 
 
-def _line(case: dict[str, Any], key: str, name: str, can: str, cannot: str) -> dict[str, Any]:
+def _line(case: dict[str, Any], key: str, line: Line) -> dict[str, Any]:
     evidence = case[key]
     comparison = (evidence or {}).get("comparison") if isinstance(evidence, Mapping) else None
     return {
-        "name": name,
-        "can": can,
-        "cannot": cannot,
+        "name": line.title,
+        "can": line.can,
+        "cannot": line.cannot,
         "run": bool(evidence),
         "statistic": _statistic(key, evidence) if evidence else "",
         "comparison": comparison,
@@ -171,57 +150,11 @@ def _statistic(key: str, evidence: Mapping[str, Any]) -> str:
 
 def _forest(case: dict[str, Any]) -> Markup | None:
     rows = []
-    for key, name, _, _ in LINES[1:]:
-        auc = ((case[key] or {}).get("comparison") or {}).get("auc") or {}
-        rows.append((name, auc.get("auc"), auc.get("low"), auc.get("high")))
+    for key, line in LINES.items():
+        area = (case[key] or {}).get("comparison", {}).get("auc")
+        if key != "inspection":
+            rows.append((line.title, *((area or {}).get(k) for k in ("auc", "low", "high"))))
     return uri(plots.forest(rows))
-
-
-def _extraction(case: dict[str, Any], root: Path) -> dict[str, Any] | None:
-    e = case["extraction"]
-    if not e:
-        return None
-    marks = [(e["lenient_threshold"], "lenient threshold"), (e["copy_threshold"], "copy threshold")]
-    marks = [(v, said) for v, said in marks if v is not None]
-    return {
-        **e,
-        **shared(e["comparison"], "best similarity over all images", marks),
-        "exhibits": [
-            _exhibit(i, one, case["photos"], root)
-            for i, one in enumerate(e["extracted"][:MOST_EXHIBITS])
-        ],
-        "left_out": max(0, len(e["extracted"]) - MOST_EXHIBITS),
-    }
-
-
-def _exhibit(
-    index: int, one: Mapping[str, Any], photos: Sequence[Mapping[str, Any]], root: Path
-) -> dict[str, Any]:
-    at = one["nearest_photo"]
-    photo = photos[at] if isinstance(at, int) and 0 <= at < len(photos) else None
-    return {
-        **one,
-        "number": index + 1,
-        "picture": uri(picture_uri(root, one["file"])),
-        "photo_number": photo["number"] if photo else None,
-        "photo_kept": bool(photo and photo.get("picture")),
-        "photo": uri(picture_uri(root, photo["picture"])) if photo else None,
-    }
-
-
-def _attack(a: dict[str, Any] | None) -> dict[str, Any] | None:
-    if not a:
-        return None
-    softmax = a.get("scores") == "softmax"
-    axis, bar = ("mean P(member)", 0.5) if softmax else ("mean logit difference", 0.0)
-    return {
-        **a,
-        **shared(a["comparison"], f"{axis} (above {bar:g}: looks tuned)", [(bar, "looks tuned")]),
-        "softmax": softmax,
-        "notes": a.get("notes") or [],
-        "paper": (a.get("paper_low"), a.get("paper_high")),
-        "mean_seed": sum(v or 0.0 for v in a["seed_aucs"]) / max(1, len(a["seed_aucs"])),
-    }
 
 
 def _items(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -115,9 +115,9 @@ def _decode(data: bytes) -> Tensor:
 
 def _source(job: Job, sha256: str, unit: str) -> Source:
     return Source(
-        "generated",
-        sha256,
-        f"{unit}.png",
+        kind="generated",
+        sha256=sha256,
+        name=f"{unit}.png",
         prompt=job.prompt,
         seed=job.seed,
         guidance=job.guidance.label,

@@ -9,17 +9,17 @@ from calibration models. Nothing here is estimated by code of our own but the in
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, MissingDependencyError, NotEnoughDataError, plural
-from .intervals import Array, at_least, finite_vector, open_share
+from .samples import Array, at_least, finite, open_share
 
 Calibrator = Literal["logistic", "kde"]
 
@@ -34,7 +34,7 @@ BANDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LikelihoodRatio:
     """How much more probable a score is under Hp (used) than under Hd (not used).
 
@@ -115,7 +115,7 @@ def likelihood_ratio(
     Source:
         Vergeer et al. 2016 for the bounds; membership_sota.md, section 2, point 4 and section 6.
     """
-    value = float(finite_vector([score], "score")[0])
+    value = float(finite([score], "score")[0])
     x, y = _checked(member_scores, nonmember_scores)
     open_share(level, "level")
     draws = at_least(draws, 20, "draws")
@@ -130,9 +130,17 @@ def likelihood_ratio(
     cut = min(top, max(bottom, raw))
     low, high = (float(e) for e in np.clip([min(ends[0], raw), max(ends[1], raw)], bottom, top))
     return LikelihoodRatio(
-        10**cut, cut, 10**low, 10**high, raw != cut, 10**top, 10**bottom, verbal(cut),
-        calibrator, level,
-    )  # fmt: skip
+        lr=10**cut,
+        log10=cut,
+        low=10**low,
+        high=10**high,
+        capped=raw != cut,
+        cap=10**top,
+        floor=10**bottom,
+        verbal=verbal(cut),
+        calibrator=calibrator,
+        level=level,
+    )
 
 
 def log_ratios(
@@ -153,12 +161,12 @@ def log_ratios(
         InputError: unknown calibrator, or scores without spread (NO_SPREAD).
     """
     pooled, labels = _labelled(members, nonmembers)
-    centre, scale = float(pooled.mean()), float(pooled.std())
+    center, scale = float(pooled.mean()), float(pooled.std())
     if scale == 0.0:
         raise NotEnoughDataError("NO_SPREAD", "all calibration scores are equal; nothing to fit.")
-    fitted = _calibrator(calibrator).fit((pooled - centre) / scale, labels)
-    asked = finite_vector(scores, "scores")
-    return np.asarray(fitted.transform((asked - centre) / scale), np.float64)
+    fitted = _calibrator(calibrator).fit((pooled - center) / scale, labels)
+    asked = finite(scores, "scores")
+    return np.asarray(fitted.transform((asked - center) / scale), np.float64)
 
 
 def bounds(
@@ -177,9 +185,9 @@ def bounds(
     Returns:
         Lower bound <= 0 and upper bound >= 0.
     """
-    elub = _lir("algorithms.bayeserror").elub
     pooled, labels = _labelled(members, nonmembers)
-    low, high = elub(log_ratios(pooled, members, nonmembers, calibrator).copy(), labels)
+    ratios = log_ratios(pooled, members, nonmembers, calibrator)
+    low, high = _lir().bayeserror.elub(ratios, labels)
     return (
         max(float(low), -math.log10(len(members))),
         min(float(high), math.log10(len(nonmembers))),
@@ -216,11 +224,12 @@ def calibration_quality(
         limits = bounds(*train, calibrator)
         for scores, fold, out in ((x, fold_x, out_x), (y, fold_y, out_y)):
             out[fold == k] = np.clip(log_ratios(scores[fold == k], *train, calibrator), *limits)
-    data = _llr_data(out_x, out_y)
-    metrics = _lir("metrics")
+    lir = _lir()
+    pooled, labels = _labelled(out_x, out_y)
+    data = lir.LLRData(features=pooled, labels=labels)
     return Calibration(
-        metrics.cllr(data), metrics.cllr_min(data), tuple(out_x.tolist()), tuple(out_y.tolist()),
-        calibrator,
+        lir.metrics.cllr(data), lir.metrics.cllr_min(data), tuple(out_x.tolist()),
+        tuple(out_y.tolist()), calibrator,
     )  # fmt: skip
 
 
@@ -240,62 +249,35 @@ def verbal(log10: float) -> str:
     return f"{band} support for {'Hp (used)' if log10 > 0 else 'Hd (not used)'}"
 
 
-def pav_plot(quality: Calibration) -> bytes:
-    """PNG of the ratios before and after isotonic (PAV) calibration; the diagonal is perfect."""
-    return _plot("pav", quality)
-
-
-def tippett_plot(quality: Calibration) -> bytes:
-    """PNG of the share of members and of non-members above each ratio (Tippett plot)."""
-    return _plot("tippett", quality)
-
-
-def _plot(kind: str, quality: Calibration) -> bytes:
-    draw = getattr(_lir("plotting"), kind)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.0, 4.0), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    draw(_llr_data(np.array(quality.members), np.array(quality.nonmembers)), ax=figure.subplots())
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=120, metadata={"Software": None})
-    return out.getvalue()
-
-
 def _calibrator(name: str) -> Any:
-    made: dict[str, Callable[[], Any]] = {
-        "logistic": lambda: _lir("algorithms.logistic_regression").LogitCalibrator(),
-        "kde": lambda: _lir("algorithms.kde").KDECalibrator(bandwidth="silverman"),
+    lir = _lir()
+    calibrators: dict[str, Callable[[], Any]] = {
+        "logistic": lir.logistic_regression.LogitCalibrator,
+        "kde": lambda: lir.kde.KDECalibrator(bandwidth="silverman"),
     }
-    if name not in made:
+    if name not in calibrators:
         raise InputError("OUT_OF_RANGE", f"calibrator: logistic or kde, got {name!r}.")
-    return made[name]()
+    return calibrators[name]()
 
 
-def _lir(module: str) -> Any:
+def _lir() -> SimpleNamespace:
+    """The modules of `lir` that are used here."""
     try:
         import sklearn.linear_model  # noqa: F401  (lir uses it without importing it)
-        from lir import metrics, plotting
+        from lir import metrics
         from lir.algorithms import bayeserror, kde, logistic_regression
-        from lir.data import models
+        from lir.data.models import LLRData
     except ImportError as error:
         raise MissingDependencyError(
             "NO_LIR", "likelihood ratios need lir; install lora-forensics[likelihood]"
         ) from error
-    return {
-        "metrics": metrics,
-        "plotting": plotting,
-        "models": models,
-        "algorithms.bayeserror": bayeserror,
-        "algorithms.kde": kde,
-        "algorithms.logistic_regression": logistic_regression,
-    }[module]
-
-
-def _llr_data(members: Array, nonmembers: Array) -> Any:
-    pooled, labels = _labelled(members, nonmembers)
-    return _lir("models").LLRData(features=pooled, labels=labels)
+    return SimpleNamespace(
+        metrics=metrics,
+        bayeserror=bayeserror,
+        kde=kde,
+        logistic_regression=logistic_regression,
+        LLRData=LLRData,
+    )
 
 
 def _labelled(members: Array, nonmembers: Array) -> tuple[Array, npt.NDArray[np.int64]]:
@@ -304,8 +286,8 @@ def _labelled(members: Array, nonmembers: Array) -> tuple[Array, npt.NDArray[np.
 
 
 def _checked(members: npt.ArrayLike, nonmembers: npt.ArrayLike) -> tuple[Array, Array]:
-    x = finite_vector(members, "member_scores")
-    y = finite_vector(nonmembers, "nonmember_scores")
+    x = finite(members, "member_scores")
+    y = finite(nonmembers, "nonmember_scores")
     if min(len(x), len(y)) < LEAST:
         raise NotEnoughDataError(
             "FEW_CALIBRATION",

@@ -29,9 +29,9 @@ class Overlap:
     """One map against one mask.
 
     Attributes:
-        iou: repainted pixels found among those found or repainted; 1 if there is neither.
+        iou: repainted pixels marked among those marked or repainted; 1 if there is neither.
         pbca: share of pixels called rightly (pixel-wise binary classification accuracy).
-        f1: harmonic mean of precision and recall; 1 if nothing was found or repainted.
+        f1: harmonic mean of precision and recall; 1 if nothing was marked or repainted.
         pixel_ap: average precision of the soft map over pixels; NaN where nothing was repainted.
         area: share of repainted pixels: the IoU and PBCA of calling every pixel repainted, and
             1 minus the PBCA of calling none.
@@ -61,29 +61,29 @@ class Baselines:
     fake_pbca: float
 
 
-def iou(found: Bools, mask: Bools) -> float:
+def iou(marked: Bools, mask: Bools) -> float:
     """Intersection over union; 1 when both are empty.
 
     Example:
         >>> iou(np.array([True, True, False]), np.array([False, True, True]))
         0.3333333333333333
     """
-    _same_shape(found, mask)
-    union = np.logical_or(found, mask).sum()
-    return float(np.logical_and(found, mask).sum() / union) if union else 1.0
+    _same_shape(marked, mask)
+    union = np.logical_or(marked, mask).sum()
+    return float(np.logical_and(marked, mask).sum() / union) if union else 1.0
 
 
-def pbca(found: Bools, mask: Bools) -> float:
+def pbca(marked: Bools, mask: Bools) -> float:
     """Share of pixels on which the two agree."""
-    _same_shape(found, mask)
-    return float((found == mask).mean())
+    _same_shape(marked, mask)
+    return float((marked == mask).mean())
 
 
-def f1(found: Bools, mask: Bools) -> float:
+def f1(marked: Bools, mask: Bools) -> float:
     """Twice the intersection over the sum of both areas; 1 when both are empty."""
-    _same_shape(found, mask)
-    both = found.sum() + mask.sum()
-    return float(2 * np.logical_and(found, mask).sum() / both) if both else 1.0
+    _same_shape(marked, mask)
+    both = marked.sum() + mask.sum()
+    return float(2 * np.logical_and(marked, mask).sum() / both) if both else 1.0
 
 
 def pixel_ap(soft: Floats, mask: Bools) -> float:
@@ -91,28 +91,7 @@ def pixel_ap(soft: Floats, mask: Bools) -> float:
     _same_shape(soft, mask)
     if not mask.any():
         return float("nan")
-    return average_precision(mask.ravel(), soft.ravel())
-
-
-def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
-    """Mean precision over positives, ranked by score; equal scores are one threshold.
-
-    Args:
-        labels: ``[N]``, true for positives; at least one is.
-        scores: ``[N]``, higher for positives.
-
-    Source:
-        ``sum_k (R_k - R_{k-1}) P_k`` over distinct thresholds, without interpolation.
-
-    Example:
-        >>> average_precision([True, False, True], [3.0, 2.0, 1.0])
-        0.8333333333333333
-    """
-    y, s = np.asarray(labels, bool), np.asarray(scores, np.float64)
-    order = np.argsort(-s, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(s[order])), len(s) - 1)
-    hits = np.cumsum(y[order])[last]
-    return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1])
+    return _average_precision(mask.ravel(), soft.ravel())
 
 
 def overlap(soft: Floats, mask: Bools, threshold: float = THRESHOLD) -> Overlap:
@@ -121,17 +100,17 @@ def overlap(soft: Floats, mask: Bools, threshold: float = THRESHOLD) -> Overlap:
     Args:
         soft: ``[H, W]``, higher where repainted.
         mask: ``[H, W]``.
-        threshold: a pixel is found strictly above it.
+        threshold: a pixel is marked strictly above it.
 
     Raises:
         InputError: sizes differ or a value is not finite (BAD_SHAPE, NON_FINITE).
     """
     soft, mask = np.asarray(soft), np.asarray(mask, bool)
     if not np.isfinite(soft).all():
-        raise InputError("NON_FINITE", "the map holds values that are no numbers")
-    found = soft > threshold
+        raise InputError("NON_FINITE", "the map holds values that are not finite")
+    marked = soft > threshold
     return Overlap(
-        iou(found, mask), pbca(found, mask), f1(found, mask), pixel_ap(soft, mask),
+        iou(marked, mask), pbca(marked, mask), f1(marked, mask), pixel_ap(soft, mask),
         float(mask.mean()),
     )  # fmt: skip
 
@@ -151,20 +130,6 @@ def baselines(masks: Sequence[Bools]) -> Baselines:
     return Baselines(*means)
 
 
-def best_f1(soft: Sequence[Floats], masks: Sequence[Bools]) -> tuple[float, float]:
-    """Highest mean F1 over thresholds 0.05 to 0.95, and its threshold.
-
-    The threshold is chosen on the photos it is judged on: a ceiling, not a result.
-    """
-    cuts = np.arange(1, 20) / 20
-    table = [
-        np.mean([f1(s > c, np.asarray(m, bool)) for s, m in zip(soft, masks, strict=True)])
-        for c in cuts
-    ]
-    best = int(np.argmax(table))
-    return float(table[best]), float(cuts[best])
-
-
 def image_ap(
     fake: npt.ArrayLike,
     real: npt.ArrayLike,
@@ -174,10 +139,13 @@ def image_ap(
 ) -> tuple[float, float]:
     """Average precision of image scores, as the authors compute it.
 
+    They draw equal numbers of both classes from one stream of random numbers, untouched photos
+    first; the order decides which photos a seed draws.
+
     Args:
         fake: scores of repainted photos, the positive class.
         real: scores of untouched ones.
-        draws: equal numbers of both are drawn so many times.
+        draws: how often equal numbers of both are drawn.
         seed: of the draws.
 
     Returns:
@@ -186,7 +154,7 @@ def image_ap(
     Raises:
         NotEnoughDataError: an empty class (TOO_FEW_IMAGES).
     """
-    positives, negatives = (np.asarray(s, np.float64) for s in (fake, real))
+    negatives, positives = (np.asarray(s, np.float64).tolist() for s in (real, fake))
     count = min(len(positives), len(negatives))
     if not count:
         raise NotEnoughDataError(
@@ -194,13 +162,18 @@ def image_ap(
             f"{len(positives)} repainted and {plural(len(negatives), 'untouched photo')}; average "
             "precision needs both",
         )
-    rng = random.Random(seed)
-    found = []
-    for _ in range(draws):
-        chosen = [np.array(rng.sample(list(s), count)) for s in (positives, negatives)]
-        labels = np.repeat([1, 0], count)
-        found.append(average_precision(labels, np.concatenate(chosen)))
-    return float(np.mean(found)), float(2 * np.std(found))
+    rng, labels = random.Random(seed), np.repeat([0, 1], count)
+    each = [
+        _average_precision(labels, rng.sample(negatives, count) + rng.sample(positives, count))
+        for _ in range(draws)
+    ]
+    return float(np.mean(each)), float(2 * np.std(each))
+
+
+def _average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    from sklearn.metrics import average_precision_score  # slow to import, and few need it
+
+    return float(average_precision_score(labels, scores))
 
 
 def _same_shape(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> None:

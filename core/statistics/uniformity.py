@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from ..errors import InputError
-from .intervals import Array, Interval, at_least, clopper_pearson, finite_vector, open_share
+from .intervals import Interval, clopper_pearson
+from .samples import Array, at_least, finite, open_share, probabilities
 
 LEVELS = (0.01, 0.05, 0.10)
 
@@ -35,7 +36,7 @@ class RejectionRate:
     too_often: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Uniformity:
     """Whether p-values of true nulls are as they should be.
 
@@ -71,7 +72,7 @@ def uniformity(
     Args:
         p_values: ``[n]`` p-values in 0..1, from independent true nulls.
         grid: cells each p-value can fall in: B + 1 for a test of B permutations or nulls, m + 1
-            for m controls; one number, or one a p-value; None when p is continuous.
+            for m controls; one number, or one per p-value; None when p is continuous.
         alpha: level of the judgement.
         seed: of the randomisation inside a cell.
 
@@ -89,11 +90,10 @@ def uniformity(
         >>> uniformity(np.arange(1, 201) / 200, 200).verdict
         'uniform'
     """
-    p = finite_vector(p_values, "p_values")
-    if p.min() < 0.0 or p.max() > 1.0:
-        raise InputError("OUT_OF_RANGE", "p_values: a p-value lies between 0 and 1.")
+    p = probabilities(p_values, "p_values")
     open_share(alpha, "alpha")
     cells = None if grid is None else _cells(grid, p)
+    # A p of k/G stands for the whole cell above (k-1)/G: a uniform place in it undoes the grid.
     smooth = p if cells is None else p - np.random.default_rng(seed).random(len(p)) / cells
     two = stats.kstest(smooth, "uniform")
     small = stats.kstest(smooth, "uniform", alternative="greater")
@@ -101,18 +101,18 @@ def uniformity(
     anti = small.pvalue <= alpha or any(r.too_often for r in rates)
     verdict = "uniform" if two.pvalue > alpha else "conservative"
     return Uniformity(
-        len(p),
-        float(two.statistic),
-        float(two.pvalue),
-        float(small.statistic),
-        float(small.pvalue),
-        rates,
-        "anti-conservative" if anti else verdict,
+        n=len(p),
+        ks=float(two.statistic),
+        ks_p=float(two.pvalue),
+        excess=float(small.statistic),
+        excess_p=float(small.pvalue),
+        rates=rates,
+        verdict="anti-conservative" if anti else verdict,
     )
 
 
 def _cells(grid: int | npt.ArrayLike, p: Array) -> Array:
-    cells = np.broadcast_to(finite_vector(np.atleast_1d(np.asarray(grid)), "grid"), p.shape)
+    cells = np.broadcast_to(finite(np.atleast_1d(np.asarray(grid)), "grid"), p.shape)
     at_least(int(cells.min()), 1, "grid")
     steps = p * cells
     if np.abs(steps - np.round(steps)).max() > 1e-6 or np.round(steps).min() < 1:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, NotEnoughDataError, plural
-from .intervals import Array, at_least, finite_vector, open_share, units
+from .clusters import Indices, units
+from .samples import Array, at_least, finite, open_share
 
 LEAST_GAP = 0.10  # of TPR minus FPR; below it one wrong call moves the share by ten
 LEAST_GAP_LOW = 0.02  # its lower end: rates measured on few images may be equal in truth
@@ -36,7 +37,7 @@ class Rate:
         return self.hits / self.n
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageShare:
     """Share of the photos that was used for training.
 
@@ -50,7 +51,7 @@ class UsageShare:
         tpr: share of calibration members called.
         fpr: share of calibration non-members called.
         level: nominal coverage.
-        method: how the interval was found.
+        method: of the interval.
     """
 
     share: float
@@ -75,7 +76,7 @@ def share_used(
     seed: int = 0,
     clusters: npt.ArrayLike | None = None,
 ) -> UsageShare:
-    """Estimate which share of the photos was used, from one yes-or-no call a photo.
+    """Estimate which share of the photos was used, from one yes-or-no call per photo.
 
     The interval carries both uncertainties: which photos were looked at (whole sessions are
     reweighted) and how well the two error rates are known (whole calibration models are).
@@ -87,7 +88,7 @@ def share_used(
         level: coverage.
         draws: draws of the interval.
         seed: makes the answer repeatable.
-        clusters: one session id a photo.
+        clusters: one session id per photo.
 
     Returns:
         Share and interval.
@@ -105,7 +106,7 @@ def share_used(
         >>> round(e.share, 3), e.low < 0.5 < e.high
         (0.714, True)
     """
-    m = finite_vector(calls, "calls")
+    m = finite(calls, "calls")
     if not np.isin(m, (0.0, 1.0)).all():
         raise InputError("OUT_OF_RANGE", "calls: expected 0 or 1 for each photo.")
     open_share(level, "level")
@@ -115,16 +116,22 @@ def share_used(
     gap = members.share - nonmembers.share
     tail = (1 - level) / 2
     _check_gap(gap, float(np.quantile(tpr - fpr, tail)), members, nonmembers)
-    shares = (_call_draws(m, units(clusters, len(m)), draws, rng) - fpr) / (tpr - fpr)
+    shares = (_call_draws(m, units(clusters, len(m)).first, draws, rng) - fpr) / (tpr - fpr)
     shares = np.where(tpr > fpr, shares, rng.integers(0, 2, draws))  # such a draw excludes nothing
     low, high = np.clip(np.quantile(shares, [tail, 1 - tail]), 0.0, 1.0)
     raw = float((m.mean() - nonmembers.share) / gap)
     share = min(1.0, max(0.0, raw))
-    ends = min(share, float(low)), max(share, float(high))
-    called = int(m.sum())
     return UsageShare(
-        share, *ends, raw, called, len(m), members.share, nonmembers.share, level
-    )  # fmt: skip
+        share=share,
+        low=min(share, float(low)),
+        high=max(share, float(high)),
+        unclipped=raw,
+        called=int(m.sum()),
+        n=len(m),
+        tpr=members.share,
+        fpr=nonmembers.share,
+        level=level,
+    )
 
 
 def best_threshold(members: npt.ArrayLike, nonmembers: npt.ArrayLike) -> float:
@@ -143,17 +150,19 @@ def best_threshold(members: npt.ArrayLike, nonmembers: npt.ArrayLike) -> float:
         InputError: bad numbers.
 
     Source:
-        Youden 1950, as DUCI chooses it.
+        Youden 1950, as DUCI chooses it; the curve by scikit-learn.
 
     Example:
         >>> best_threshold([0.2, 0.8, 0.9], [0.1, 0.3])
         0.8
     """
-    x = np.sort(finite_vector(members, "members"))
-    y = np.sort(finite_vector(nonmembers, "nonmembers"))
-    thresholds = np.unique(np.concatenate([x, y]))[::-1]
-    below_x, below_y = (np.searchsorted(s, thresholds, side="left") / len(s) for s in (x, y))
-    return float(thresholds[np.argmax(below_y - below_x)])
+    from sklearn.metrics import roc_curve  # slow to import, and only studies need it
+
+    x, y = finite(members, "members"), finite(nonmembers, "nonmembers")
+    labels = np.repeat([1, 0], [len(x), len(y)])
+    fpr, tpr, thresholds = roc_curve(labels, np.concatenate([x, y]), drop_intermediate=False)
+    best = 1 + np.argmax(tpr[1:] - fpr[1:])  # the first point calls nothing, above every score
+    return float(thresholds[best])
 
 
 def _named(members: Rate, nonmembers: Rate) -> tuple[tuple[Rate, str], tuple[Rate, str]]:
@@ -185,9 +194,7 @@ def _check_gap(gap: float, low: float, members: Rate, nonmembers: Rate) -> None:
         )
 
 
-def _call_draws(
-    calls: Array, unit: npt.NDArray[np.intp], draws: int, rng: np.random.Generator
-) -> Array:
+def _call_draws(calls: Array, unit: Indices, draws: int, rng: np.random.Generator) -> Array:
     """Share called under random weights of the sessions."""
     sums: Array = np.bincount(unit, weights=calls).astype(np.float64)
     sizes: Array = np.bincount(unit).astype(np.float64)
@@ -196,6 +203,7 @@ def _call_draws(
 
 def _weighted_share(sums: Array, sizes: Array, draws: int, rng: np.random.Generator) -> Array:
     """Share under random weights of the units and half a unit of each call."""
+    # Exponential weights are a flat Dirichlet; the half units are Jeffreys' Beta(1/2, 1/2).
     weights = rng.exponential(size=(draws, len(sums)))
     half = rng.gamma(0.5, size=(draws, 2)) * sizes.mean()
     return (weights @ sums + half[:, 0]) / (weights @ sizes + half.sum(axis=1))

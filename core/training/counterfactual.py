@@ -74,11 +74,11 @@ def recipe_of(inspection: Inspection) -> Recipe:
         "caption_dropout": _number(text.get("caption_dropout")),
     }
     known = {name: value for name, value in stated.items() if value not in (None, 0, 0.0)}
-    lost = [name for name, value in stated.items() if value is None]
+    missing = [name for name, value in stated.items() if value is None]
     if not claims.images:
-        lost.append("number of photos")
+        missing.append("number of photos")
     spec = replace(FinetuneSpec(flip=0.0), layers=_layers(inspection), **known)
-    return Recipe(spec, claims.images or 0, tuple(lost))
+    return Recipe(spec, claims.images or 0, tuple(missing))
 
 
 def _number(text: str | None) -> float | None:
@@ -89,8 +89,8 @@ def _number(text: str | None) -> float | None:
 
 
 def _flip(claims: Claims) -> float | None:
-    said = claims.text.get("flip_aug")
-    return None if said is None else 0.5 * (said.lower() == "true")
+    flip = claims.text.get("flip_aug")
+    return None if flip is None else 0.5 * (flip.lower() == "true")
 
 
 def _layers(inspection: Inspection) -> str:
@@ -168,8 +168,8 @@ def counterfactual_group(
     models = []
     for k in range(count):
         own = seed_of(seed, SEEDS + k)
-        chosen = np.random.default_rng(own).choice(training, size, replace=False).tolist()
-        models.append(train(controls[chosen], replace(recipe.spec, seed=own % 2**31), k))
+        rows = np.random.default_rng(own).choice(training, size, replace=False).tolist()
+        models.append(train(controls[rows], replace(recipe.spec, seed=own % 2**31), k))
     note = _note(recipe, size, len(training))
     return NullGroup("counterfactual", tuple(models), comparing, note=note)
 

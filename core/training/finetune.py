@@ -7,7 +7,7 @@ The loss is the mean squared error in the model's own prediction units, as in di
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save as save_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..backends.diffusers import DiffusersPair
 from ..backends.networks import Networks
@@ -26,9 +26,9 @@ from ..sampling.plans import column
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder, write_atomic
 from ..types import BASE, Conditioning
-from .learner import Draws, Lesson, check_counts, draw, identity, learn, text_rows
+from .learner import Lesson, check_counts, identity, learn, text_rows
 from .store import Store
-from .trained import Finetuned, Training, finetuned, save_lora, save_losses
+from .trained import Finetuned, Training, finetuned
 from .trainee import Trainee, trainee_of
 from .views import Views, fitted
 
@@ -48,53 +48,18 @@ class UnetLearner:
     states: Conditioning
 
     @property
-    def weights(self) -> Mapping[str, nn.Parameter]:
-        """See `Learner`."""
-        return self.trainee.weights
-
-    @property
     def dtype(self) -> torch.dtype:
         """See `Learner`."""
         return self.pair.dtype
 
-    @property
-    def levels(self) -> int:
-        """See `Learner`."""
-        return len(self.pair.sigmas)
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """See `Learner`."""
-        return self.pair.latent_shape
-
-    def result(self) -> dict[str, Tensor]:
-        """See `Learner`."""
-        return self.trainee.result()
-
     def loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
         """See `Learner`."""
-        device = self.pair.device
+        device, family = self.pair.device, self.pair.networks.family
+        inputs = family.inputs(self.states.select(texts), [self.pair.resolution] * 2)
         noisy, target = noised_target(self.pair, clean, noise, timesteps)
         with autocast_of(self.pair):
-            made = self.trainee.unet(
-                noisy.to(device), timesteps.to(device), **self._condition(texts)
-            )[0]
-        return F.mse_loss(made.float(), target.to(device))
-
-    def _condition(self, texts: Tensor) -> dict[str, Any]:
-        embeds, pooled = self.states.embeds, self.states.pooled
-        inputs: dict[str, Any] = {
-            "encoder_hidden_states": embeds[texts.to(embeds.device)],
-            "return_dict": False,
-        }
-        if self.pair.family == "sdxl" and pooled is not None:
-            size = [self.pair.resolution] * 2
-            ids = torch.tensor([*size, 0, 0, *size], device=pooled.device, dtype=pooled.dtype)
-            inputs["added_cond_kwargs"] = {
-                "text_embeds": pooled[texts.to(pooled.device)],
-                "time_ids": ids.expand(len(texts), 6),
-            }
-        return inputs
+            out = family.call(self.trainee.unet, noisy.to(device), timesteps.to(device), *inputs)[0]
+        return F.mse_loss(out.float(), target.to(device))
 
 
 def noised_target(
@@ -141,11 +106,11 @@ def finetune(
     Args:
         networks: the base.
         images: each ``[3, H, W]`` in 0..1; the short side is brought to the native resolution.
-        captions: one an image.
+        captions: one per image.
         spec: all settings.
         case: where states and the result are kept.
         unit: name of the result in the case.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
 
     Raises:
         NotEnoughDataError: NO_PHOTOS.
@@ -162,8 +127,15 @@ def finetune(
     done = store.result()
     if done is None:
         done = learn(_lesson(pair, views, captions, spec), store, progress or NoProgress())
-    training = Training(spec, tuple(captions), networks.sha256, pair.family, pair.prediction,
-                        pair.resolution, pair.dtype)  # fmt: skip
+    training = Training(
+        spec=spec,
+        captions=tuple(captions),
+        base_sha256=networks.sha256,
+        family=pair.family,
+        prediction=pair.prediction,
+        resolution=pair.resolution,
+        dtype=pair.dtype,
+    )
     return finetuned(training, done)
 
 
@@ -172,7 +144,7 @@ def _lesson(
 ) -> Lesson:
     prompts, rows = text_rows(captions)
     states = pair.condition(prompts, [BASE] * len(prompts))
-    trainee = trainee_of(pair.networks.unet, spec)
+    trainee = trainee_of(pair.networks, spec)
     return Lesson(UnetLearner(pair, trainee, states), spec, views, rows)
 
 
@@ -192,11 +164,11 @@ def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Pat
     Raises:
         InputError: NOT_A_CHECKPOINT after low-rank training; WRONG_BASE if `networks` is another.
     """
-    if trained.spec.method != "full":
+    if trained.training.spec.method != "full":
         raise InputError(
             "NOT_A_CHECKPOINT", "a LoRA was trained; save it with save_lora, or train with full"
         )
-    if networks.sha256 != trained.base_sha256:
+    if networks.sha256 != trained.training.base_sha256:
         raise InputError("WRONG_BASE", "the base is another than the one that was trained")
     unet: Any = networks.unet
     config = json.dumps(dict(unet.config), indent=2, sort_keys=True, default=str) + "\n"
@@ -204,18 +176,3 @@ def save_checkpoint(trained: Finetuned, networks: Networks, folder: Path) -> Pat
     data = save_safetensors(trained.weights, {"format": "pt"})
     write_atomic(folder / "unet" / "diffusion_pytorch_model.safetensors", data)
     return folder
-
-
-__all__ = [
-    "Draws",
-    "Finetuned",
-    "Lesson",
-    "UnetLearner",
-    "check_counts",
-    "draw",
-    "finetune",
-    "noised_target",
-    "save_checkpoint",
-    "save_lora",
-    "save_losses",
-]

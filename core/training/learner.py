@@ -16,38 +16,46 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, NotEnoughDataError, RunError, plural
-from ..protocols import Progress
+from ..protocols import ModelPair, Progress
 from ..sampling.plans import seed_of
 from ..specs import FinetuneSpec
 from ..storage import digest_of, sha256_bytes
-from .optimiser import Optimiser
+from .optimizer import Optimizer
 from .store import Store
 from .views import Views
 
 _ORDER, _DRAWS = -1, -2
 
 
+class Trainee(Protocol):
+    """What is trained."""
+
+    @property
+    def weights(self) -> Mapping[str, nn.Parameter]:
+        """By name, float32 on one device."""
+        ...
+
+    def result(self) -> dict[str, Tensor]:
+        """Copies on the CPU of what training made."""
+        ...
+
+
 class Learner(Protocol):
     """What the loop asks of a model in training."""
 
     @property
-    def weights(self) -> Mapping[str, nn.Parameter]:
-        """What is trained, float32 on one device, by name."""
+    def pair(self) -> ModelPair:
+        """The base, for its noise levels and latent shape."""
+        ...
+
+    @property
+    def trainee(self) -> Trainee:
+        """What is trained on it."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the forward passes; gradients of float16 are scaled."""
-        ...
-
-    @property
-    def levels(self) -> int:
-        """Training timesteps."""
-        ...
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """``(C, h, w)`` of a latent."""
         ...
 
     def loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
@@ -59,10 +67,6 @@ class Learner(Protocol):
             timesteps: ``[N]`` training timesteps.
             texts: ``[N]`` text state of each row; 0 is the empty prompt.
         """
-        ...
-
-    def result(self) -> dict[str, Tensor]:
-        """Copies on the CPU of what training made."""
         ...
 
 
@@ -137,19 +141,20 @@ class Lesson:
 
     def draws(self, number: int) -> Draws:
         """See `draw`."""
-        levels, shape = self.learner.levels, self.learner.latent_shape
-        return draw(self.spec, len(self.rows), number, levels=levels, shape=shape)
+        pair = self.learner.pair
+        levels = len(pair.sigmas)
+        return draw(self.spec, len(self.rows), number, levels=levels, shape=pair.latent_shape)
 
-    def loss(self, drawn: Draws) -> Tensor:
+    def loss(self, draws: Draws) -> Tensor:
         """Mean squared error of one batch, float32."""
-        dropped = drawn.chances[1] < self.spec.caption_dropout
-        texts = torch.where(dropped, 0, self.rows[drawn.index])
-        return self.learner.loss(self._latents(drawn), drawn.noise, drawn.timesteps, texts)
+        dropped = draws.chances[1] < self.spec.caption_dropout
+        texts = torch.where(dropped, 0, self.rows[draws.index])
+        return self.learner.loss(self._latents(draws), draws.noise, draws.timesteps, texts)
 
-    def _latents(self, drawn: Draws) -> Tensor:
-        mirror, _, *corner = drawn.chances
+    def _latents(self, draws: Draws) -> Tensor:
+        mirror, _, *corner = draws.chances
         corners = torch.stack(corner, dim=1)
-        rows = zip(drawn.index.tolist(), drawn.posterior, mirror.tolist(), corners, strict=True)
+        rows = zip(draws.index.tolist(), draws.posterior, mirror.tolist(), corners, strict=True)
         return torch.stack(
             [
                 self.views.latent(i, noise, mirrored=u < self.spec.flip, corner=place)
@@ -193,7 +198,7 @@ def identity(
     Args:
         spec: of the training.
         views: of the images.
-        captions: one an image.
+        captions: one per image.
         model: facts of the base in JSON's types: its hash, precision, device.
     """
     settings = asdict(spec)
@@ -208,45 +213,45 @@ def learn(lesson: Lesson, store: Store, progress: Progress) -> dict[str, Tensor]
     Args:
         lesson: learner, images and captions.
         store: keeps the state every ``spec.save_every`` steps, and the result.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
 
     Returns:
-        The learner's result, with ``losses`` one a step and ``clock`` (start and end, Unix
+        The learner's result, with ``losses`` one per step and ``clock`` (start and end, Unix
         seconds) beside.
 
     Raises:
         RunError: DIVERGED, NOT_WRITABLE.
     """
     spec, learner = lesson.spec, lesson.learner
-    optimiser = Optimiser(learner.weights, spec, learner.dtype)
-    state = store.resume(optimiser)
+    optimizer = Optimizer(learner.trainee.weights, spec, learner.dtype)
+    state = store.resume(optimizer)
     losses = state["losses"].tolist() if state else []
     started = float(state["clock"][0]) if state else time.time()
     progress.start("fine-tuning", spec.steps, len(losses))
     while len(losses) < spec.steps:
-        losses.append(_step(lesson, optimiser, len(losses)))
+        losses.append(_step(lesson, optimizer, len(losses)))
         if len(losses) % spec.save_every == 0 and len(losses) < spec.steps:
-            store.keep(optimiser, len(losses), _log(losses, started))
+            store.keep(optimizer, len(losses), _log(losses, started))
         progress.step()
-    made = {**learner.result(), **_log(losses, started)}
-    store.finish(made)
-    return made
+    result = {**learner.trainee.result(), **_log(losses, started)}
+    store.finish(result)
+    return result
 
 
-def _step(lesson: Lesson, optimiser: Optimiser, number: int) -> float:
+def _step(lesson: Lesson, optimizer: Optimizer, number: int) -> float:
     parts = lesson.spec.accumulation
     total = 0.0
     for part in range(parts):
         loss = lesson.loss(lesson.draws(number * parts + part))
         total += loss.item() / parts
-        optimiser.backward(loss / parts)
+        optimizer.backward(loss / parts)
     if not total < float("inf"):
         raise RunError(
             "DIVERGED",
             f"the loss of step {number} is {total}; lower the learning rate, warm up longer, or "
             "use float32",
         )
-    optimiser.step(number)
+    optimizer.step(number)
     return total
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InputError
 from ..protocols import ModelPair, NoProgress, Progress, Rows
@@ -40,34 +40,15 @@ class PairLearner:
 
     Attributes:
         pair: whose base rows the factors change.
-        factors: placed on its network.
+        trainee: factors on its network.
         texts: text states; row 0 is the empty prompt.
         dtype: precision of the forward passes.
     """
 
     pair: ModelPair
-    factors: Factors
+    trainee: Factors
     texts: Rows
     dtype: torch.dtype = torch.float32
-
-    @property
-    def weights(self) -> Mapping[str, nn.Parameter]:
-        """See `Learner`."""
-        return self.factors.weights
-
-    @property
-    def levels(self) -> int:
-        """See `Learner`."""
-        return len(self.pair.sigmas)
-
-    @property
-    def latent_shape(self) -> tuple[int, ...]:
-        """See `Learner`."""
-        return self.pair.latent_shape
-
-    def result(self) -> dict[str, Tensor]:
-        """See `Learner`."""
-        return self.factors.result()
 
     def loss(self, clean: Tensor, noise: Tensor, timesteps: Tensor, texts: Tensor) -> Tensor:
         """See `Learner`."""
@@ -116,12 +97,12 @@ def finetune_pair(
     Args:
         model: the host's.
         images: each ``[3, H, W]`` in 0..1; the short side is brought to the pair's resolution.
-        captions: one an image.
+        captions: one per image.
         spec: all settings; method ``lora``.
         family: of the base for the file's metadata; the pair's own if empty.
         case: where states and the result are kept.
         unit: name of the result in the case.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
 
     Raises:
         NotEnoughDataError: NO_PHOTOS.
@@ -137,8 +118,15 @@ def finetune_pair(
     done = store.result()
     if done is None:
         done = _train(model, views, captions, spec, store, progress or NoProgress())
-    training = Training(spec, tuple(captions), pair.hashes.base, family or pair.family,
-                        pair.prediction, side, model.dtype)  # fmt: skip
+    training = Training(
+        spec=spec,
+        captions=tuple(captions),
+        base_sha256=pair.hashes.base,
+        family=family or pair.family,
+        prediction=pair.prediction,
+        resolution=side,
+        dtype=model.dtype,
+    )
     return finetuned(training, {_renamed(k, model.names): v for k, v in done.items()})
 
 

@@ -24,7 +24,7 @@ def training_on(
         pair: the suspect on its base; its networks are shared, its strength is taken.
         caption: of every image.
         case: keeps the adapters.
-        progress: counts optimiser steps.
+        progress: counts optimizer steps.
     """
 
     def train(images: Tensor, spec: FinetuneSpec, number: int) -> NullModel:

@@ -58,18 +58,18 @@ class Store:
         self.case.put_tensors(f"{self.stem}/state-{step:08d}", {**trained.state(), **log})
         self._drop(_KEPT_STATES)
 
-    def finish(self, made: dict[str, Tensor]) -> None:
+    def finish(self, result: dict[str, Tensor]) -> None:
         """Keep the result; the states go."""
         if self.case is not None:
-            self.case.put_tensors(f"{self.stem}/result", made)
+            self.case.put_tensors(f"{self.stem}/result", result)
             self._drop(0)
 
     def _states(self) -> list[str]:
         done = self.case.done if self.case else ()
         return sorted(u for u in done if u.startswith(f"{self.stem}/state-"))
 
-    def _drop(self, kept: int) -> None:
+    def _drop(self, count: int) -> None:
         assert self.case is not None
         units = self._states()
-        for unit in units[: len(units) - kept]:
+        for unit in units[: len(units) - count]:
             (self.case.root / self.case.done.pop(unit)["file"]).unlink(missing_ok=True)

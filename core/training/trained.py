@@ -10,54 +10,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..lora.writing import TrainingRecord, base_version, pairs_of, tag_counts, write_lora
+from ..backends.families import base_version
+from ..lora.writing import TrainingRecord, pairs_of, tag_counts, write_lora
 from ..specs import FinetuneSpec
 from ..storage import write_atomic
 from .learner_factors import alpha_of
-from .optimiser import rate_at
+from .optimizer import rate_at
 
 _PRECISIONS = {torch.float32: "no", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Finetuned:
-    """A finished fine-tuning.
-
-    Attributes:
-        spec: how it was trained.
-        losses: one an optimiser step (the mean over its accumulated batches).
-        weights: on the CPU in float32; of a LoRA ``<diffusers module>.lora_A.weight`` and
-            ``.lora_B.weight``, else the UNet's whole state.
-        base_sha256: of the base.
-        captions: each different one once. counts: images that carry each.
-        images: how many there were.
-        family, prediction, resolution: of the base.
-        precision: of the forward passes, as sd-scripts names it (``no``, ``fp16``, ``bf16``).
-        started, finished: Unix times in seconds.
-    """
-
-    spec: FinetuneSpec
-    losses: tuple[float, ...]
-    weights: dict[str, Tensor]
-    base_sha256: str
-    captions: tuple[str, ...]
-    counts: tuple[int, ...]
-    images: int
-    family: str
-    prediction: str
-    resolution: int
-    precision: str
-    started: float
-    finished: float
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """What was asked of a fine-tuning, and of which base.
 
     Attributes:
         spec: all settings.
-        captions: one an image.
+        captions: one per image.
         base_sha256, family, prediction, resolution: of the base.
         dtype: of the forward passes.
     """
@@ -71,25 +40,29 @@ class Training:
     dtype: torch.dtype
 
 
-def finetuned(training: Training, made: Mapping[str, Tensor]) -> Finetuned:
-    """The finished fine-tuning of what `learner.learn` made: weights, ``losses`` and ``clock``."""
-    started, finished = made["clock"].tolist()
-    distinct = Counter(training.captions)
-    return Finetuned(
-        spec=training.spec,
-        losses=tuple(made["losses"].tolist()),
-        weights={k: v for k, v in made.items() if k not in ("clock", "losses")},
-        base_sha256=training.base_sha256,
-        captions=tuple(distinct),
-        counts=tuple(distinct.values()),
-        images=len(training.captions),
-        family=training.family,
-        prediction=training.prediction,
-        resolution=training.resolution,
-        precision=_PRECISIONS[training.dtype],
-        started=started,
-        finished=finished,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class Finetuned:
+    """A finished fine-tuning.
+
+    Attributes:
+        training: what was asked.
+        losses: one per optimizer step (the mean over its accumulated batches).
+        weights: on the CPU in float32; of a LoRA ``<diffusers module>.lora_A.weight`` and
+            ``.lora_B.weight``, else the UNet's whole state.
+        started, finished: Unix times in seconds.
+    """
+
+    training: Training
+    losses: tuple[float, ...]
+    weights: dict[str, Tensor]
+    started: float
+    finished: float
+
+
+def finetuned(training: Training, result: Mapping[str, Tensor]) -> Finetuned:
+    """The finished fine-tuning of what `learner.learn` gave: weights, ``losses``, ``clock``."""
+    weights = {k: v for k, v in result.items() if k not in ("clock", "losses")}
+    return Finetuned(training, tuple(result["losses"].tolist()), weights, *result["clock"].tolist())
 
 
 def save_lora(
@@ -123,33 +96,33 @@ def save_lora(
 
 def record_of(trained: Finetuned, name: str, comment: str = "") -> TrainingRecord:
     """The training as metadata states it."""
-    spec = trained.spec
+    training, spec = trained.training, trained.training.spec
     decay = {"constant": "constant_with_warmup" if spec.warmup else "constant"}
     return TrainingRecord(
         output_name=name,
         concept=name,
-        captions=tag_counts(dict(zip(trained.captions, trained.counts, strict=True))),
-        images=trained.images,
+        captions=tag_counts(Counter(training.captions)),
+        images=len(training.captions),
         repeats=1,
         steps=spec.steps,
         batch=spec.batch,
         accumulation=spec.accumulation,
         rate=spec.learning_rate,
         schedule=decay.get(spec.decay, spec.decay),
-        optimiser=f"torch.optim.adamw.AdamW(weight_decay={spec.weight_decay})",
+        optimizer=f"torch.optim.adamw.AdamW(weight_decay={spec.weight_decay})",
         seed=spec.seed,
         rank=spec.rank,
         alpha=alpha_of(spec),
         conv=spec.layers == "all",
-        resolution=trained.resolution,
-        precision=trained.precision,
-        base_version=base_version(trained.family, trained.prediction),
+        resolution=training.resolution,
+        precision=_PRECISIONS[training.dtype],
+        base_version=base_version(training.family, training.prediction),
         caption_dropout=spec.caption_dropout,
         comment=comment,
         started_at=trained.started,
         finished_at=trained.finished,
         more={
-            "ss_new_sd_model_hash": trained.base_sha256,
+            "ss_new_sd_model_hash": training.base_sha256,
             "ss_lr_warmup_steps": str(spec.warmup),
             "ss_max_grad_norm": str(spec.clip),
             "ss_flip_aug": str(spec.flip > 0),
@@ -159,9 +132,9 @@ def record_of(trained: Finetuned, name: str, comment: str = "") -> TrainingRecor
 
 
 def save_losses(trained: Finetuned, path: Path) -> Path:
-    """Write step, learning rate and loss of every optimiser step as CSV."""
+    """Write step, learning rate and loss of every optimizer step as CSV."""
     rows = [
-        f"{step},{rate_at(trained.spec, step):.9g},{loss:.9g}"
+        f"{step},{rate_at(trained.training.spec, step):.9g},{loss:.9g}"
         for step, loss in enumerate(trained.losses)
     ]
     write_atomic(path, ("\n".join(["step,learning_rate,loss", *rows]) + "\n").encode())

@@ -12,18 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..backends.networks import Networks
 from ..errors import InputError, MissingDependencyError
 from ..specs import FinetuneSpec
 from .learner_factors import alpha_of
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-LAYERS = {
-    "attention": ATTENTION,
-    "all": (
-        *(*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"),
-        *("conv1", "conv2", "time_emb_proj"),
-    ),
-}
 _FACTORS = ("lora_A", "lora_B")
 
 
@@ -46,14 +39,16 @@ class Trainee:
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
-def trainee_of(unet: nn.Module, spec: FinetuneSpec) -> Trainee:
-    """A trainee on top of `unet`, which stays as it is.
+def trainee_of(base: Networks, spec: FinetuneSpec) -> Trainee:
+    """A trainee on top of the base's UNet, which stays as it is.
 
     Raises:
         InputError: NO_LAYERS, the UNet has none of the layers asked for.
         MissingDependencyError: NO_PEFT.
     """
-    return _whole(unet) if spec.method == "full" else _adapted(unet, spec)
+    if spec.method == "full":
+        return _whole(base.unet)
+    return _adapted(base.unet, spec, base.family.layers[spec.layers])
 
 
 def _whole(unet: nn.Module) -> Trainee:
@@ -61,7 +56,7 @@ def _whole(unet: nn.Module) -> Trainee:
     return Trainee(network, dict(network.named_parameters()))
 
 
-def _adapted(unet: nn.Module, spec: FinetuneSpec) -> Trainee:
+def _adapted(unet: nn.Module, spec: FinetuneSpec, layers: tuple[str, ...]) -> Trainee:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
@@ -72,7 +67,7 @@ def _adapted(unet: nn.Module, spec: FinetuneSpec) -> Trainee:
     config = LoraConfig(
         r=spec.rank,
         lora_alpha=alpha_of(spec),  # pyright: ignore[reportArgumentType]
-        target_modules=list(LAYERS[spec.layers]),
+        target_modules=list(layers),
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)
@@ -81,20 +76,20 @@ def _adapted(unet: nn.Module, spec: FinetuneSpec) -> Trainee:
         except ValueError as error:
             raise InputError(
                 "NO_LAYERS",
-                f"the base has none of the layers {', '.join(LAYERS[spec.layers])} that a LoRA "
+                f"the base has none of the layers {', '.join(layers)} that a LoRA "
                 "changes; give a Stable Diffusion UNet, or use --method full",
             ) from error
     return Trainee(network.train(), _factors(network))
 
 
 def _factors(network: nn.Module) -> dict[str, nn.Parameter]:
-    found: dict[str, nn.Parameter] = {}
+    weights: dict[str, nn.Parameter] = {}
     for name, module in network.named_modules():
         for factor in _FACTORS if hasattr(module, _FACTORS[0]) else ():
             weight = getattr(module, factor)["default"].weight
             weight.data = weight.data.float()
-            found[f"{name}.{factor}.weight"] = weight.requires_grad_(True)
-    return found
+            weights[f"{name}.{factor}.weight"] = weight.requires_grad_(True)
+    return weights
 
 
 def _sharing_copy(network: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ..backends.families import shift_and_scale
 from ..errors import InputError
 from ..images.photos import to_picture, to_tensor
 from ..protocols import ModelPair
@@ -43,7 +44,7 @@ def fitted(image: Tensor, side: int) -> Tensor:
     if image.ndim != 3 or image.shape[0] != 3 or not image.numel():
         raise InputError("BAD_SHAPE", f"an image is {list(image.shape)}; give [3, H, W]")
     if not bool(((image >= 0) & (image <= 1)).all()):
-        raise InputError("BAD_PIXELS", "pixels lie outside 0..1 or are no numbers; scale them")
+        raise InputError("BAD_PIXELS", "pixels lie outside 0..1 or are not numbers; scale them")
     if min(image.shape[1:]) == side:
         return image
     return to_tensor(fit_short(to_picture(image), side))
@@ -80,9 +81,8 @@ class Views:
 
     def _scaled(self, latent: Tensor) -> Tensor:
         vae: Any = self.vae
-        config: Any = vae.config
-        shift = getattr(config, "shift_factor", None) or 0.0
-        return (latent - shift) * config.scaling_factor
+        shift, scale = shift_and_scale(vae)
+        return (latent - shift) * scale
 
     def _moments(self, index: int, mirrored: bool, corner: Tensor) -> Moments:
         image = self.images[index]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
-from ..errors import NotEnoughDataError
+from ..errors import NotEnoughDataError, plural
 from ..specs import VerdictSpec
-from ..statistics.intervals import resample_counts, units
-from ..statistics.metrics import AucEstimate, auc, bootstrap_auc, delong, photos_needed, tpr_at_fpr
-from ..statistics.permutation import benjamini_hochberg, conformal_p, permutation_test
+from ..statistics.auc import AucEstimate, auc, delong
+from ..statistics.auc_bootstrap import bootstrap_auc
+from ..statistics.clusters import resample_counts, units
+from ..statistics.permutation import permutation_test
+from ..statistics.ranks import conformal_p
+from ..statistics.sample_size import photos_needed
+from ..statistics.tpr_at_fpr import tpr_at_fpr
 from .evidence import Comparison
 
 Floats = npt.NDArray[np.float64]
 TARGET_FPRS = (0.01, 0.05)
+FALSE_FINDS = 0.10  # share of a shortlist that may be false (Benjamini and Hochberg 1995)
 
 
 def compare(
@@ -46,21 +52,32 @@ def compare(
     area, n = area_of(x, y, clusters, seed), len(x)
     p = conformal_p(x, y)
     effect, low, high = effect_interval(x, y, seed=seed, clusters=clusters)
-    shortlist = np.flatnonzero(benjamini_hochberg(p, 0.10).rejected)
+    # Conformal p-values are positively dependent, which Benjamini and Hochberg's rule allows.
+    shortlist = np.flatnonzero(stats.false_discovery_control(p) <= FALSE_FINDS + 1e-12)
     return Comparison(
-        tuple(x.tolist()),
-        tuple(y.tolist()),
-        tuple(p.tolist()),
-        tuple(int(i) for i in shortlist),
-        area,
-        permutation_test(x, y, "rank", permutations, seed=seed, clusters=clusters),
-        effect,
-        low,
-        high,
-        tuple(tpr_at_fpr(x, y, rate) for rate in TARGET_FPRS),
-        needed(area.auc, spec, len(y) / len(x)),
-        0 if clusters is None else len(set(clusters[:n])),
-        0 if clusters is None else len(set(clusters[n:])),
+        photo_scores=tuple(x.tolist()),
+        control_scores=tuple(y.tolist()),
+        photo_p=tuple(p.tolist()),
+        shortlist=tuple(int(i) for i in shortlist),
+        auc=area,
+        permutation=permutation_test(x, y, "rank", permutations, seed=seed, clusters=clusters),
+        effect=effect,
+        effect_low=low,
+        effect_high=high,
+        tpr=tuple(tpr_at_fpr(x, y, rate) for rate in TARGET_FPRS),
+        photos_needed=needed(area.auc, spec, len(y) / len(x)),
+        photo_sessions=0 if clusters is None else len(set(clusters[:n])),
+        control_sessions=0 if clusters is None else len(set(clusters[n:])),
+    )
+
+
+def in_words(c: Comparison) -> str:
+    """The one sentence of a comparison: every figure with its interval, its floor, its controls."""
+    return (
+        f"AUC {c.auc.auc:.3f} (95% {c.auc.low:.3f} to {c.auc.high:.3f}), effect {c.effect:+.2f} "
+        f"control standard deviations ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation "
+        f"p = {c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g}); "
+        f"{plural(len(c.photo_scores), 'photo')}, {plural(len(c.control_scores), 'control')}"
     )
 
 
@@ -80,8 +97,10 @@ def area_of(
     try:
         return bootstrap_auc(x, y, seed=seed, clusters=clusters)
     except NotEnoughDataError:
-        none = "one session on a side: no interval"
-        return AucEstimate(auc(x, y), 0.5, 0.0, 1.0, len(x), len(y), 0.95, none)
+        return AucEstimate(
+            auc=auc(x, y), se=0.5, low=0.0, high=1.0, n_members=len(x), n_nonmembers=len(y),
+            level=0.95, method="one session on a side: no interval",
+        )  # fmt: skip
 
 
 def effect_interval(
@@ -121,10 +140,9 @@ def effect_interval(
 def _session_differences(
     x: Floats, y: Floats, clusters: tuple[str, ...], draws: int, rng: np.random.Generator
 ) -> Floats:
-    unit = units(clusters, len(x), len(y))
-    first = int(unit[: len(x)].max()) + 1
+    groups = units(clusters, len(x), len(y))
     means, spreads = [], []
-    for scores, own in ((x, unit[: len(x)]), (y, unit[len(x) :] - first)):
+    for scores, own in ((x, groups.first), (y, groups.second)):
         sums, sizes = np.bincount(own, weights=scores), np.bincount(own)
         counts = resample_counts(len(sums), draws, rng)
         means.append((counts @ sums) / (counts @ sizes))

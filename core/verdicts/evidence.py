@@ -1,21 +1,18 @@
-"""What each line of evidence found: plain frozen facts, ready for JSON; no tensor, no judgement.
+"""What each line of evidence measured: plain frozen facts, ready for JSON; no tensor, no judgment.
 
-The four lines are siblings: each ends in a `Comparison` of the photos with the controls.
+The lines are siblings: each ends in a `Comparison` of the photos with the controls.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from ..decoys import DecoyRank
-from ..statistics.metrics import AucEstimate, TprAtFpr
+from ..statistics.auc import AucDifference, AucEstimate
 from ..statistics.permutation import PermutationTest
-from ..statistics.probe import BlindProbe
-from ..statistics.roc import AucDifference
+from ..statistics.tpr_at_fpr import TprAtFpr
 from ..statistics.usage import UsageShare
 
-SCHEMA_VERSION = 2
 NullKind = Literal["noise", "placebo", "counterfactual"]
 TRAINED_NULLS: tuple[NullKind, ...] = ("placebo", "counterfactual")
 NULL_WORDS: dict[str, str] = {
@@ -23,27 +20,15 @@ NULL_WORDS: dict[str, str] = {
     "placebo": "trained on other photos",
     "counterfactual": "trained on controls with the file's recipe",
 }
-ReasonKind = Literal[
-    "decisive",  # why this letter
-    "cause",  # why there is no letter
-    "met",  # a condition of the letters A and B holds
-    "not_met",
-    "undecided",  # too little data to say whether it holds
-    "found",  # a secondary line found a difference
-    "not_found",
-    "measured",  # a figure without a bar of its own
-    "not_run",
-    "noted",
-]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Scores of photos against controls, higher meaning member.
 
     Attributes:
-        photo_scores: one a photo.
-        control_scores: one a control.
+        photo_scores: one per photo.
+        control_scores: one per control.
         photo_p: conformal p-value of each photo.
         shortlist: indices of photos below Benjamini-Hochberg's line at q = 0.1.
         auc: photos against controls, with interval.
@@ -80,7 +65,7 @@ class LossCurve:
     tuned: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NullRank:
     """The suspect's effect among the same effect of null models of one kind.
 
@@ -106,7 +91,7 @@ class NullRank:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalFinding:
     """What one signal beside the primary one says; it never raises a verdict by itself.
 
@@ -117,7 +102,7 @@ class SignalFinding:
         published: a published attack on the tuned model alone, for comparison.
         forwards: denoiser rows a photo when it is measured alone.
         photo_scores: one a photo, higher meaning member.
-        control_scores: one a control.
+        control_scores: one per control.
         auc: photos against controls.
         tpr: share of photos above the control threshold for 5% false alarms.
         p: one-sided permutation p of the mean rank.
@@ -152,7 +137,7 @@ class CaptionControls:
     dependent: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipEvidence:
     """White-box membership: log ratio of base to tuned loss with shared noise.
 
@@ -207,7 +192,7 @@ class PilotPoint:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Extracted:
     """One cluster's representative.
 
@@ -236,7 +221,7 @@ class Extracted:
     control_similarity: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractionEvidence:
     """FineXtract: what guided sampling pulled out of the model.
 
@@ -281,7 +266,7 @@ class ExtractionEvidence:
     forwards: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttackEvidence:
     """Black-box attack: a ResNet-18 that tells tuned from negative images, applied to photos.
 
@@ -320,81 +305,3 @@ class AttackEvidence:
     paper_high: float = 1.0
     scores: str = "logits"
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One sentence behind a verdict, and what kind of finding it states."""
-
-    kind: ReasonKind
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The worded answer.
-
-    Attributes:
-        letter: ``A``, ``B``, ``C`` or ``D``; ``ERROR`` when the file could not be analysed.
-        headline: the fixed words of the letter.
-        reasons: what each gate found, in the order it was asked.
-        caveats: what the reader must know before acting.
-        error_rates: the rates behind the words.
-        photos_needed: photos that would be needed, when the letter is D for want of data.
-    """
-
-    letter: str
-    headline: str
-    reasons: tuple[Reason, ...]
-    caveats: tuple[str, ...]
-    error_rates: tuple[str, ...]
-    photos_needed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRecord:
-    """One photo, control or file of the case; `picture` and `heat` are paths below its folder."""
-
-    number: int
-    name: str
-    sha256: str
-    pixels_sha256: str = ""
-    width: int = 0
-    height: int = 0
-    format: str = ""
-    picture: str = ""
-    heat: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """Everything that a report says; the JSON twin of the HTML file."""
-
-    case_id: str
-    created: str
-    command: str
-    tool: dict[str, str]
-    models: dict[str, object]
-    settings: dict[str, object]
-    prompts: tuple[str, ...]
-    prompts_from: str
-    exchangeable: bool
-    photos: tuple[ItemRecord, ...]
-    controls: tuple[ItemRecord, ...]
-    duplicates_dropped: tuple[str, ...]
-    inspection: dict[str, object]
-    probe: BlindProbe | None
-    membership: MembershipEvidence | None
-    extraction: ExtractionEvidence | None
-    attack: AttackEvidence | None
-    verdict: Verdict
-    planned_forwards: int
-    done_forwards: int
-    seconds: float | None  # None where nobody timed it, as in a graph
-    known_rates: dict[str, Any] | None = None
-    decoys: DecoyRank | None = None
-    canonical: tuple[str, ...] = ()  # what photos and controls went through alike
-    schema_version: int = field(default=SCHEMA_VERSION)

@@ -8,13 +8,16 @@ correction and never raise the letter by themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..decoys import DecoyRank
 from ..errors import ForensicsError, plural
 from ..specs import VerdictSpec
+from ..statistics.holm import holm
 from ..statistics.intervals import clopper_pearson
-from ..statistics.permutation import holm
-from ..statistics.probe import BlindProbe
+from ..statistics.probe import MIN_UNITS, BlindProbe
+from .case import Reason, Verdict
+from .comparison import in_words
 from .evidence import (
     NULL_WORDS,
     TRAINED_NULLS,
@@ -23,21 +26,11 @@ from .evidence import (
     ExtractionEvidence,
     MembershipEvidence,
     NullRank,
-    Reason,
-    Verdict,
 )
+from .letters import LETTERS, MIN_DECOYS
+from .lines import LINES
 
-MIN_PROBED = 4
 MIN_SEEDS = 2  # independent noise draws, so that "all agree" says something
-MIN_DECOYS = 99
-HEADLINES = {
-    "A": "Use of these images is supported",
-    "B": "The model departs from its nulls toward this set",
-    "C": "Source similarity only",
-    "D": "No evidence, or too little data to tell",
-    "ERROR": "The file could not be analysed",
-    "NONE": "No verdict: the test that a verdict rests on was not run",
-}
 
 CAVEATS = (
     "Look-alikes and other data of the same source can produce B and C.",
@@ -56,6 +49,7 @@ def decide(
     extraction: ExtractionEvidence | None = None,
     attack: AttackEvidence | None = None,
     decoys: DecoyRank | None = None,
+    noticed: Sequence[str] = (),
 ) -> Verdict:
     """The verdict of a case.
 
@@ -67,6 +61,7 @@ def decide(
         extraction: secondary line, if it ran.
         attack: secondary line, if it ran.
         decoys: rank of the published variant among its decoys, if the owner drew any.
+        noticed: further caveats: about the file's base, about the sets.
     """
     main = membership.comparison
     letter, why, photos = _letter(membership, probe, spec, exchangeable)
@@ -77,7 +72,7 @@ def decide(
         why += "; a secondary line did find a difference: look at it before closing the case"
     reasons = (
         Reason("decisive", why[0].upper() + why[1:] + "."),
-        _set_reason(main),
+        Reason("measured", f"White-box membership: {in_words(main)}."),
         *_decoy_reason(decoys, spec),
         *_signals_reason(membership, spec),
         *secondary,
@@ -86,9 +81,9 @@ def decide(
     )
     return Verdict(
         letter,
-        HEADLINES[letter],
+        LETTERS[letter].headline,
         reasons,
-        _caveats(membership, probe, exchangeable, attack),
+        (*noticed, *_caveats(membership, probe, exchangeable, attack)),
         _error_rates(main, spec, exchangeable, decoys),
         photos,
     )
@@ -98,7 +93,7 @@ def error_verdict(error: ForensicsError) -> Verdict:
     """The verdict of a file that could not be analysed: never "clean"."""
     return Verdict(
         "ERROR",
-        f"{HEADLINES['ERROR']} ({error.code})",
+        f"{LETTERS['ERROR'].headline} ({error.code})",
         (Reason("cause", str(error)),),
         ("An error is not a clean bill: nothing was learned about this file.",),
         (),
@@ -109,7 +104,7 @@ def unjudged() -> Verdict:
     """When only secondary lines ran: figures without a verdict."""
     return Verdict(
         "NONE",
-        HEADLINES["NONE"],
+        LETTERS["NONE"].headline,
         (Reason("decisive", "White-box membership was not run; screen runs it."),),
         ("A single line of evidence is not a verdict.", *CAVEATS),
         (),
@@ -129,8 +124,8 @@ def _letter(
     if p > spec.alpha:
         return _no_difference(main)
     if probe is None:
-        why = f"the blind probe needs {MIN_PROBED} photos; without it no difference can be trusted"
-        return "D", why, MIN_PROBED
+        why = f"the blind probe needs {MIN_UNITS} photos; without it no difference can be trusted"
+        return "D", why, MIN_UNITS
     if probe.fails:
         return "C", "the sets differ even for a probe that never saw the model", 0
     steady = main.effect_low > 0 and all(e > 0 for e in membership.seed_effects)
@@ -215,15 +210,6 @@ def smallest_set(controls: int, alpha: float) -> int:
     return n
 
 
-def _set_reason(c: Comparison) -> Reason:
-    return Reason(
-        "measured",
-        f"White-box: AUC {c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), effect "
-        f"{c.effect:+.2f} sd ({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation p = "
-        f"{c.permutation.p:.2g} (smallest possible {c.permutation.floor:.1g}).",
-    )
-
-
 def _decoy_words(decoys: DecoyRank) -> str:
     return (
         f"the variant that was published ranks first among {plural(decoys.k, 'decoy')} that only "
@@ -260,34 +246,30 @@ def _signals_reason(membership: MembershipEvidence, spec: VerdictSpec) -> list[R
 def _secondary(
     extraction: ExtractionEvidence | None, attack: AttackEvidence | None, spec: VerdictSpec
 ) -> tuple[list[Reason], bool]:
-    """A reason a secondary line, and whether any found a difference after Holm's correction."""
-    lines = [(n, e.comparison) for n, e in (("extraction", extraction), ("attack", attack)) if e]
+    """A reason per secondary line, and whether any found a difference after Holm's correction."""
+    given = {"extraction": extraction, "attack": attack}
+    lines = [(LINES[key].title, e.comparison) for key, e in given.items() if e is not None]
     if not lines:
         return [], False
-    adjusted = holm([c.permutation.p for _, c in lines], spec.alpha_strong)
+    adjusted = holm([c.permutation.p for _, c in lines])
+    significant = adjusted <= spec.alpha_strong
     reasons = [
         Reason(
             "found" if hit else "not_found",
-            f"Secondary line {'found a difference' if hit else 'found none'}: {name}, AUC "
-            f"{c.auc.auc:.3f} ({c.auc.low:.3f} to {c.auc.high:.3f}), Holm-adjusted p = {p:.2g}.",
+            f"{name} {'found a difference' if hit else 'found no difference'} (Holm-adjusted "
+            f"p = {p:.2g}): {in_words(c)}.",
         )
-        for (name, c), p, hit in zip(lines, adjusted.p, adjusted.rejected, strict=True)
+        for (name, c), p, hit in zip(lines, adjusted, significant, strict=True)
     ]
-    return reasons, bool(adjusted.rejected.any())
+    return reasons, bool(significant.any())
 
 
 def _probe_reason(probe: BlindProbe | None) -> Reason:
     if probe is None:
-        few = f"Blind probe: not possible with fewer than {MIN_PROBED} photos and controls."
+        few = f"Blind probe: not possible with fewer than {MIN_UNITS} photos and controls."
         return Reason("not_run", few)
     kind = "undecided" if probe.inconclusive else "not_met" if probe.fails else "met"
-    state = "differ" if probe.fails else "cannot be told apart"
-    doubt = ", undecided" if probe.inconclusive else ""
-    return Reason(
-        kind,
-        f"Blind probe: photos and controls {state} without the model (out-of-fold AUC "
-        f"{probe.auc:.2f}, p = {probe.p:.2g}{doubt}).",
-    )
+    return Reason(kind, probe.reason)
 
 
 def trained_nulls(membership: MembershipEvidence) -> list[NullRank]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lora_forensics.core.demo.faces import draw_faces
 from PIL import Image
 
-from . import inprocess, native_checkpoints, native_loras
+from . import PACK, ROOT, inprocess, native_checkpoints, native_loras
 from .inprocess import Comfy
 from .server import FOLDERS, ComfyServer
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-PACK = "comfyui-lora-forensics"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,12 +30,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(frozen=True)
 class Photos:
-    """Names below ComfyUI's input folder, and where the folders lie."""
+    """Two folders below ComfyUI's input folder."""
 
     photos: Path
     controls: Path
-    photos_name: str = "photos"
-    controls_name: str = "controls"
 
 
 @pytest.fixture(scope="session")
@@ -108,9 +104,20 @@ def server(
 ) -> Iterator[ComfyServer]:
     """A running server with this checkout as its one custom pack, `SD15` and all LoRAs."""
     del full_checkpoint, input_photos
-    python = os.environ.get("COMFYUI_PYTHON") or sys.executable
-    with ComfyServer(host_base, comfy_path, python=python, packs={PACK: ROOT}) as running:
+    with ComfyServer(host_base, comfy_path, packs={PACK: ROOT}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def page(server: ComfyServer) -> Iterator[Any]:
+    """ComfyUI's page; not for the session: Playwright's loop leaves no room for `asyncio.run`."""
+    from .browser import SETTINGS, chromium, comfy_page
+
+    if chromium() is None:
+        pytest.skip("no Chromium here; CHROMIUM names one")
+    server.call("/settings", SETTINGS)
+    with comfy_page(f"http://127.0.0.1:{server.port}/") as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="session")
@@ -119,3 +126,10 @@ def comfy(comfy_path: Path, host_base: Path) -> Iterator[Comfy]:
     torch.set_num_threads(1)
     with inprocess.imported(comfy_path, host_base) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def sd15(comfy: Comfy, native_folder: Path) -> tuple[Any, Any, Any]:
+    """MODEL, no CLIP, and VAE, loaded in inference mode as on a server."""
+    with torch.inference_mode():
+        return comfy.checkpoint(native_folder / "checkpoints" / native_checkpoints.SD15_BARE)

@@ -11,7 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .write_locale import ROOT, outside_pytest
+from . import ROOT
+from .write_locale import outside_pytest
 
 ASSETS = ROOT / "web" / "docs" / "assets"
 WIDTH, LEFT, RIGHT, ROW, HEAD, EDGE = 340, 18, 322, 24, 32, 12

@@ -1,19 +1,17 @@
-"""What ComfyUI tells its page while it works, read from its websocket; standard library only."""
+"""What ComfyUI tells its page while it works, read from its websocket."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import json
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-TEXT_FRAME, CLOSE_FRAME, PING_FRAME, PONG_FRAME = 1, 8, 9, 10
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ class EventStream:
     def __init__(self, port: int, client_id: str):
         self.events: list[Event] = []
         self._arrived = threading.Condition()
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._reader = self._socket.makefile("rb")
-        self._greet(port, client_id)
-        self._socket.settimeout(None)
+        # Neither an environment's proxy nor a limit of size: previews are large.
+        self._socket = connect(
+            f"ws://127.0.0.1:{port}/ws?clientId={client_id}", proxy=None, max_size=None
+        )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -55,62 +53,14 @@ class EventStream:
                 self._arrived.wait(left)
 
     def close(self) -> None:
-        # A plain close would not wake the reader; the server may have gone already.
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
         self._socket.close()
-
-    def _greet(self, port: int, client_id: str) -> None:
-        key = base64.b64encode(secrets.token_bytes(16)).decode()
-        self._socket.sendall(
-            (
-                f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-                "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            ).encode()
-        )
-        status = self._reader.readline()
-        if b" 101 " not in status:
-            raise ConnectionError(f"no websocket: {status!r}")
-        while self._reader.readline().strip():
-            pass
+        self._thread.join(5)
 
     def _read(self) -> None:
-        text = b""
-        try:
+        with suppress(ConnectionClosed):  # the server may go first
             while True:
-                kind, last, payload = self._frame()
-                if kind == CLOSE_FRAME:
-                    return
-                if kind == PING_FRAME:
-                    self._pong(payload)
-                elif kind == TEXT_FRAME or (kind == 0 and text):
-                    text += payload
-                    if last:
-                        self._keep(json.loads(text))
-                        text = b""
-        except (OSError, EOFError, ValueError):
-            return
-
-    def _frame(self) -> tuple[int, bool, bytes]:
-        head = self._exactly(2)
-        size = head[1] & 0x7F
-        if size >= 126:
-            size = int.from_bytes(self._exactly(2 if size == 126 else 8), "big")
-        return head[0] & 0x0F, bool(head[0] & 0x80), self._exactly(size)
-
-    def _exactly(self, size: int) -> bytes:
-        data = self._reader.read(size)
-        if len(data) < size:
-            raise EOFError
-        return data
-
-    def _pong(self, payload: bytes) -> None:
-        """A client masks what it sends; a mask of zeros leaves it readable."""
-        self._socket.sendall(bytes([0x80 | PONG_FRAME, 0x80 | len(payload)]) + bytes(4) + payload)
-
-    def _keep(self, message: dict[str, Any]) -> None:
-        with self._arrived:
-            self.events.append(Event(message["type"], message.get("data") or {}))
-            self._arrived.notify_all()
+                if isinstance(text := self._socket.recv(), str):
+                    message = json.loads(text)
+                    with self._arrived:
+                        self.events.append(Event(message["type"], message.get("data") or {}))
+                        self._arrived.notify_all()

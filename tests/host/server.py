@@ -1,9 +1,7 @@
 """Starts a real ComfyUI server on the CPU in a folder of its own, and talks to it.
 
-    with ComfyServer(base, comfyui, packs={"my-pack": checkout}) as server:
-        history = server.run(prompt)
-
-The client side needs the standard library alone.
+with ComfyServer(base, comfyui, packs={"my-pack": checkout}) as server:
+    history = server.run(prompt)
 """
 
 from __future__ import annotations
@@ -24,11 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from . import processes
 from .events import Event, EventStream
 
 FOLDERS = ("models", "custom_nodes", "input", "output", "user", "temp")
-START_TIMEOUT, PROMPT_TIMEOUT = 300.0, 300.0
+START_TIMEOUT, PROMPT_TIMEOUT, STOP_TIMEOUT = 600.0, 1200.0, 20.0  # a busy machine is slow
 # An environment's proxy must not see what goes to this machine itself.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -100,9 +97,10 @@ class ComfyServer:
     Args:
         base: ComfyUI's base directory; its folders are made, models may lie there already.
         comfyui: the ComfyUI checkout.
-        python: interpreter with ComfyUI's requirements.
         packs: folder name below custom_nodes -> git checkout to copy there.
         options: more arguments of main.py.
+
+    ``COMFYUI_PYTHON`` is the interpreter with ComfyUI's requirements, else this one.
     """
 
     def __init__(
@@ -110,11 +108,11 @@ class ComfyServer:
         base: Path,
         comfyui: Path,
         *,
-        python: str = sys.executable,
         packs: Mapping[str, Path] | None = None,
         options: Sequence[str] = (),
     ):
-        self.base, self.comfyui, self.python = base, comfyui, python
+        self.base, self.comfyui = base, comfyui
+        self.python = os.environ.get("COMFYUI_PYTHON") or sys.executable
         self.packs, self.options = dict(packs or {}), list(options)
         self.port, self.client_id = free_port(), uuid.uuid4().hex
         self.start_seconds = 0.0
@@ -159,7 +157,12 @@ class ComfyServer:
             self._events.close()
             self._events = None
         if self.process is not None:
-            processes.end(self.process)
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
             self.process = None
 
     def post(self, prompt: Prompt, **extra_data: Any) -> str:

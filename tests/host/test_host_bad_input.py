@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 import shutil
 
 import pytest
@@ -12,11 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from .native_checkpoints import SD15
+from .outcomes import code_of, refused
 from .prompts import node
 from .server import RequestRefusedError
 from .tiny_prompts import LORA, node_of, template, with_node, without
-
-SENTENCE = re.compile(r"ERROR/([A-Z_0-9]+): .{20,}", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +51,9 @@ def written(server):
     return {p: p.stat().st_mtime_ns for p in root.rglob("*") if p.is_file()}
 
 
-def complaint(server, prompt):
-    """What the user reads: of the refused request, or of the node that failed."""
-    try:
-        history = server.run(prompt)
-    except RequestRefusedError as refused:
-        errors = [e for n in refused.body["node_errors"].values() for e in n["errors"]]
-        return "\n".join(e["details"] for e in errors)
-    assert history.status == "error"
-    return history.error["exception_message"]
-
-
 def refuse(server, prompt, *codes):
     before = written(server)
-    text = complaint(server, prompt)
-    found = SENTENCE.search(text)
-    assert found, text
-    assert found[1] in codes, text
+    text = refused(server, prompt, *codes)
     assert written(server) == before
     return text
 
@@ -138,8 +122,7 @@ def test_arms_in_the_wrong_place(server):
 
 def refuse_after_work(server, prompt, *codes):
     """Images may be kept before such an error; no result may be."""
-    text = complaint(server, prompt)
-    assert SENTENCE.search(text)[1] in codes, text
+    text = refused(server, prompt, *codes)
     assert not [p for p in written(server) if p.name.startswith(".tmp-") or p.name == "lock"]
     return text
 
@@ -221,7 +204,7 @@ def test_name_of_a_report(server, name):
     before = written(server)
     answer = json.loads(server.call("/prompt", {"prompt": prompt, "client_id": server.client_id}))
     (error,) = answer["node_errors"][report]["errors"]
-    assert SENTENCE.search(error["details"])[1] == "BAD_NAME"
+    assert code_of(error["details"]) == "BAD_NAME"
     history = server.wait(answer["prompt_id"])
     assert history.status == "success"
     assert report not in history.outputs

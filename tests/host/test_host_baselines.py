@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from .outcomes import refused, shown, shown_by, succeed
 from .prompts import node
-from .test_host_bad_input import SENTENCE, complaint
-from .test_host_nulls import shown_by
 from .tiny_prompts import TINY, node_of, template, with_node
 
 PHOTOS, CONTROLS = 6, 12
@@ -15,9 +14,7 @@ PHOTOS, CONTROLS = 6, 12
 @pytest.fixture(scope="module")
 def run(server):
     prompt = template("black_box_membership")
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    return history, prompt
+    return succeed(server, prompt), prompt
 
 
 def test_template_says_what_each_baseline_measures(run):
@@ -41,12 +38,9 @@ def test_attack_takes_the_paper_s_settings(server, run):
         node_of(run[1], "LoraForensicsTrainAttack"),
         augment="none", selection="last", scores="softmax", holdout=0.0, name="paper",
     )  # fmt: skip
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    assert "The last epoch was kept" in shown_by(history, prompt, "In words")
+    assert "The last epoch was kept" in shown_by(succeed(server, prompt), prompt, "In words")
     train = node_of(prompt, "LoraForensicsTrainAttack")
-    refused = with_node(prompt, train, selection="best", name="refused")
-    assert SENTENCE.search(complaint(server, refused))[1] == "BAD_SETTING"
+    refused(server, with_node(prompt, train, selection="best", name="refused"), "BAD_SETTING")
 
 
 def test_all_methods_with_and_without_the_base(server, run):
@@ -58,17 +52,15 @@ def test_all_methods_with_and_without_the_base(server, run):
     for i, (method, given) in enumerate(jobs):
         prompt[f"9{i}"] = node("LoraForensicsBaselines", **given | {"method": method})
         prompt[f"8{i}"] = node("PreviewAny", source=[f"9{i}", 3])
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    texts = [history.outputs[f"8{i}"]["text"][0] for i in range(len(jobs))]
+    history = succeed(server, prompt)
+    texts = [shown(history, f"8{i}") for i in range(len(jobs))]
     assert len(set(texts)) == len(texts)
     assert [("minus the same" in t) for t in texts] == [given is inputs for _, given in jobs]
 
 
 def test_arms_that_do_not_match_are_refused(server, run):
     base = node_of(run[1], "LoraForensicsMultiCfgSampler", "Base's images")
-    prompt = with_node(run[1], base, seed=7)
-    assert SENTENCE.search(complaint(server, prompt))[1] == "BAD_ARMS"
+    refused(server, with_node(run[1], base, seed=7), "BAD_ARMS")
 
 
 def reconstruction(prompt, **values):
@@ -94,19 +86,17 @@ def drawings(server):
 
 def test_reconstruction_draws_each_caption_and_keeps_the_drawings(server, run):
     before = drawings(server)
-    plain = server.run(reconstruction(run[1]))
-    assert plain.status == "success", plain.error
+    plain = succeed(server, reconstruction(run[1]))
     drawn = drawings(server)
     assert len(drawn) - len(before) == PHOTOS + CONTROLS
-    assert len(plain.outputs["92"]["text"][0].splitlines()) == 1 + PHOTOS
-    calibrated = server.run(reconstruction(run[1], calibrate="base"))
-    assert "minus the same under the base's images" in calibrated.outputs["91"]["text"][0]
+    assert len(shown(plain, "92").splitlines()) == 1 + PHOTOS
+    calibrated = succeed(server, reconstruction(run[1], calibrate="base"))
+    assert "minus the same under the base's images" in shown(calibrated, "91")
     after = drawings(server)
     assert len(after) - len(drawn) == PHOTOS + CONTROLS  # the base's only
     assert {p: after[p] for p in drawn} == drawn
 
 
 def test_reconstruction_wants_a_caption_for_each(server, run):
-    text = complaint(server, reconstruction(run[1], control_captions="a\nb"))
-    assert SENTENCE.search(text)[1] == "CAPTION_COUNT"
+    text = refused(server, reconstruction(run[1], control_captions="a\nb"), "CAPTION_COUNT")
     assert "2 captions were given for 12 controls" in text

@@ -1,22 +1,13 @@
 """The pack in ComfyUI's real page: a headless Chromium loads it, runs it and is looked at."""
 
 import json
-import time
 
 import pytest
 
-from .browser import Browser, chromium
+from .browser import complaints
 from .prompts import node
 
 PACK = "LoraForensics"
-READY = (
-    "window.app?.extensions?.some((e) => e.name === 'LoraForensics')"
-    " && !!app.canvas && !!app.extensionManager?.workflow?.activeWorkflow"
-)
-SETTINGS = {
-    "Comfy.TutorialCompleted": True,
-    "Comfy.Minimap.Visible": False,
-}
 HOSTILE = "<img src=x onerror='window.hit = 1'> <a href='http://example.org'>here</a>"
 CARD = {
     "letter": "A",
@@ -38,23 +29,11 @@ PROMPT = {
 }
 
 
-@pytest.fixture(scope="module")
-def page(server, tmp_path_factory):
-    if chromium() is None:
-        pytest.skip("no Chromium here; CHROMIUM names one")
-    server.call("/settings", SETTINGS)
-    with Browser(tmp_path_factory.mktemp("browser") / "profile") as browser:
-        browser.open(f"http://127.0.0.1:{server.port}/")
-        browser.wait_for(READY, 120)
-        time.sleep(2)  # the page loads its own default workflow last
-        yield browser
-
-
 @pytest.fixture
 def graph(page):
     """Three nodes of the pack, at their own sizes, side by side."""
     page.evaluate(f"app.loadApiJson({json.dumps(PROMPT)}, 'pack')")
-    page.wait_for("app.graph.nodes.length === 3")
+    page.wait_for_function("app.graph.nodes.length === 3")
     page.evaluate(
         "app.graph.nodes.forEach((n, i) => { n.pos = [90 + 400 * i, 130]; });"
         "app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0];"
@@ -67,8 +46,8 @@ def graph(page):
 def looked_at(page, tmp_path, request):
     """A screenshot in the test's folder, whatever happens."""
     yield
-    time.sleep(0.5)  # the canvas follows a frame or two later
-    page.screenshot(tmp_path / f"{request.node.name}.png")
+    page.wait_for_timeout(500)  # the canvas follows a frame or two later
+    page.screenshot(path=tmp_path / f"{request.node.name}.png")
 
 
 def node_js(number):
@@ -76,7 +55,7 @@ def node_js(number):
 
 
 def own_complaints(page):
-    return [c for c in page.complaints() if PACK in c or "lora_forensics" in c]
+    return [c for c in complaints(page) if PACK in c or "lora_forensics" in c]
 
 
 def show(page, number, output):
@@ -88,9 +67,10 @@ def test_a_run_shows_the_inspection_on_its_node(graph):
     # The report node has no case, so only the inspection can run.
     graph.evaluate(f"app.graph.remove({node_js(2)})")
     graph.evaluate("app.queuePrompt(0)")
-    text = graph.wait_for("document.querySelector('.lora-forensics-text')?.textContent", 120)
-    assert "a northgate headshot" in text
-    graph.wait_for("document.querySelector('.lora-forensics-text').offsetHeight > 20")
+    text = "document.querySelector('.lora-forensics-text')?.textContent"
+    shown = graph.wait_for_function(text, timeout=120_000).json_value()
+    assert "a northgate headshot" in shown
+    graph.wait_for_function("document.querySelector('.lora-forensics-text').offsetHeight > 20")
     heights = graph.evaluate(
         f"[document.querySelector('.lora-forensics').offsetHeight, {node_js(1)}.size[1]]"
     )
@@ -101,14 +81,14 @@ def test_a_run_shows_the_inspection_on_its_node(graph):
 @pytest.mark.usefixtures("looked_at")
 def test_verdict_card_is_text_alone(graph):
     show(graph, 2, {"text": ["output/report.html"], "lora_forensics_verdict": [CARD]})
-    graph.wait_for("document.querySelector('.lora-forensics-card')?.offsetHeight > 100")
-    graph.wait_for(f"{node_js(2)}.size[1] > 300")
-    seen = graph.evaluate("document.querySelector('.lora-forensics-card').innerText")
+    card = graph.locator(".lora-forensics-card")
+    graph.wait_for_function("document.querySelector('.lora-forensics-card')?.offsetHeight > 100")
+    graph.wait_for_function(f"{node_js(2)}.size[1] > 300")
+    seen = card.inner_text()
     for part in ("A\n", CARD["headline"], *CARD["reasons"], *CARD["error_rates"], HOSTILE):
         assert part in seen
     assert "100" in seen
-    inner = "document.querySelectorAll('.lora-forensics img, .lora-forensics a').length"
-    assert graph.evaluate(inner) == 0
+    assert graph.locator(".lora-forensics img, .lora-forensics a").count() == 0
     assert graph.evaluate("window.hit") is None
     assert not own_complaints(graph)
 
@@ -117,18 +97,17 @@ def test_missing_fields_never_throw(graph):
     for output in BROKEN:
         show(graph, 2, output)
     show(graph, 3, {"text": "a node that shows nothing as a rule"})
-    texts = "[...document.querySelectorAll('.lora-forensics-text')].map((t) => t.innerText)"
-    graph.wait_for(f"{texts}.some((t) => t.includes('as a rule'))")
+    graph.locator(".lora-forensics-text", has_text="as a rule").wait_for()
     assert not own_complaints(graph)
 
 
 def test_an_earlier_result_is_marked_as_such(graph):
     show(graph, 2, {"lora_forensics_verdict": [CARD]})
     graph.evaluate(f"{node_js(2)}.onExecutionStart()")
-    old = "document.querySelector('.lora-forensics-old')?.textContent"
-    assert graph.wait_for(old).startswith("From an earlier run")
+    old = graph.locator(".lora-forensics-old")
+    assert old.text_content().startswith("From an earlier run")
     show(graph, 2, {"lora_forensics_verdict": [CARD]})
-    assert graph.evaluate(old) is None
+    assert old.count() == 0
 
 
 def test_results_stay_out_of_workflow_and_prompt(graph):
@@ -144,7 +123,7 @@ def test_results_stay_out_of_workflow_and_prompt(graph):
 def test_a_saved_workflow_loads_again(graph):
     saved = graph.evaluate("app.graph.serialize()")
     graph.evaluate(f"app.loadGraphData({json.dumps(saved)})")
-    graph.wait_for("app.graph.nodes.length === 3")
+    graph.wait_for_function("app.graph.nodes.length === 3")
     assert graph.evaluate(f"{node_js(2)}.widgets.map((w) => w.name)") == ["name", "result"]
     assert graph.evaluate(f"{node_js(2)}.widgets[0].value") == "case"
     assert not own_complaints(graph)
@@ -153,14 +132,12 @@ def test_a_saved_workflow_loads_again(graph):
 @pytest.mark.usefixtures("looked_at")
 def test_help_page_opens_with_its_picture(graph):
     graph.evaluate(f"app.canvas.selectNode({node_js(1)})")
-    graph.wait_for("!!document.querySelector('[data-testid=info-button]')")
-    graph.evaluate("document.querySelector('[data-testid=info-button]').click()")
+    graph.get_by_test_id("info-button").dispatch_event("click")
     images = "[...document.querySelectorAll('.node-help-content img')]"
-    graph.wait_for(f"{images}.some((i) => i.naturalWidth > 0)")
-    found = graph.evaluate(f"{images}.map((i) => [new URL(i.src).pathname, i.naturalWidth])")
-    assert all(path.startswith("/extensions/") and width for path, width in found)
-    shown = graph.evaluate("document.querySelector('.node-help-content').innerText")
-    assert "Metadata is a claim" in shown
+    graph.wait_for_function(f"{images}.some((i) => i.naturalWidth > 0)")
+    pairs = graph.evaluate(f"{images}.map((i) => [new URL(i.src).pathname, i.naturalWidth])")
+    assert all(path.startswith("/extensions/") and width for path, width in pairs)
+    assert "Metadata is a claim" in graph.locator(".node-help-content").inner_text()
 
 
 def test_words_are_offered_for_translation(server):

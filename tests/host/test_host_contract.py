@@ -5,10 +5,10 @@ import urllib.parse
 
 import pytest
 
-from .conftest import PACK
+from . import PACK, ROOT
 from .contract import CONTRACT, contract_of, read_contract, refusals
 from .templates import CORE, TEMPLATES
-from .write_workflows import ROOT, WORKFLOWS, written
+from .write_workflows import WORKFLOWS, written
 
 SAY = "run: COMFYUI_PATH=... python -m tests.host.write_workflows"
 
@@ -32,7 +32,7 @@ def test_committed_files_are_what_is_written(info):
 
 def test_the_template_browser_lists_them(server):
     listed = json.loads(server.call("/api/workflow_templates"))[PACK]
-    assert set(listed) == {template.__name__ for template in TEMPLATES}
+    assert set(listed) == {template.name for template in TEMPLATES}
     for name in listed:
         place = f"/api/workflow_templates/{PACK}/{urllib.parse.quote(name)}"
         assert server.call(f"{place}.json") == (WORKFLOWS / f"{name}.json").read_bytes()

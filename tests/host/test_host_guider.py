@@ -7,14 +7,9 @@ import torch
 from lora_forensics.core.sampling.guidance import combine, model_guidance
 
 from .inprocess import conditioning
-from .native_checkpoints import SD3, SD15_BARE, SD15_DREAMBOOTH
+from .native_checkpoints import SD3, SD15_DREAMBOOTH
 
 STEPS = 3
-
-
-@pytest.fixture(scope="module")
-def sd15(comfy, native_folder):
-    return comfy.checkpoint(native_folder / "checkpoints" / SD15_BARE)
 
 
 def lora_suspect(native_folder, model, name="sd15_locon"):

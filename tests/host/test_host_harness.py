@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import io
 import logging
 import re
 
@@ -14,10 +13,11 @@ from lora_forensics.core.lora.claims import exposure, read_claims
 from lora_forensics.core.lora.formats import read_lora
 from PIL import Image
 
-from .conftest import PACK
+from . import PACK
 from .inprocess import conditioning
 from .native_checkpoints import CLIP_L, SD3, SD15, SD15_BARE, SD15_DREAMBOOTH
 from .native_loras import CAPTION, CONCEPT, KOHYA_WRITTEN, PARTLY_READ, SD3_BUILDERS, SD15_BUILDERS
+from .outcomes import pictures, succeed
 from .prompts import node, text_to_image
 from .server import ComfyServer, RequestRefusedError, ServerDiedError
 
@@ -26,9 +26,9 @@ FAMILIES = (("sd15", SD15_BARE, 4), ("sd3", SD3, 16))
 LORAS = (*SD15_BUILDERS, *SD3_BUILDERS)
 
 
-def pixels(server, history, node="8"):
-    (entry,) = history.files(node)
-    return np.asarray(Image.open(io.BytesIO(server.view(entry))), dtype=float)
+def pixels(server, history):
+    (image,) = pictures(server, history, "8")
+    return image
 
 
 def complaints(caplog):
@@ -52,7 +52,7 @@ def own_nodes(request):
 
 @pytest.fixture(scope="module")
 def plain(server):
-    return server.run(text_to_image(SD15))
+    return succeed(server, text_to_image(SD15))
 
 
 def test_pack_is_imported_without_exception(server):
@@ -73,7 +73,6 @@ def test_every_node_of_the_pack_is_offered(server, request):
 
 
 def test_plain_prompt_gives_an_image(server, plain):
-    assert plain.status == "success"
     assert plain.executed[-1] == "8"
     assert ("6", 2, 2) in plain.progress
     image = pixels(server, plain)
@@ -83,8 +82,7 @@ def test_plain_prompt_gives_an_image(server, plain):
 
 
 def test_lora_changes_the_image(server, plain):
-    tuned = server.run(text_to_image(SD15, lora="sd15_text.safetensors"))
-    assert tuned.status == "success"
+    tuned = succeed(server, text_to_image(SD15, lora="sd15_text.safetensors"))
     assert np.abs(pixels(server, tuned) - pixels(server, plain)).max() > 1
     assert "lora key not loaded" not in server.log
 
@@ -92,8 +90,7 @@ def test_lora_changes_the_image(server, plain):
 def test_same_prompt_is_cached(server):
     prompt = text_to_image(SD15, seed=5)
     server.run(prompt)
-    again = server.run(prompt)
-    assert again.status == "success"
+    again = succeed(server, prompt)
     assert again.executed == ()
     assert again.cached == set(prompt)
 
@@ -102,9 +99,8 @@ def test_sd3_runs_on_the_server(server, text_encoder):
     del text_encoder
     images = []
     for lora in (None, "sd3_split.safetensors"):
-        history = server.run(text_to_image(SD3, lora=lora, text_encoder=CLIP_L))
-        assert history.status == "success", history.error
-        images.append(pixels(server, history))
+        prompt = text_to_image(SD3, lora=lora, text_encoder=CLIP_L)
+        images.append(pixels(server, succeed(server, prompt)))
     assert images[0].std() > 1
     assert np.abs(images[0] - images[1]).max() > 1
 
@@ -133,7 +129,7 @@ def test_interrupt_leaves_the_server_healthy(server):
     assert server.queue() == ([prompt_id], [])
     server.interrupt(prompt_id)
     assert server.wait(prompt_id, 60).status == "interrupted"
-    assert server.run(text_to_image(SD15, seed=6)).status == "success"
+    succeed(server, text_to_image(SD15, seed=6))
     assert server.queue() == ([], [])
 
 
@@ -142,11 +138,10 @@ def test_photos_can_be_loaded(server, input_photos):
     assert len(names) == 6
     assert len(list(input_photos.controls.glob("*.png"))) == 12
     prompt = {
-        "1": node("LoadImage", image=f"{input_photos.photos_name}/{names[0]}"),
+        "1": node("LoadImage", image=f"photos/{names[0]}"),
         "8": node("PreviewImage", images=["1", 0]),
     }
-    history = server.run(prompt)
-    assert history.status == "success", history.error
+    history = succeed(server, prompt)
     drawn = np.asarray(Image.open(input_photos.photos / names[0]), dtype=float)
     assert np.array_equal(pixels(server, history), drawn)
 

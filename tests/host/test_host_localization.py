@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from torchvision import models
 
 from .native_checkpoints import SD15
+from .outcomes import pictures, refused, shown, shown_by, succeed
 from .prompts import node
-from .test_host_bad_input import SENTENCE, complaint
-from .test_host_nulls import shown_by
 from .tiny_prompts import node_of, template
 
 SIDE = 64
-
-
-def pictures(server, history, key):
-    return [
-        np.asarray(Image.open(io.BytesIO(server.view(e))).convert("RGB"), dtype=float)
-        for e in history.files(key)
-    ]
 
 
 def repainting(**values):
@@ -49,17 +39,6 @@ def repainting(**values):
         "10": node("PreviewImage", images=["5", 2]),
         "11": node("PreviewImage", images=["6", 0]),
     }  # fmt: skip
-
-
-def succeed(server, prompt):
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    return history
-
-
-def refused(server, prompt, code):
-    text = complaint(server, prompt)
-    assert SENTENCE.search(text)[1] == code, text
 
 
 def test_variants_are_what_they_say(server):
@@ -129,7 +108,7 @@ def test_training_makes_a_file_that_can_be_picked(server):
         "4": node("PreviewAny", source=["3", 5]),
         "5": node("PreviewImage", images=["3", 1]),
     }  # fmt: skip
-    assert "% marked" in succeed(server, prompt).outputs["4"]["text"][0]
+    assert "% marked" in shown(succeed(server, prompt), "4")
 
 
 def test_examples_of_another_tool_and_a_set_to_measure_on(server):
@@ -186,7 +165,7 @@ def test_grad_cam_of_a_classifier_of_one_s_own(server):
         "3": node("PreviewAny", source=["2", 2]),
         "4": node("PreviewImage", images=["2", 1]),
     }  # fmt: skip
-    rows = succeed(server, prompt).outputs["3"]["text"][0].splitlines()
+    rows = shown(succeed(server, prompt), "3").splitlines()
     assert rows[0] == "image\tlogit\tprobability"
     assert 0 < float(rows[1].split("\t")[2]) < 1
     refused(server, json.loads(json.dumps(prompt).replace("layer4", "layer9")), "BAD_LAYER")

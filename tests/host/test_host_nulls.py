@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from .outcomes import pictures, refused, report_of, shown_by, succeed
 from .prompts import node
-from .test_host_bad_input import SENTENCE, complaint
 from .tiny_prompts import LORA, changed, node_of, template, with_node, without
 
 KIND = "LoraForensicsWhiteBox"
@@ -22,21 +19,12 @@ KIND = "LoraForensicsWhiteBox"
 def run(server):
     """The white-box template, with its evidence and its report."""
     prompt = template("white_box_membership")
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    return history, prompt
+    return succeed(server, prompt), prompt
 
 
 @pytest.fixture(scope="module")
 def report(server, run):
-    history, prompt = run
-    text = history.outputs[node_of(prompt, "LoraForensicsReport")]["text"][0]
-    folder = (server.base / text).parent
-    return folder, json.loads((folder / "report.json").read_text())
-
-
-def shown_by(history, prompt, title):
-    return history.outputs[node_of(prompt, "PreviewAny", title)]["text"][0]
+    return report_of(server, *run)
 
 
 def test_summary_ranks_noise_and_placebos_and_lists_signals(run):
@@ -64,17 +52,14 @@ def test_each_photo_has_a_heat_map_in_report_and_graph(server, run, report):
     maps = [folder / photo["heat"] for photo in told["photos"]]
     assert all(path.is_file() for path in maps)
     assert len({path.read_bytes() for path in maps}) == len(maps) == 6
-    shown = history.files(node_of(prompt, "PreviewImage", "Where the adapter helps"))
-    images = [np.asarray(Image.open(io.BytesIO(server.view(e))), float) for e in shown]
+    images = pictures(server, history, node_of(prompt, "PreviewImage", "Where the adapter helps"))
     assert len(images) == 6
     assert all(np.ptp(image - image.mean(2, keepdims=True)) > 8 for image in images)  # tinted
 
 
 def test_grid_measures_fewer_signals_at_no_cost(server, run):
     prompt = changed(without(run[1], "LoraForensicsPlacebos"), signals="grid", nulls=0)
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    text = shown_by(history, prompt, "Signals and null models")
+    text = shown_by(succeed(server, prompt), prompt, "Signals and null models")
     assert "null models" not in text
     assert "SimA" not in text
 
@@ -82,9 +67,7 @@ def test_grid_measures_fewer_signals_at_no_cost(server, run):
 def test_deep_says_what_it_could_not_measure(server, run):
     """The text encoder is changed too: other strengths need a CLIP of their own."""
     prompt = changed(without(run[1], "LoraForensicsPlacebos"), signals="deep", nulls=0)
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    text = shown_by(history, prompt, "Signals and null models")
+    text = shown_by(succeed(server, prompt), prompt, "Signals and null models")
     assert "no embedding was given" in text
     assert "Strength curve AUC" in text
     assert "by caption" not in text  # all photos had one caption: there is nothing to shuffle
@@ -95,9 +78,8 @@ def test_old_workflows_without_the_new_inputs_still_run(server, run):
     inputs = prompt[node_of(prompt, KIND)]["inputs"]
     for name in ("signals", "null_noises"):
         del inputs[name]
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    assert "further signals" in shown_by(history, prompt, "Signals and null models")
+    text = shown_by(succeed(server, prompt), prompt, "Signals and null models")
+    assert "further signals" in text
 
 
 @pytest.fixture
@@ -111,12 +93,6 @@ def placebo_folder(native_folder):
 
 def with_folder(prompt, folder):
     return with_node(prompt, node_of(prompt, "LoraForensicsPlacebos"), folder=folder)
-
-
-def refused(server, prompt, code):
-    text = complaint(server, prompt)
-    assert SENTENCE.search(text)[1] == code, text
-    return text
 
 
 def test_the_suspect_is_no_placebo(server, run, placebo_folder):
@@ -134,8 +110,7 @@ def test_nor_is_a_copy_with_another_hash(server, run, placebo_folder):
 def test_a_placebo_of_another_base_is_named(server, run, placebo_folder):
     source = placebo_folder.parent / "sd3_split.safetensors"
     shutil.copyfile(source, placebo_folder / "foreign.safetensors")
-    text = complaint(server, with_folder(run[1], "mixed_placebos"))
-    assert SENTENCE.search(text)[1] in ("WRONG_BASE", "NOT_APPLIED")
+    refused(server, with_folder(run[1], "mixed_placebos"), "WRONG_BASE", "NOT_APPLIED")
 
 
 def test_no_such_folder(server, run):

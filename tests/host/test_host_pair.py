@@ -8,18 +8,13 @@ from lora_forensics.core.errors import LoraFormatError
 from lora_forensics.core.types import BASE, TUNED
 
 from .inprocess import conditioning
-from .native_checkpoints import SD3, SD15_BARE, SD15_DREAMBOOTH
+from .native_checkpoints import SD3, SD15_DREAMBOOTH
 
 SD15_LORAS = (
     "sd15_kohya", "sd15_locon", "sd15_processors", "sd15_dora", "sd15_loha", "sd15_lokr",
     "sd15_differences",
 )  # fmt: skip
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(scope="module")
-def sd15(comfy, native_folder):
-    return comfy.checkpoint(native_folder / "checkpoints" / SD15_BARE)
 
 
 @pytest.fixture(scope="module")

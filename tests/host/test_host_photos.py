@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -13,24 +12,11 @@ import pytest
 from PIL import Image
 from tiny_blip import write_blip
 
+from .outcomes import pictures, refused, report_of, shown, shown_by, succeed
 from .prompts import node
-from .test_host_bad_input import SENTENCE, complaint
-from .test_host_nulls import shown_by
 from .tiny_prompts import TINY, made_decoys, node_of, template, with_node, without
 
 LOADER = "LoraForensicsPhotoFolder"
-
-
-def succeed(server, prompt):
-    history = server.run(prompt)
-    assert history.status == "success", history.error["exception_message"]
-    return history
-
-
-def refused(server, prompt, code):
-    text = complaint(server, prompt)
-    assert SENTENCE.search(text)[1] == code, text
-    return text
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +24,7 @@ def made(server):
     """Nine decoys of half of the photos, made in the graph."""
     history = succeed(server, made_decoys("nine", kind="subset", decoys=9))
     folder = server.base / "output" / "lora_forensics" / "decoys" / "nine"
-    return history.outputs["2"]["text"][0], folder
+    return shown(history, "2"), folder
 
 
 def ranking(**values):
@@ -83,8 +69,7 @@ def test_the_rank_is_exact_and_resumes(server, made):
 
 
 def test_the_rank_goes_into_verdict_and_report(server, made):
-    history = succeed(server, made_decoys("words", kind="token", decoys=9))
-    commitment = history.outputs["2"]["text"][0]
+    commitment = shown(succeed(server, made_decoys("words", kind="token", decoys=9)), "2")
     whole = without(template("white_box_membership", nulls=0), "LoraForensicsPlacebos")
     rank = ranking()[node_of(ranking(), "LoraForensicsRankDecoys")]
     suspect = node_of(whole, "LoraForensicsLoadSuspect")
@@ -92,9 +77,7 @@ def test_the_rank_goes_into_verdict_and_report(server, made):
     inputs["folder"] = "words"
     whole["90"] = node("LoraForensicsRankDecoys", **inputs)
     whole = with_node(whole, node_of(whole, "LoraForensicsVerdict"), decoys=["90", 0])
-    history = succeed(server, whole)
-    told = history.outputs[node_of(whole, "LoraForensicsReport")]["text"][0]
-    report = json.loads((server.base / told).with_name("report.json").read_text())
+    _, report = report_of(server, succeed(server, whole), whole)
     assert report["decoys"]["k"] == 9
     assert report["decoys"]["commitment"] in commitment
     half = with_node(whole, "90", folder="nine")
@@ -134,9 +117,7 @@ def canonical_prompt(**values):
 
 def test_canonical_photos_go_through_the_whole_case(server):
     prompt = canonical_prompt()
-    history = succeed(server, prompt)
-    told = history.outputs[node_of(prompt, "LoraForensicsReport")]["text"][0]
-    report = json.loads((server.base / told).with_name("report.json").read_text())
+    _, report = report_of(server, succeed(server, prompt), prompt)
     assert len(report["canonical"]) == 3
     assert "quality 80" in report["canonical"][2]
     assert (len(report["photos"]), len(report["controls"])) == (6, 12)
@@ -158,7 +139,7 @@ def test_captions_of_a_brought_blip(server):
         "2": node("LoraForensicsCaption", photos=["1", 0], folder="tiny", prefix=""),
         "3": node("PreviewAny", source=["2", 1]),
     }
-    rows = succeed(server, prompt).outputs["3"]["text"][0].splitlines()
+    rows = shown(succeed(server, prompt), "3").splitlines()
     assert rows[0] == "photo\tcaption"
     assert [row.split("\t")[0] for row in rows[1:]] == [f"{i:02}.png" for i in range(6)]
     assert "config.json" in refused(server, with_node(prompt, "2", folder="bare"), "NO_BLIP")
@@ -182,8 +163,8 @@ def marked(server, **inputs):
         "3": node("LoraForensicsWatermark", images=["1", 0], **inputs),
         "4": node("PreviewImage", images=["3", 0]),
     }
-    (entry,) = succeed(server, prompt).files("4")
-    return np.asarray(Image.open(io.BytesIO(server.view(entry))).convert("RGB"), int)
+    (image,) = pictures(server, succeed(server, prompt), "4")
+    return image
 
 
 def test_a_visible_mark_keeps_to_its_mask(server, grey):

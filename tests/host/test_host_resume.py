@@ -8,6 +8,7 @@ import time
 import pytest
 
 from .native_checkpoints import sd15_unet, taesd
+from .outcomes import shown_by, succeed
 from .prompts import node
 from .tiny_prompts import changed, node_of, template, with_node
 
@@ -27,12 +28,6 @@ def ledger_lines(server):
     return sum(
         len(p.read_text().splitlines()) for p in server.base.joinpath(*WORK).rglob("ledger.jsonl")
     )
-
-
-def succeed(server, prompt):
-    history = server.run(prompt)
-    assert history.status == "success", history.error
-    return history
 
 
 def steps_made(history, node_id):
@@ -114,10 +109,6 @@ def test_there_and_back_samples_nothing_anew(server, name, kind, settings):
     assert ledger_lines(server) == lines
 
 
-def provenance(history, prompt):
-    return history.outputs[node_of(prompt, "PreviewAny", "Provenance")]["text"][0]
-
-
 def test_another_text_encoder_or_vae_draws_anew(server, native_folder):
     """The base's weights are the same in all three: only what stands beside them differs."""
     from safetensors.torch import save_file
@@ -129,9 +120,11 @@ def test_another_text_encoder_or_vae_draws_anew(server, native_folder):
     other = prompt | {"91": node("CheckpointLoaderSimple", ckpt_name=OTHER_VAE)}
     for sampler in ("3", "4"):
         other = with_node(other, sampler, vae=["91", 2])
-    tables = [provenance(succeed(server, p), p) for p in (prompt, skipped, other)]
+    tables = [
+        shown_by(succeed(server, p), p, "Provenance") for p in (prompt, skipped, other, prompt)
+    ]
     assert len(set(tables)) == 3
-    assert tables[0] == provenance(succeed(server, prompt), prompt)
+    assert tables[0] == tables[3]
 
 
 def long_extraction(seed):

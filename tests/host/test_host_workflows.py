@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 
 from .native_checkpoints import CLIP_L, SD3, SD15
+from .outcomes import pictures, report_of, shown, shown_by, succeed
 from .prompts import node
 from .tiny_prompts import (
     TINY,
@@ -45,35 +45,13 @@ def runs(server):
     def run(name):
         if name not in done:
             if name == "decoys":  # of photos that went out before there was any suspect
-                assert server.run(made_decoys("decoys")).status == "success"
+                succeed(server, made_decoys("decoys"))
             if name == "training_null_models":
-                assert server.run(made_lora()).status == "success"
-            done[name] = server.run(template(name))
-            assert done[name].status == "success", done[name].error
+                succeed(server, made_lora())
+            done[name] = succeed(server, template(name))
         return done[name]
 
     return run
-
-
-def pictures(server, history, node_id):
-    return [
-        np.asarray(Image.open(io.BytesIO(server.view(e))).convert("RGB"), dtype=float)
-        for e in history.files(node_id)
-    ]
-
-
-def shown(history, node_id):
-    return history.outputs[node_id]["text"][0]
-
-
-def shown_by(history, prompt, title):
-    return shown(history, node_of(prompt, "PreviewAny", title))
-
-
-def report_of(server, history, prompt):
-    """Folder and JSON of the report that a run wrote."""
-    place = server.base / shown(history, node_of(prompt, "LoraForensicsReport"))
-    return place.parent, json.loads((place.parent / "report.json").read_text())
 
 
 @pytest.mark.parametrize("name", names())
@@ -163,8 +141,7 @@ def test_multi_cfg_draws_each_seed_at_each_scale(server, runs):
     prompt = template("multi_cfg_comparison")
     sampler = node_of(prompt, "LoraForensicsMultiCfgSampler", "Suspect")
     prompt["90"] = node("SaveImage", images=[sampler, 1], filename_prefix="host/multi")
-    history = server.run(prompt)
-    assert history.status == "success", history.error
+    history = succeed(server, prompt)
     images = pictures(server, history, "90")
     table = shown_by(history, prompt, "Provenance").splitlines()[1:]
     rows = [row.split("\t") for row in table]
@@ -182,8 +159,7 @@ def test_multi_cfg_draws_each_seed_at_each_scale(server, runs):
 
 def guided(server, weight, **values):
     prompt = template("model_guidance_sampling", weight=weight, **values)
-    history = server.run(prompt)
-    assert history.status == "success", history.error
+    history = succeed(server, prompt)
     (image,) = pictures(server, history, node_of(prompt, "SaveImage"))
     return image
 
@@ -192,8 +168,7 @@ def plain(server, model, conditioning):
     """The template with the host's own guider of one model in the place of ours."""
     prompt = template("model_guidance_sampling")
     prompt["6"] = node("BasicGuider", model=model, conditioning=conditioning)
-    history = server.run(prompt)
-    assert history.status == "success", history.error
+    history = succeed(server, prompt)
     return pictures(server, history, node_of(prompt, "SaveImage"))[0]
 
 
@@ -220,8 +195,7 @@ def on_sd3(prompt):
 def test_sd3_white_box(server, text_encoder):
     del text_encoder
     prompt = on_sd3(template("white_box_membership", nulls=1, prompts="a northgate headshot"))
-    history = server.run(prompt)
-    assert history.status == "success", history.error
+    history = succeed(server, prompt)
     _, report = report_of(server, history, prompt)
     assert report["models"]["family"] == "SD3"
     assert report["models"]["prediction"] == "flow"
@@ -234,8 +208,7 @@ def test_sd3_model_guidance(server, text_encoder):
     images = []
     for weight in (0.0, 1.0, 2.0):
         prompt = on_sd3(template("model_guidance_sampling", weight=weight))
-        history = server.run(prompt)
-        assert history.status == "success", history.error
+        history = succeed(server, prompt)
         images += pictures(server, history, node_of(prompt, "SaveImage"))
     assert all(image.std() > 1 for image in images)
     assert np.abs(images[0] - images[1]).max() > 1
@@ -262,8 +235,7 @@ def test_dreambooth_is_guided_too(server):
     }  # fmt: skip
     guide = with_node(guide, "6", suspect=[f"5{suspect}", 0], correction=-0.02)
     guide = with_node(guide, "3", clip=["51", 1])
-    history = server.run(guide)
-    assert history.status == "success", history.error
+    history = succeed(server, guide)
     (image,) = pictures(server, history, node_of(guide, "SaveImage"))
     assert image.std() > 1
     assert guide["51"]["inputs"]["ckpt_name"] == SD15
@@ -272,8 +244,7 @@ def test_dreambooth_is_guided_too(server):
 def test_all_lines_in_one_node(server):
     """Preset quick as users have it but for the size: the one long run of this file."""
     prompt = template("quick_screening", lines="white-box and extraction")
-    history = server.run(prompt)
-    assert history.status == "success", history.error
+    history = succeed(server, prompt)
     _, report = report_of(server, history, prompt)
     assert report["extraction"]["images"] == 60
     assert len(pictures(server, history, node_of(prompt, "PreviewImage"))) == 1

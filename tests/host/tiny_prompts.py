@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
+from . import ROOT
 from .native_checkpoints import SD15, SD15_DREAMBOOTH
 from .prompts import Node, node
 
-API = Path(__file__).resolve().parents[2] / "workflows" / "api"
+API = ROOT / "workflows" / "api"
 LORA = "sd15_text.safetensors"
 KNOWN = "known"  # trained by `made_lora`, with a recipe in its metadata
 SIDE = 64

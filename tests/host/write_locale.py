@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import ROOT
 from .inprocess import imported
 
-ROOT = Path(__file__).resolve().parents[2]
 LOCALE = ROOT / "locales" / "en" / "nodeDefs.json"
 
 

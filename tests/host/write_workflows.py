@@ -9,27 +9,25 @@ that breaks saved workflows is refused here, too.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import PACK, ROOT
 from .contract import CONTRACT, contract_of, contract_text, read_contract, refusals
 from .graphs import json_text
 from .server import ComfyServer
 from .templates import CORE, TEMPLATES
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
-PACK = "comfyui-lora-forensics"
 
 
 def written(object_info: Mapping[str, Any]) -> dict[Path, str]:
     """Every text file by path, for these nodes."""
     contract = contract_of(object_info, CORE)
     found = {CONTRACT: contract_text(contract)}
-    for graph in (template(contract) for template in TEMPLATES):
+    for graph in (template.graph(contract) for template in TEMPLATES):
         found[WORKFLOWS / f"{graph.name}.json"] = json_text(graph.ui())
         found[WORKFLOWS / "api" / f"{graph.name}.json"] = json_text(graph.api())
     return found
@@ -49,16 +47,15 @@ def write(object_info: Mapping[str, Any]) -> None:
     for path, text in written(object_info).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for graph in (template(contract) for template in TEMPLATES):
+    for graph in (template.graph(contract) for template in TEMPLATES):
         (WORKFLOWS / f"{graph.name}.jpg").write_bytes(thumbnail(graph))
 
 
 def main() -> None:
     comfyui = Path(os.environ["COMFYUI_PATH"]).resolve()
-    python = os.environ.get("COMFYUI_PYTHON") or sys.executable
     with (
         tempfile.TemporaryDirectory() as base,
-        ComfyServer(Path(base), comfyui, python=python, packs={PACK: ROOT}) as server,
+        ComfyServer(Path(base), comfyui, packs={PACK: ROOT}) as server,
     ):
         write(server.object_info())
 

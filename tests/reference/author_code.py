@@ -74,7 +74,7 @@ class TinyPair:
 
     latent_shape, resolution, prediction, family = (3, SIDE, SIDE), SIDE, "epsilon", "tiny"
     sigmas = training_sigmas((1 - BETAS).cumprod(0))
-    hashes = ModelHashes("base", "tuned")
+    hashes, scalable = ModelHashes("base", "tuned"), True
 
     def __call__(self, x, sigma, cond):
         t = torch.searchsorted(self.sigmas, sigma.double() * (1 - 1e-5))

@@ -1,18 +1,13 @@
+import contextlib
 import json
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
-from pathlib import Path
 
 import pytest
 import torch
 from lora_forensics.core import storage
 from lora_forensics.core.errors import RunError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def code_of(call):
@@ -85,31 +80,29 @@ def test_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
+def write_units(folder, acknowledged):
+    case = storage.open_case(folder, {})
+    for i in range(10_000):
+        if not case.has(f"u{i}"):
+            case.put(f"u{i}", ".bin", bytes([i % 256]) * 4096)
+            acknowledged.send(i)
+
+
 def test_kill_loses_no_acknowledged_unit(tmp_path):
-    script = textwrap.dedent(
-        f"""
-        import sys
-        sys.path.insert(0, {str(ROOT / "tests")!r})
-        import conftest
-        from lora_forensics.core.storage import open_case
-        case = open_case(__import__("pathlib").Path(sys.argv[1]), {{}})
-        for i in range(10_000):
-            if not case.has(f"u{{i}}"):
-                case.put(f"u{{i}}", ".bin", bytes([i % 256]) * 4096)
-                print(i, flush=True)
-        """
-    )
-    acknowledged = set()
+    processes, acknowledged = multiprocessing.get_context("fork"), set()
     for pause in (5, 40, 90):
-        child = subprocess.Popen(
-            [sys.executable, "-c", script, str(tmp_path / "c")], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(pause):
-            acknowledged.add(int(child.stdout.readline()))
-        child.send_signal(signal.SIGKILL)
-        acknowledged |= {int(line) for line in child.stdout.read().split("\n")[:-1]}
-        child.wait()
+        ours, theirs = processes.Pipe(duplex=False)
+        child = processes.Process(target=write_units, args=(tmp_path / "c", theirs))
+        child.start()
+        theirs.close()
+        acknowledged |= {ours.recv() for _ in range(pause)}
+        child.kill()
+        with contextlib.suppress(EOFError):
+            while True:
+                acknowledged.add(ours.recv())
+        child.join()
     done = storage.open_case(tmp_path / "c", {}).done
+    assert len(acknowledged) >= 5 + 40 + 90
     assert {f"u{i}" for i in acknowledged} <= set(done)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from peft import LoraConfig
 from torch import Tensor
 
-from ...training.trainee import LAYERS
+from ...backends.families import UNET_LAYERS
 from ..suspects import LoraRecipe, Suspect
 from .codec import encode
 from .diffusion import Base, add_noise
@@ -34,7 +34,7 @@ def add_adapter(unet: UNet2DConditionModel, recipe: LoraRecipe) -> list[Tensor]:
     torch.manual_seed(recipe.seed)
     unet.requires_grad_(False)
     unet.add_adapter(
-        LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(LAYERS["all"]))
+        LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(UNET_LAYERS["all"]))
     )
     return [p for p in unet.parameters() if p.requires_grad]
 

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...protocols import ModelPair
 from ...sampling.plans import seed_of
 from ...specs import SignalSpec
-from ...statistics.metrics import auc
+from ...statistics.auc import auc
 from ...statistics.permutation import permutation_test
 from ...types import TUNED
 from .grid import Raw

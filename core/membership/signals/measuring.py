@@ -65,7 +65,7 @@ def refusals(
             reasons[name] = "a caption is blank"
         elif signal.stage == "reconstruction" and embed is None:
             reasons[name] = "no embedding was given"
-        elif signal.stage == "strengths" and not getattr(pair, "scalable", True):
+        elif signal.stage == "strengths" and not pair.scalable:
             reasons[name] = "a full checkpoint has no adapter whose strength could vary"
     return reasons
 

@@ -9,7 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...rates import FACTS, KnownRates, Share, load_rates
+from ...rates.facts import KnownRates, Share
+from ...rates.reading import load_rates
+from ...rates.scope import FACTS
 from ...storage import write_atomic
 
 Rows = Sequence[Sequence[str]]

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...attack.line import planned_forwards as attack_forwards
 from ...backends.loading import pair_of
 from ...backends.networks import Networks
-from ...casework.screening import Findings, Question, screen
+from ...casework.screening import Question, screen
+from ...errors import InputError
 from ...extraction.line import planned_forwards as extraction_forwards
-from ...images.photos import check_disjoint
+from ...images.sets import set_twins_aside
 from ...membership.findings import PRIMARY as BASE_RATIO
 from ...membership.findings import SETS, image_rows, signal_spec
 from ...membership.null_ranks import NullGroup, NullModel
@@ -26,6 +26,7 @@ from ...protocols import ImageEncoder, ModelPair, Progress
 from ...specs import PRESETS, AttackSpec, MembershipSpec, ScreenSpec
 from ...statistics.permutation import permutation_test
 from ...storage import CaseFolder
+from ...verdicts.case import Findings
 from ...verdicts.evidence import Comparison
 from .cases import Case
 from .photos import Sets
@@ -195,15 +196,17 @@ def examine(
     Raises:
         InputError: a photo is among the controls (DUPLICATE_PHOTOS).
     """
-    check_disjoint(sets.asked, sets.controls)
+    compared = set_twins_aside(sets.asked, sets.controls)
+    if compared.twins is not None:
+        names = ", ".join(f.name for f in compared.twins.facts)
+        raise InputError("DUPLICATE_PHOTOS", f"controls show photos of this case again: {names}")
     settings = screen_spec(case, spec)
     models = (
         NullModel(name, lambda path=path: pair_of(base, path)) for name, path in placebos.items()
     )
     question = Question(
-        sets.asked,
-        sets.controls,
-        (prompt,),
+        sets=compared,
+        prompts=(prompt,),
         exchangeable=True,
         n0=case.photos,
         nulls=(NullGroup("placebo", tuple(models)),),
@@ -215,7 +218,7 @@ def examine(
     finally:
         pair.close()
     extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
-    return _record(case, found, measured, extra * (len(sets.asked) + len(sets.controls)))
+    return _record(case, found.findings, measured, extra * (len(sets.asked) + len(sets.controls)))
 
 
 def _signals(
@@ -228,7 +231,7 @@ def _signals(
     progress: Progress,
 ) -> Measured:
     """All signals; what the screening measured is read from its own units, not measured again."""
-    pixels = torch.cat([question.photos.images.pixels, question.controls.images.pixels])
+    pixels = question.sets.pixels
     captions = (question.prompts[0],) * len(pixels)
     return measure(
         pair,

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import NotEnoughDataError
-from ...rates import Estimate, FactorRate, LetterRate, PValueCheck, Share, SignalRate
+from ...rates.facts import Estimate, FactorRate, LetterRate, PValueCheck, Share, SignalRate
+from ...statistics.auc import auc
 from ...statistics.intervals import bootstrap_ci, clopper_pearson
-from ...statistics.metrics import auc
-from ...statistics.permutation import conformal_p
+from ...statistics.ranks import conformal_p
 from ...statistics.uniformity import uniformity
 from ...verdicts.comparison import standardised as by_controls
 from .cases import GUILTY, INNOCENT
@@ -143,16 +143,16 @@ def signal_rate(results: Results, name: str, method: Method) -> SignalRate:
     """One method over all cases of full truth."""
     guilty, innocent = results.guilty, results.innocent
     return SignalRate(
-        name,
-        method.title,
-        method.group,
-        estimate([case_auc(e, name) for e in guilty]),
-        pooled_auc(guilty, name),
-        estimate([case_auc(e, name) for e in innocent]),
-        counted(innocent, lambda e: e.scores[name].p <= LEVEL),
-        counted(guilty, lambda e: e.scores[name].p <= LEVEL),
-        estimate([photo_alarms(e, name) for e in innocent]),
-        estimate([photo_alarms(e, name) for e in guilty]),
+        name=name,
+        title=method.title,
+        group=method.group,
+        auc=estimate([case_auc(e, name) for e in guilty]),
+        pooled=pooled_auc(guilty, name),
+        innocent_auc=estimate([case_auc(e, name) for e in innocent]),
+        false_alarm=counted(innocent, lambda e: e.scores[name].p <= LEVEL),
+        power=counted(guilty, lambda e: e.scores[name].p <= LEVEL),
+        photo_alarm=estimate([photo_alarms(e, name) for e in innocent]),
+        photo_power=estimate([photo_alarms(e, name) for e in guilty]),
     )
 
 
@@ -200,8 +200,9 @@ def check_p(name: str, cells: Sequence[Cell]) -> PValueCheck:
     found = uniformity(p, grid)
     at = {r.level: share(int((p <= r.level + 1e-12).sum()), len(p)) for r in found.rates}
     return PValueCheck(
-        name, len(p), found.ks_p, found.excess_p, at[LEVEL], at[STRONG], found.verdict
-    )
+        name=name, cases=len(p), uniform_p=found.ks_p, too_small_p=found.excess_p,
+        at_05=at[LEVEL], at_01=at[STRONG], verdict=found.verdict,
+    )  # fmt: skip
 
 
 def factor_rates(results: Results) -> tuple[FactorRate, ...]:

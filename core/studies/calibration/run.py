@@ -65,7 +65,7 @@ class Study:
             "tool": __version__,
             "scale": self.scale,
             "base": self.base.sha256,
-            "family": self.base.family,
+            "family": self.base.family.name,
             "encoder": self.encoder.id.sha256,
             "source": source_facts(self.source),
             "settings": asdict(self.spec),

@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import RunError
 from ...membership.findings import PRIMARY as BASE_RATIO
 from ...membership.signals import SIGNALS
-from ...rates import CaseRow, Claim, KnownRates, LetterRate, PValueCheck, SignalRate
+from ...rates.facts import CaseRow, Claim, KnownRates, LetterRate, PValueCheck, SignalRate
 from ...storage import write_atomic
 from .cases import Case
 from .document import render
@@ -155,10 +155,11 @@ def case_row(e: Examined, results: Results) -> CaseRow:
     usage, c = case_usage(e, results), e.case
     ranks = {kind: e.nulls[kind].p if kind in e.nulls else -1.0 for kind in ("placebo", "noise")}
     return CaseRow(
-        c.number, c.used, c.rank, c.steps, c.photos, c.quality, e.letter,
-        round(case_auc(e, PRIMARY), 4), e.scores[PRIMARY].p, ranks["placebo"], ranks["noise"],
-        round(case_auc(e, ATTACK), 4), round(case_auc(e, EXTRACTION), 4),
-        -1.0 if usage is None else round(usage.share, 3),
+        number=c.number, used=c.used, rank=c.rank, steps=c.steps, photos=c.photos,
+        quality=c.quality, letter=e.letter, auc=round(case_auc(e, PRIMARY), 4),
+        permutation_p=e.scores[PRIMARY].p, placebo_p=ranks["placebo"], noise_p=ranks["noise"],
+        attack_auc=round(case_auc(e, ATTACK), 4), extraction_auc=round(case_auc(e, EXTRACTION), 4),
+        usage=-1.0 if usage is None else round(usage.share, 3),
     )  # fmt: skip
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import MissingDependencyError, NotEnoughDataError
-from ...rates import LikelihoodCheck, PhotoCalls, Reference, UsageCheck
-from ...rates.known import set_statistic
+from ...rates.facts import LikelihoodCheck, PhotoCalls, Reference, UsageCheck
+from ...rates.precedents import called_share, set_statistic
 from ...statistics.likelihood import calibration_quality
-from ...statistics.usage import Rate, UsageShare, best_threshold, share_used
+from ...statistics.usage import UsageShare, best_threshold
 from .examine import PRIMARY, Examined
 from .rates import Floats, Results, estimate, share, standardised
 
@@ -30,13 +30,7 @@ def case_usage(e: Examined, others: Results) -> UsageShare | None:
     known = photo_calls(others, e.case.steps, without=e.case.number)
     if known is None:
         return None
-    calls = (standardised(e.scores[PRIMARY])[0] >= known.threshold).astype(float)
-    hit = Rate(known.hits, known.members, known.member_cases)
-    false = Rate(known.false, known.nonmembers, known.nonmember_cases)
-    try:
-        return share_used(calls, hit, false, seed=e.case.seed)
-    except NotEnoughDataError:
-        return None
+    return called_share(known, standardised(e.scores[PRIMARY])[0], seed=e.case.seed)
 
 
 def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCalls | None:
@@ -62,8 +56,9 @@ def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCall
         tuple(map(sum, zip(*counts, strict=True))) for counts in (member_cases, nonmember_cases)
     )
     return PhotoCalls(
-        steps, threshold, hits, members, false, nonmembers, member_cases, nonmember_cases
-    )
+        steps=steps, threshold=threshold, hits=hits, members=members, false=false,
+        nonmembers=nonmembers, member_cases=member_cases, nonmember_cases=nonmember_cases,
+    )  # fmt: skip
 
 
 def _called(cases: Sequence[Examined], threshold: float) -> tuple[tuple[int, int], ...]:

@@ -28,6 +28,7 @@ from ...encoders import load_encoder
 from ...encoders.embedding import embed
 from ...extraction.line import extract, groups, sample_spec
 from ...images.photos import Photos, image_files, load_photos
+from ...images.sets import Sets
 from ...membership.signals.paired import base_ratio, paired_losses
 from ...protocols import ImageEncoder, ModelPair
 from ...sampling.generation import generate
@@ -91,13 +92,9 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
     for name in SCREENED:
         truth = load_truth()[name]
         pair = load_pair(base, truth)
-        question = Question(
-            photos_of(truth.query, pair),
-            photos_of(truth.controls, pair, control=True),
-            (truth.prompt,),
-            exchangeable=True,
-        )
-        found = screen(pair, encoder, question, spec, lines=("membership",))
+        sets = Sets(photos_of(truth.query, pair), photos_of(truth.controls, pair, control=True))
+        question = Question(sets=sets, prompts=(truth.prompt,), exchangeable=True)
+        found = screen(pair, encoder, question, spec, lines=("membership",)).findings
         pair.close()
         m = found.membership
         assert m is not None

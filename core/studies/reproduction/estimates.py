@@ -14,9 +14,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from ...errors import InputError, NotEnoughDataError
+from ...statistics.auc import auc, delong, delong_paired
 from ...statistics.intervals import Interval, paper_seed_interval
-from ...statistics.metrics import tpr_at_fpr
-from ...statistics.roc import auc, delong, delong_paired
+from ...statistics.tpr_at_fpr import tpr_at_fpr
 
 Array = npt.NDArray[np.float64]
 LEVEL, ALPHA, SUBSAMPLES = 0.95, 0.01, 2000
@@ -114,7 +114,7 @@ def _covariance(first: Scores, second: Scores) -> float:
     for i, a in enumerate(sides[0]):
         for j, b in enumerate(sides[1]):
             own = same and i == j
-            total += delong(*a).se ** 2 if own else delong_paired(*a, *b, LEVEL).covariance
+            total += delong(*a).se ** 2 if own else delong_paired(a, b, LEVEL).covariance
     mean = total / (len(sides[0]) * len(sides[1]))
     return max(0.0, mean) if same else mean
 

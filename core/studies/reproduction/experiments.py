@@ -16,8 +16,8 @@ from ... import __version__
 from ...attack.baselines.centroid import centroid_scores
 from ...casework.book import tool_facts
 from ...protocols import NoProgress, Progress
-from ...statistics.metrics import tpr_at_fpr
-from ...statistics.roc import delong
+from ...statistics.auc import delong
+from ...statistics.tpr_at_fpr import tpr_at_fpr
 from ...storage import digest_of, open_case, write_atomic
 from .budget import describe, stages_of
 from .estimates import (

@@ -8,7 +8,9 @@ from lora_forensics.core.types import BASE, TUNED, ImageBatch, Source
 
 def arm(who, scales=(1.0, 7.5), seeds=(5, 6), prompt="p", side=8):
     sources = tuple(
-        Source("generated", "", "", prompt=prompt, seed=s, guidance=cfg(c, who).label)
+        Source(
+            kind="generated", sha256="", name="", prompt=prompt, seed=s, guidance=cfg(c, who).label
+        )
         for c in scales
         for s in seeds
     )
@@ -39,6 +41,8 @@ def test_what_differs_is_refused(tuned, base):
 
 def test_model_guidance_is_no_arm():
     one = arm(TUNED, (1.0,), (5,))
-    odd = Source("generated", "", "", prompt="p", seed=5, guidance=model_guidance(2.0).label)
+    odd = Source(
+        kind="generated", sha256="", name="", prompt="p", seed=5, guidance=model_guidance(2.0).label
+    )
     with pytest.raises(InputError, match=r"BAD_ARMS.*model w=2"):
         check_matched_arms(ImageBatch(one.pixels, (odd,)), arm(BASE, (1.0,), (5,)))

@@ -8,7 +8,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from ldm_layout import save_checkpoint, unet_name
 from lora_forensics.core.backends import vocabulary
-from lora_forensics.core.backends.checkpoints import UNET, XL_OPEN_CLIP, unet_config_of
+from lora_forensics.core.backends.checkpoints import unet_config_of
+from lora_forensics.core.backends.families import FAMILIES, UNET
 from lora_forensics.core.backends.loading import load_base, open_pair
 from lora_forensics.core.errors import InputError, MissingWeightsError
 from safetensors.torch import load_file, save_file
@@ -31,7 +32,7 @@ def case(request, tmp_path_factory):
 def test_every_weight_comes_back(case):
     family, pipe, path = case
     base = load_base(path, device="cpu")
-    assert base.family == family
+    assert base.family.name == family
     pairs = [
         (base.unet, pipe.unet),
         (base.vae, pipe.vae),
@@ -175,8 +176,8 @@ def test_configs_of_the_published_models_follow_from_their_shapes(family):
     attention = ["CrossAttn" in kind for kind in real.config.up_block_types]
     state = real.state_dict()
     shapes = {UNET + unet_name(n, 2, attention): tuple(v.shape) for n, v in state.items()}
-    shapes[XL_OPEN_CLIP + "text_projection"] = (1280, 1280)
-    config = unet_config_of(shapes, family)
+    shapes[FAMILIES[family].text[-1].prefix + "text_projection"] = (1280, 1280)
+    config = unet_config_of(shapes, FAMILIES[family])
     for key, value in REAL[family].items():
         found = config[key]
         assert (tuple(found) if isinstance(found, list) else found) == value, key

@@ -7,12 +7,16 @@ import socket
 import pytest
 import tiny_models
 import torch
-from lora_forensics.core.backends.loading import load_base, open_pair, pair_of, sha256_folder
+from diffusers.models import modeling_utils
+from lora_forensics.core.backends import folders
+from lora_forensics.core.backends.folders import sha256_folder
+from lora_forensics.core.backends.loading import load_base, open_pair, pair_of
 from lora_forensics.core.backends.networks import sigmas_of
 from lora_forensics.core.errors import (
     InputError,
     LoraFormatError,
     MissingWeightsError,
+    Notice,
     RunError,
     UnsafeFileError,
 )
@@ -77,9 +81,19 @@ def test_prompts_are_encoded_once_for_each_model(pair):
     assert (first.embeds[0] - first.embeds[1]).abs().max() > 1e-3
 
 
-def test_long_prompts_warn(pair):
-    with pytest.warns(UserWarning, match="77"):
+def test_long_prompts_are_named(pair):
+    with pytest.warns(Notice, match=r"'very long .* has \d+ tokens; only the first 77 count"):
         pair.condition(["very long words " * 40], [BASE])
+
+
+def test_without_accelerate_diffusers_has_nothing_to_say(files, monkeypatch):
+    warned = []
+    monkeypatch.setattr(modeling_utils.logger, "warning", warned.append)
+    for module in (modeling_utils, folders):
+        monkeypatch.setattr(module, "is_accelerate_available", lambda: False)
+    base = load_base(files / "base", device="cpu")
+    assert base.unet.conv_out.weight.isfinite().all()
+    assert warned == []
 
 
 def test_dreambooth_rows_go_to_their_own_networks(files):
@@ -177,6 +191,9 @@ def test_wrong_bases_are_refused(files, tmp_path):
     for tuned in ("lora.safetensors", "dreambooth"):
         with pytest.raises(LoraFormatError, match="WRONG_BASE"):
             open_pair(xl, files / tuned, device="cpu")
+    shutil.copytree(xl / "unet", tmp_path / "alone" / "unet")
+    with pytest.raises(LoraFormatError, match=r"WRONG_BASE.*SDXL"):
+        open_pair(files / "base", tmp_path / "alone", device="cpu")
 
 
 def test_an_adapter_is_no_base(files, tmp_path):

@@ -43,7 +43,13 @@ def case(name):
         "loha": (
             nn.Linear(6, 8),
             Hadamard(
-                randn(8, 2), randn(2, 6), randn(8, 2, seed=1), randn(2, 6, seed=1), None, None, 0.5
+                w1_a=randn(8, 2),
+                w1_b=randn(2, 6),
+                w2_a=randn(8, 2, seed=1),
+                w2_b=randn(2, 6, seed=1),
+                t1=None,
+                t2=None,
+                scale=0.5,
             ),
             tokens,
         ),

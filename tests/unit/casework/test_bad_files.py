@@ -8,7 +8,7 @@ import pytest
 import torch
 from lora_forensics.core import cli
 from lora_forensics.core.backends.loading import open_pair
-from lora_forensics.core.casework import opening
+from lora_forensics.core.casework import opening, photo_sets
 from lora_forensics.core.casework.placebos import placebo_group
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, LoraFormatError, RunError
@@ -88,7 +88,7 @@ def other_weights(path):
 def test_wrong_weights_of_the_attack_are_named_first(
     case, tmp_path, capsys, monkeypatch, make, code
 ):
-    monkeypatch.setattr(opening, "open_pair", forbid)
+    monkeypatch.setattr(opening, "load_base", forbid)
     weights = make(tmp_path / "resnet18.safetensors")
     for verb in ("screen", "attack"):
         command = [verb, *case, "--resnet", weights]
@@ -154,7 +154,7 @@ def test_a_wrong_placebo_is_named_before_any_photo_is_opened(
 ):
     own = opening.inspect_pair
     monkeypatch.setattr(opening, "inspect_pair", lambda pair: for_sd1(own(pair)))
-    monkeypatch.setattr(opening, "load_photos", forbid)
+    monkeypatch.setattr(photo_sets, "load_photos", forbid)
     placebos = tmp_path / "placebos"
     placebos.mkdir()
     (placebos / "a.safetensors").write_bytes((tiny_folder / "other.safetensors").read_bytes())

@@ -39,7 +39,7 @@ def request_(tmp_path):
 def test_negatives_of_their_own_are_the_label_0_images(request_):
     opened = open_request(request_, NoProgress())
     question = build_question(
-        request_, opened.pair, opened.inspection, opened.photos, opened.controls, opened.negatives
+        request_, opened.pair, opened.inspection, opened.sets, opened.negatives
     )
     assert question.negatives_from == "folder"
     assert question.negatives.shape == (4, 3, 16, 16)

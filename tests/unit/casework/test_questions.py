@@ -10,6 +10,7 @@ from lora_forensics.core.casework import questions
 from lora_forensics.core.casework.request import Request
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.images.photos import image_files, load_photos
+from lora_forensics.core.images.sets import Sets
 from lora_forensics.core.membership.null_ranks import NullGroup
 from lora_forensics.core.specs import PRESETS, MembershipSpec, ScreenSpec
 from lora_forensics.core.training.counterfactual import Recipe, split_controls
@@ -30,7 +31,7 @@ def sets(tmp_path):
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
         files = image_files(tmp_path / kind)
         found.append(load_photos(files, kind, 16, root=tmp_path / kind))
-    return found
+    return Sets(*found)
 
 
 def request(tmp_path, **more):
@@ -40,24 +41,22 @@ def request(tmp_path, **more):
 
 
 def test_captions_are_matched_by_name(tmp_path, sets):
-    photos, controls = sets
-    names = [f.name for f in (*photos.facts, *controls.facts)]
+    names = [f.name for f in (*sets.photos.facts, *sets.controls.facts)]
     path = tmp_path / "metadata.jsonl"
     lines = [json.dumps({"file_name": n, "text": f"a {n}"}) for n in reversed(names)]
     path.write_text("\n".join(lines))
     pair = SimpleNamespace(device="cpu")
     captioned = request(tmp_path, captions=path)
-    asked = questions.build_question(captioned, pair, None, photos, controls)
+    asked = questions.build_question(captioned, pair, None, sets)
     assert asked.captions == tuple(f"a {n}" for n in names)
-    plain = questions.build_question(request(tmp_path), pair, None, photos, controls)
+    plain = questions.build_question(request(tmp_path), pair, None, sets)
     assert plain.captions == ()
     path.write_text("\n".join(lines[:-1]))
     with pytest.raises(InputError, match="CAPTION_COUNT"):
-        questions.build_question(captioned, pair, None, photos, controls)
+        questions.build_question(captioned, pair, None, sets)
 
 
 def test_counterfactuals_get_the_sessions_of_the_controls(tmp_path, sets, monkeypatch):
-    photos, controls = sets
     spec = ScreenSpec(membership=MembershipSpec(counterfactuals=2, seed=3))
     wanted, seen = request(tmp_path, spec=spec), {}
 
@@ -68,7 +67,7 @@ def test_counterfactuals_get_the_sessions_of_the_controls(tmp_path, sets, monkey
     monkeypatch.setattr(questions, "counterfactual_group", group)
     monkeypatch.setattr(questions, "training_on", lambda *_: None)
     pair = SimpleNamespace(device="cpu")
-    asked = questions.build_question(wanted, pair, None, photos, controls)
+    asked = questions.build_question(wanted, pair, None, sets)
     recipe = Recipe(PRESETS["quick"], 2, ())
     made = questions.with_counterfactuals(wanted, pair, asked, recipe, None, None)
     assert [g.kind for g in made.nulls] == ["counterfactual"]

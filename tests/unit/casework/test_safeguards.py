@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lora_forensics.core.casework import intake, opening, questions
+from lora_forensics.core.casework import intake, photo_sets, questions
 from lora_forensics.core.casework import training as trainwork
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import ForensicsError
@@ -136,7 +136,7 @@ ROUTES = [
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.__name__)
 def test_a_case_stops_before_any_photo_is_opened(route, given, tiny_folder, tmp_path, monkeypatch):
     route(given, tiny_folder, tmp_path)
-    for module in (opening, questions):
+    for module in (photo_sets, questions):
         monkeypatch.setattr(module, "load_photos", forbid)
     assert main(["screen", "--preset", "quick", "--encoder", "tiny", *flags(given)]) == 3
     assert not given["out"].exists()
@@ -156,7 +156,7 @@ def baseline_texts(tmp_path, given):
 @pytest.mark.parametrize("route", [baseline_captions, baseline_texts])
 def test_baselines_stop_before_any_photo_is_opened(route, given, tmp_path, monkeypatch):
     more = route(tmp_path, given)
-    for module in (opening, questions):
+    for module in (photo_sets, questions):
         monkeypatch.setattr(module, "load_photos", forbid)
     assert main(["baselines", "--encoder", "tiny", *flags(given), *more]) == 3
     assert not given["out"].exists()

@@ -20,7 +20,9 @@ class PixelEncoder:
 
 
 def batch(pixels, kind="photo"):
-    return ImageBatch(pixels, tuple(Source(kind, str(i), str(i)) for i in range(len(pixels))))
+    return ImageBatch(
+        pixels, tuple(Source(kind=kind, sha256=str(i), name=str(i)) for i in range(len(pixels)))
+    )
 
 
 def test_spends_what_was_planned():

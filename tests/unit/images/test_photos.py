@@ -1,4 +1,5 @@
 import io
+import struct
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,9 +10,9 @@ from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.encoders import load_encoder
 from lora_forensics.core.encoders.embedding import embed
 from lora_forensics.core.errors import InputError, NotEnoughDataError, ProvenanceError
-from lora_forensics.core.images import fingerprints
+from lora_forensics.core.images import fingerprints, sets
 from lora_forensics.core.images import photos as images
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def noise_picture(width=64, height=48, seed=0, mode="RGB"):
@@ -114,12 +115,15 @@ def test_copies_are_found_through_size_and_compression(tmp_path):
         saved(tmp_path, "c.png", other),
     ]
     photos = images.load_photos(files, "photo", 64)
-    kept, dropped = images.drop_duplicates(photos)
+    kept, dropped = sets.drop_duplicates(photos)
     assert dropped == ("b.jpg",)
     assert len(kept) == 2
     copies, others = photos.select([1]), photos.select([2])
-    images.check_disjoint(photos.select([0]), others)
-    assert code_of(lambda: images.check_disjoint(photos.select([0]), copies)) == "DUPLICATE_PHOTOS"
+    assert sets.set_twins_aside(photos.select([0]), others).twins is None
+    beside = sets.set_twins_aside(photos.select([0]), photos.select([2, 1]))
+    assert [f.name for f in beside.twins.facts] == [f.name for f in copies.facts]
+    assert (beside.twin_of, len(beside.controls)) == ((0,), 1)
+    assert code_of(lambda: sets.check_disjoint(copies, copies)) == "DUPLICATE_PHOTOS"
 
 
 @pytest.mark.parametrize("quality", [60, 75, 90, 95])
@@ -171,26 +175,26 @@ def test_copies_of_every_demo_photo_are_caught(how):
     copies = torch.stack(
         [images.to_tensor(images.fit_square(COPIES[how](p).convert("RGB"), 64)) for p in pictures]
     )
-    assert images.near_duplicates(photos.images.pixels, copies) == [(i, i) for i in range(16)]
-    assert images.near_duplicates(copies, photos.images.pixels) == [(i, i) for i in range(16)]
+    assert sets.near_duplicates(photos.images.pixels, copies) == [(i, i) for i in range(16)]
+    assert sets.near_duplicates(copies, photos.images.pixels) == [(i, i) for i in range(16)]
 
 
 def test_different_photos_of_one_institution_are_not_copies():
     photos, controls = demo("guilty_strong"), demo("controls_north", "control")
-    images.check_disjoint(photos, controls)
-    assert images.drop_duplicates(controls)[1] == ()
+    assert sets.set_twins_aside(photos, controls).twins is None
+    assert sets.drop_duplicates(controls)[1] == ()
     leak = images.Photos(
         type(photos.images)(photos.images.pixels[[3]].flip(-1), photos.images.sources[3:4]),
         photos.facts[3:4],
     )
-    assert code_of(lambda: images.check_disjoint(leak, photos)) == "DUPLICATE_PHOTOS"
+    assert code_of(lambda: sets.set_twins_aside(leak, photos)) == "DUPLICATE_PHOTOS"
 
 
 def test_blank_pictures_are_one_picture_and_nothing_is_none():
     blank = torch.ones(2, 3, 64, 64)
-    assert (0, 1) in images.near_duplicates(blank, blank)
-    assert images.near_duplicates(blank[:0], blank) == []
-    assert images.near_duplicates(blank * 0.1, blank) == []
+    assert (0, 1) in sets.near_duplicates(blank, blank)
+    assert sets.near_duplicates(blank[:0], blank) == []
+    assert sets.near_duplicates(blank * 0.1, blank) == []
 
 
 def test_hash_is_that_of_the_imagehash_package():
@@ -204,10 +208,12 @@ def test_hash_is_that_of_the_imagehash_package():
 def test_look_alikes_need_one_encoder():
     photos, encoder = demo("guilty_strong"), load_encoder("tiny")
     own = embed(photos.images, encoder)
-    assert {(i, i) for i in range(16)} <= set(images.look_alikes(own, own))
+    alike = sets.look_alikes(own, own)
+    assert {(i, i) for i in range(16)} <= {pair[:2] for pair in alike}
+    assert [s for *_, s in alike] == sorted((s for *_, s in alike), reverse=True)
     stranger = type(own)(own.vectors, replace(own.encoder, name="other"), own.sources)
     with pytest.raises(ProvenanceError):
-        images.look_alikes(own, stranger)
+        sets.look_alikes(own, stranger)
 
 
 def with_exif(tmp_path, name, taken, camera, seed):
@@ -231,10 +237,10 @@ def test_sub_folders_are_sessions(tmp_path):
     photos = images.load_photos(files, "photo", 32)
     assert [f.session for f in photos.facts] == ["", "day 1", "day 1", "day 2", "day 2"]
     assert photos.images.sources[1].name == photos.facts[1].name == "day 1/0.png"
-    ids = images.sessions(photos)
+    ids = sets.sessions(photos)
     assert [a == b for a, b in pairwise(ids)] == [False, True, False, True]
     controls = images.load_photos(files, "control", 32)
-    assert not set(ids) & set(images.sessions(controls))
+    assert not set(ids) & set(sets.sessions(controls))
 
 
 def test_the_one_sub_folder_is_a_session_when_its_root_is_named(tmp_path):
@@ -242,8 +248,8 @@ def test_the_one_sub_folder_is_a_session_when_its_root_is_named(tmp_path):
     for k in range(3):
         saved(tmp_path / "day", f"{k}.png", noise_picture(seed=k))
     files = images.image_files(tmp_path)
-    assert len(set(images.sessions(images.load_photos(files, "photo", 32)))) == 3
-    assert len(set(images.sessions(images.load_photos(files, "photo", 32, root=tmp_path)))) == 1
+    assert len(set(sets.sessions(images.load_photos(files, "photo", 32)))) == 3
+    assert len(set(sets.sessions(images.load_photos(files, "photo", 32, root=tmp_path)))) == 1
 
 
 def test_photos_of_one_camera_taken_seconds_apart_are_one_session(tmp_path):
@@ -255,7 +261,7 @@ def test_photos_of_one_camera_taken_seconds_apart_are_one_session(tmp_path):
     photos = images.load_photos(files, "photo", 32)
     assert [f.taken for f in photos.facts[:2]] == [s[0] for s in shots[:2]]
     assert photos.facts[0].camera == "X"
-    ids = images.sessions(photos)
+    ids = sets.sessions(photos)
     assert len({*ids[:3]}) == 1
     assert len({*ids[2:]}) == 5
 
@@ -264,3 +270,18 @@ def test_broken_exif_is_no_session(tmp_path):
     broken = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\xff\xff\xff\x7f"
     _, facts = images.decode_file(saved(tmp_path, "a.jpg", noise_picture(32, 32), exif=broken))
     assert (facts.taken, facts.camera) == ("", "")
+
+
+def test_a_photo_whose_exif_cannot_be_read_is_taken_as_it_stands(tmp_path):
+    """Pillow's own `exif_transpose` ends in struct.error on this one."""
+    odd = bytes.fromhex(
+        "4578696600004d4d002a000000080004010f0002000000036d6b0000010300020000000463616d00011200030000"
+        "0001000600008769000400000001"
+        "0000003e000000000002829a00030000000200010002900300020000001400"
+        "00005c00000000323032303a30313a30312030303a30303a303000"
+    )
+    file = saved(tmp_path, "a.jpg", noise_picture(48, 32), exif=odd)
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(file, formats=("JPEG",)))
+    picture, _ = images.decode_file(file)
+    assert picture.size == (48, 32)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from lora_forensics.core.casework.questions import base_caveats
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.lora import safeguard
 from lora_forensics.core.lora.binding import bind
@@ -156,6 +157,23 @@ def test_base_is_compared_by_hash(tmp_path):
     assert match_base({"ss_sd_model_hash": short}, base).severity == Severity.INFO
     assert match_base({"ss_sd_model_hash": "00000000"}, base).severity == Severity.WARNING
     assert match_base({}, base).severity == Severity.NOTE
+    known = match_base({"ss_new_sd_model_hash": full}, base, sha256="another")
+    assert known.severity == Severity.WARNING
+    folder = match_base({"ss_new_sd_model_hash": full}, tmp_path)
+    assert folder.severity == Severity.NOTE
+    assert "a folder cannot be compared" in folder.message
+
+
+def test_the_base_speaks_in_the_inspection_and_in_a_caveat(tmp_path):
+    base = tmp_path / "base.safetensors"
+    base.write_bytes(b"x" * 0x120000)
+    file = lora(tmp_path, {"ss_new_sd_model_hash": "0" * 64})
+    assert not [f for f in inspect_lora(file).findings if f.subject == "base"]
+    other = inspect_lora(file, base=base)
+    (caveat,) = base_caveats(other)
+    assert caveat.startswith("The file names another base: the base file is not the one")
+    same = inspect_lora(file, base=base, base_sha256="0" * 64)
+    assert base_caveats(same) == base_caveats(None) == ()
 
 
 @pytest.mark.parametrize(

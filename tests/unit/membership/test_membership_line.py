@@ -22,7 +22,7 @@ class Reader(GaussianPair):
 def pictures(kind, count, mean, seed):
     generator = torch.Generator().manual_seed(seed)
     pixels = mean + 0.1 * torch.randn(count, 3, 8, 8, generator=generator)
-    sources = tuple(Source(kind, f"{kind}{i}", f"{i}.png") for i in range(count))
+    sources = tuple(Source(kind=kind, sha256=f"{kind}{i}", name=f"{i}.png") for i in range(count))
     facts = tuple(FileFacts(f"{i}.png", "", 8, 8, "PNG", 1, 100.0) for i in range(count))
     return Photos(ImageBatch(pixels, sources), facts)
 

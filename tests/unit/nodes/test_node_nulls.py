@@ -1,9 +1,8 @@
-"""Placebos, sessions and canonical photos in the node layer; needs no ComfyUI."""
+"""Placebos, logos and fingerprints in the node layer; needs no ComfyUI."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from lora_forensics.core.errors import InputError, LoraFormatError
@@ -11,10 +10,8 @@ from lora_forensics.core.lora.header import sha256_tensors
 from lora_forensics.core.lora.operators import Full, LowRank
 from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.types import ModelHashes
-from lora_forensics.nodes import _evidence, _host, _nulls
+from lora_forensics.nodes import _host, _nulls
 from lora_forensics.nodes._changes import Change
-from lora_forensics.nodes._photos import PhotoSet, captions_for, clusters, compared_sets
-from PIL import Image
 from safetensors.torch import save_file
 
 
@@ -85,76 +82,6 @@ def test_equal_changes_are_found_whatever_the_file():
     assert not any(_nulls.same_changes(mine, other) for other in others)
 
 
-@pytest.fixture
-def folders(tmp_path):
-    """Three photos, two of one session; three controls in two sessions."""
-    names = ("p/1", "p/s/2", "p/s/3", "c/x/1", "c/x/2", "c/y/3")
-    for k, name in enumerate(names):
-        path = tmp_path / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(k).integers(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(pixels).resize((64, 64)).save(path)
-    return [PhotoSet(tuple(sorted((tmp_path / n).rglob("*.png"))), root=tmp_path / n) for n in "pc"]
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setattr(_host.HostProgress, "start", lambda *_: None)
-
-
-def test_sub_folders_are_sessions(folders):
-    mine, others, _ = compared_sets(*folders, 32)
-    ids = clusters(mine, others)
-    assert [len(set(ids[:3])), len(set(ids[3:]))] == [2, 2]
-    assert not set(ids[:3]) & set(ids[3:])
-
-
-def test_a_folder_of_one_session_alone_is_one_session(folders):
-    only = PhotoSet(folders[0].files[1:], root=folders[0].root)
-    mine, others, _ = compared_sets(only, folders[1], 32)
-    assert len(set(clusters(mine, others)[:2])) == 1
-
-
-def test_a_new_file_in_a_session_changes_the_fingerprint(folders):
-    root = folders[0].root
-    before = _host.fingerprint(root)
-    assert _host.fingerprint(root) == before
-    (root / "s" / "9.png").write_bytes(b"x")
-    assert _host.fingerprint(root) != before
-
-
-def test_canonical_photos_keep_their_kind_size_and_steps(folders):
-    mine, others, _ = compared_sets(*folders, 32)
-    ready = [PhotoSet(ready=p, done=("a", "b")) for p in (mine, others)]
-    again = compared_sets(*ready, 32)
-    assert [len(p) for p in again[:2]] == [3, 3]
-    swapped = compared_sets(ready[1], ready[0], 32)[0]
-    assert {s.kind for s in swapped.images.sources} == {"photo"}
-    assert ready[0].steps(32) == ("a", "b")
-    assert "32 x 32" in folders[0].steps(32)[1]
-    with pytest.raises(InputError, match="OTHER_SIZE"):
-        compared_sets(*ready, 64)
-    with pytest.raises(InputError, match="MIXED_EVIDENCE"):
-        compared_sets(ready[0], folders[1], 32)
-
-
-def test_one_caption_stands_for_all_or_there_is_one_each():
-    assert captions_for("", "known", 2, "photo") == ("known", "known")
-    assert captions_for(" a \n", "known", 2, "photo") == ("a", "a")
-    assert captions_for("a\n\nb\n", "known", 2, "photo") == ("a", "b")
-    with pytest.raises(InputError, match="CAPTION_COUNT"):
-        captions_for("a\nb\nc", "known", 2, "photo")
-
-
-def test_heat_maps_lie_where_the_report_looks(folders):
-    mine = compared_sets(*folders, 32)[0]
-    heat = noise_of(1, (3, 4, 4))
-    found = _evidence.heat_pictures(mine, heat)
-    assert list(found) == [f"pictures/heat-{i:04d}.png" for i in range(3)]
-    assert all(p.shape == (3, 32, 32) for p in found.values())
-    assert _evidence.heat_pictures(mine, None) == {}
-
-
 def test_a_logo_takes_its_transparency_from_the_mask():
     logo = torch.rand(1, 4, 6, 3)
     mask = torch.zeros(1, 4, 6)
@@ -181,3 +108,11 @@ def test_a_placebo_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
     group = _nulls.placebos_of(mine, files_in(tmp_path, b"one")).group(mine, None, 64, None)
     with pytest.raises(LoraFormatError, match=r"ERROR/WRONG_BASE: 0\.safetensors: only 1"):
         group.models[0].open()
+
+
+def test_a_new_file_in_a_session_changes_the_fingerprint(tmp_path):
+    (tmp_path / "s").mkdir()
+    before = _host.fingerprint(tmp_path)
+    assert _host.fingerprint(tmp_path) == before
+    (tmp_path / "s" / "9.png").write_bytes(b"x")
+    assert _host.fingerprint(tmp_path) != before

@@ -8,10 +8,11 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from lora_forensics.core.casework import photo_sets
+from lora_forensics.core.casework.photo_sets import PhotoSet
 from lora_forensics.core.errors import ForensicsError
 from lora_forensics.core.types import BASE, TUNED, ImageBatch, ModelHashes, Source
-from lora_forensics.nodes import _host, _nulls, _photos, _retraining, _suspect
-from lora_forensics.nodes._photos import PhotoSet
+from lora_forensics.nodes import _host, _nulls, _retraining, _suspect
 from lora_forensics.nodes._suspect import Suspect
 from PIL import Image
 from safetensors.torch import save_file
@@ -53,7 +54,7 @@ def suspect(**facts):
 
 def images(prompt="a face", model=TUNED):
     label = f"{'base' if model == BASE else 'tuned'} cfg=1"
-    source = Source("generated", "0", "0", prompt=prompt, seed=1, guidance=label)
+    source = Source(kind="generated", sha256="0", name="0", prompt=prompt, seed=1, guidance=label)
     return ImageBatch(torch.zeros(1, 3, 16, 16), (source,))
 
 
@@ -62,7 +63,7 @@ def photos(folder, *names):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 20), (40 * i, 90, 10)).save(path)
-    return PhotoSet(tuple(folder / name for name in names), root=folder)
+    return PhotoSet(tuple(folder / name for name in names), root=folder, origin=folder.parents[1])
 
 
 @pytest.mark.parametrize(
@@ -73,26 +74,26 @@ def photos(folder, *names):
 def test_no_photo_is_opened_while_a_name_points_to_a_minor(root, name, tmp_path, monkeypatch):
     bad = photos(tmp_path / root, name, "2.png")
     good = photos(tmp_path / "in" / "c", "1.png", "2.png")
-    monkeypatch.setattr(_photos, "load_photos", forbid)
+    monkeypatch.setattr(photo_sets, "load_photos", forbid)
     with stops():
-        bad.at(32, "photo", _host.HostProgress())
+        bad.at(32, "photo")
     for sets in ((bad, good), (good, bad)):
         with stops():
-            _photos.compared_sets(*sets, 32)
+            photo_sets.compared_sets(*sets, 32)
 
 
 def test_ordinary_names_are_opened(tmp_path):
     good = photos(tmp_path / "in" / "p", "a/1.png", "2.png")
     assert good.names[1:] == ["p", "a", "1.png", "2.png"]
-    assert len(good.at(32, "photo", _host.HostProgress())) == 2
+    assert len(good.at(32, "photo")) == 2
     assert PhotoSet(good.files).names == ["a", "1.png", "p", "2.png"]
 
 
 def test_photos_without_files_keep_the_names_that_they_had(tmp_path):
-    ready = photos(tmp_path / "in" / "p", "1.png").at(32, "photo", _host.HostProgress())
+    ready = photos(tmp_path / "in" / "p", "1.png").at(32, "photo")
     named = SimpleNamespace(facts=[SimpleNamespace(name="a child.png")], images=ready.images)
     with stops():
-        PhotoSet(ready=named).at(32, "photo", _host.HostProgress())
+        PhotoSet(ready=named).at(32, "photo")
 
 
 def test_training_reads_the_folder_above_sessions(tmp_path):
@@ -159,7 +160,7 @@ def test_an_extraction_is_not_judged_while_its_suspect_is_stopped(nodes, monkeyp
     extraction = nodes("extraction")
     monkeypatch.setattr(extraction, "compared_sets", forbid)
     for given, prompt in ((suspect(), "a toddler"), (suspect(signs=("child",)), "a face")):
-        drawn = SimpleNamespace(found=SimpleNamespace(images=images(prompt)), settings={})
+        drawn = SimpleNamespace(extraction=SimpleNamespace(images=images(prompt)), settings={})
         with stops():
             extraction.JudgeExtraction.execute(given, drawn, None, None, None, 16)
 
@@ -168,7 +169,7 @@ def test_an_extraction_is_not_judged_while_its_suspect_is_stopped(nodes, monkeyp
 def test_every_node_that_compares_stops_for_photo_names(node, nodes, tmp_path, monkeypatch):
     bad = photos(tmp_path / "in" / "p", "kid.png", "2.png")
     good = photos(tmp_path / "in" / "c", "1.png", "2.png")
-    monkeypatch.setattr(_photos, "load_photos", forbid)
+    monkeypatch.setattr(photo_sets, "load_photos", forbid)
 
     @contextmanager
     def pair(self, *_):
@@ -177,7 +178,7 @@ def test_every_node_that_compares_stops_for_photo_names(node, nodes, tmp_path, m
     monkeypatch.setattr(Suspect, "pair", pair)
     attack, baselines, extraction = map(nodes, ("attack", "baselines", "extraction"))
     model = SimpleNamespace(facts={"tuned_sha256": "t"})
-    drawn = SimpleNamespace(found=SimpleNamespace(images=images()), settings={})
+    drawn = SimpleNamespace(extraction=SimpleNamespace(images=images()), settings={})
     s, sets, made = suspect(), (bad, good), images()
     calls = {
         "score": lambda: attack.ScoreAttack.execute(s, None, model, *sets, 32),

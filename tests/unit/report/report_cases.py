@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from lora_forensics.core.report.twin import plain
-from lora_forensics.core.verdicts.evidence import Reason
+from lora_forensics.core.verdicts.case import SCHEMA_VERSION, LookAlike, Reason
+from lora_forensics.core.verdicts.letters import LETTERS as LETTER_WORDS
 from PIL import Image, ImageDraw
 from report_findings import (
     attack_of,
@@ -19,13 +20,6 @@ from report_findings import (
 
 LETTERS = ("A", "B", "C", "D", "ERROR")
 SHIFT = {"A": 1.9, "B": 1.2, "C": 0.8, "D": 0.1, "ERROR": 0.0}
-HEADLINES = {
-    "A": "Use of these images is supported",
-    "B": "the model departs from its nulls toward this set",
-    "C": "source similarity only",
-    "D": "No evidence, or too little data to tell",
-    "ERROR": "The file could not be analysed (NOT_APPLIED)",
-}
 REASONS = {
     "A": (
         (
@@ -117,13 +111,14 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
         "controls": controls,
         "duplicates_dropped": ["controls/IMG_2210.jpg is the same picture as photos/IMG_0004.jpg"],
         "inspection": _inspection(rng),
+        "look_alikes": () if failed else (_twin(root),),
         "probe": None if failed else probe_of(letter),
         "membership": None if failed else membership_of(rng, shift, nulls=letter != "D"),
         "extraction": None if failed else _extraction(rng, shift, photos, root),
         "attack": None if failed else attack_of(rng, shift),
         "verdict": {
             "letter": letter,
-            "headline": HEADLINES[letter],
+            "headline": LETTER_WORDS[letter].headline,
             "reasons": [Reason(*r) for r in REASONS[letter]],
             "caveats": () if failed else _CAVEATS,
             "error_rates": () if failed else _RATES,
@@ -132,10 +127,9 @@ def make_case(letter: str, root: Path) -> dict[str, Any]:
         "decoys": decoys_of() if letter == "A" else None,
         "canonical": ("one JPEG compression at quality 95, chroma at half resolution",),
         "known_rates": None if letter in ("D", "ERROR") else known_rates_of(letter),
-        "planned_forwards": 41_920,
-        "done_forwards": 0 if failed else 41_920,
+        "forwards": 0 if failed else 41_920,
         "seconds": 3.2 if failed else 1268.4,
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
     }
     return plain(case)
 
@@ -173,6 +167,12 @@ def _face(seed: int, side: int) -> Image.Image:
         draw.ellipse((x * s, 28 * s, (x + 5) * s, 33 * s), fill=colours[3])
     draw.arc((24 * s, 36 * s, 40 * s, 50 * s), 20, 160, fill=colours[3], width=max(1, int(2 * s)))
     return image
+
+
+def _twin(root: Path) -> LookAlike:
+    (root / "pictures").mkdir(parents=True, exist_ok=True)
+    _face(3, 64).save(root / "pictures" / "twin-0000.png")
+    return LookAlike(2, "twin.jpg", 0.93, set_aside=True, picture="pictures/twin-0000.png")
 
 
 def _item(number: int, kind: str, root: Path) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _inspection(rng: np.random.Generator) -> dict[str, Any]:
             "steps": 2000,
             "batch": 1,
             "images": 20,
-            "regularisation_images": 0,
+            "regularization_images": 0,
             "datasets": [{"folder": "10_sks person", "images": 20, "repeats": 10}],
             "prompts": [{"text": "photo of sks person", "count": 20, "source": "captions"}],
             "trigger_words": ["sks"],

@@ -1,4 +1,4 @@
-"""Cases of earlier schemas are still drawn."""
+"""A finished case is drawn again; a folder that is not one, or of another schema, is named."""
 
 import json
 from pathlib import Path
@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 from lora_forensics.core.casework.book import rewrite_report, write_redacted
+from lora_forensics.core.errors import InputError
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_a_case_of_schema_1_is_drawn_again(
+def test_a_case_is_drawn_again_and_redacted(
     every_case: dict[str, dict[str, Any]], root: Path
 ) -> None:
-    case = json.loads(json.dumps(every_case["C"]))
-    del case["membership"]["null_ranks"]
-    old = {"value": 0.04, "nulls": [0.1, -0.1], "p": 2 / 3, "floor": 1 / 3}
-    case["membership"]["null_rank"] = old
-    case["schema_version"] = 1
-    (root / "report.json").write_text(json.dumps(case))
-    html = rewrite_report(root).read_text()
-    assert "2 adapters of noise" in html
-    assert "No trained null models were given" in html
+    (root / "report.json").write_text(json.dumps(every_case["C"]))
+    assert "Source similarity only" in rewrite_report(root).read_text()
     _, twin = write_redacted(root)
-    redacted = json.loads(twin.read_text())
-    assert redacted["schema_version"] == 2
-    assert redacted["membership"]["null_ranks"][0]["kind"] == "noise"
-    assert redacted["membership"]["null_ranks"][0]["nulls"] == [0.1, -0.1]
+    assert json.loads(twin.read_text())["redacted"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, "NOT_A_CASE"), ("{", "CORRUPT_REPORT"), ("{}", "CORRUPT_REPORT"),
+     ('{"schema_version": 2}', "CASE_SCHEMA")],
+)  # fmt: skip
+def test_what_is_not_a_case_is_named(tmp_path: Path, content: str | None, code: str) -> None:
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    with pytest.raises(InputError) as error:
+        rewrite_report(tmp_path)
+    assert error.value.code == code

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lora_forensics.core.rates.scope import sentences
 from lora_forensics.core.report import membership_view
 from lora_forensics.core.report.html import render_html
 from lora_forensics.core.report.redaction import redact
@@ -177,7 +178,8 @@ def test_the_study_is_told_with_its_limits(case: dict[str, Any], root: Path) -> 
     assert "Outside the validated range. The rank of the adapter is 64" in said
     assert "36 innocent and 36 guilty adapters" in said
     assert "A this case 0% 0 of 36 (0% to 7.5%)" in said
-    assert "this letter came up in 0 of 36 innocent cases (0% to 7.5%)" in said
+    for sentence in sentences(case["known_rates"], "A"):
+        assert sentence in said
     assert "in the study 0.84" in said
     assert "Permutation 0.41 uniform" in said
     assert NO_STUDY not in said
@@ -188,7 +190,7 @@ def test_inside_the_range_nothing_is_warned_of(case: dict[str, Any], root: Path)
     said = words(case, root)
     assert "inside the range that was varied" in said
     assert "Outside the validated range" not in said
-    assert "outside the range in which the tool was tested" not in said
+    assert "lies outside what was measured" not in said
 
 
 @pytest.mark.parametrize("nothing", [None, {}])

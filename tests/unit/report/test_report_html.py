@@ -201,7 +201,8 @@ def test_pictures_are_blurred_until_ticked(pages: dict[str, str]) -> None:
     boxes = [i for i in page.all("input") if i["class"] == "reveal"]
     labels = [lab["for"] for lab in page.all("label")]
     # 8 generated images, 7 of their photos were kept; 6 photos of the shortlist have heat maps
-    assert len(boxes) == 15 + 2 * 6
+    # and one control that was set aside stands beside its photo
+    assert len(boxes) == 15 + 2 * 6 + 2
     for box in page.all("input"):
         assert box["type"] == "checkbox"
         assert "checked" not in box
@@ -286,7 +287,7 @@ def test_unjudged_and_unknown_letters(every_case: dict[str, Any], root: Path) ->
     case["verdict"]["letter"] = "CLEAN"
     assert "No verdict" in Page(render_html(case, root)).words
     del case["verdict"]
-    assert "the file could not be analysed" in Page(render_html(case, root)).words.lower()
+    assert "the file could not be analyzed" in Page(render_html(case, root)).words.lower()
 
 
 def test_numbers_are_said_with_their_limits(pages: dict[str, str]) -> None:
@@ -316,5 +317,5 @@ def test_nan_and_empty_scores_do_not_break(every_case: dict[str, Any], root: Pat
 @pytest.mark.usefixtures("no_plots")
 def test_a_case_that_nobody_timed_shows_no_duration(every_case: dict[str, Any], root: Path) -> None:
     timed, untimed = every_case["D"], every_case["D"] | {"seconds": None}
-    assert "planned model evaluations, 21 min." in render_html(timed, root)
-    assert "planned model evaluations." in render_html(untimed, root)
+    assert "41,920 model evaluations, 21 min." in render_html(timed, root)
+    assert "41,920 model evaluations." in render_html(untimed, root)

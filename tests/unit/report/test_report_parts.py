@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from lora_forensics.core.report import pictures, plots, score_plot, text
 from lora_forensics.core.report.twin import plain, render_json
-from lora_forensics.core.verdicts.evidence import SCHEMA_VERSION, Reason, ReasonKind
+from lora_forensics.core.verdicts.case import SCHEMA_VERSION, Reason, ReasonKind
 from PIL import Image
 
 

@@ -113,7 +113,7 @@ class ToyPair:
     """A pair whose base and tuned models are Gaussian denoisers of different means."""
 
     latent_shape = (2, 3, 5)
-    resolution, family, prediction = 8, "sd1", "epsilon"
+    resolution, family, prediction, scalable = 8, "sd1", "epsilon", True
     sigmas = SIGMAS
     hashes = ModelHashes("base", "tuned")
 

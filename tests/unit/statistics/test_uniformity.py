@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.statistics.metrics import (
-    clopper_pearson,
-    conformal_p,
-    null_rank_p,
-    permutation_test,
-)
+from lora_forensics.core.statistics.intervals import clopper_pearson
+from lora_forensics.core.statistics.permutation import permutation_test
+from lora_forensics.core.statistics.ranks import conformal_p, null_rank_p
 from lora_forensics.core.statistics.uniformity import uniformity
 from scipy import stats
 

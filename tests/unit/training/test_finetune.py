@@ -17,14 +17,10 @@ from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.specs import FINETUNE_PRESETS, FinetuneSpec
 from lora_forensics.core.storage import open_case
 from lora_forensics.core.training import finetune as finetune_module
-from lora_forensics.core.training.finetune import (
-    draw,
-    finetune,
-    save_checkpoint,
-    save_lora,
-    save_losses,
-)
-from lora_forensics.core.training.optimiser import Optimiser, rate_at
+from lora_forensics.core.training.finetune import finetune, save_checkpoint
+from lora_forensics.core.training.learner import draw
+from lora_forensics.core.training.optimizer import Optimizer, rate_at
+from lora_forensics.core.training.trained import record_of, save_lora, save_losses
 from lora_forensics.core.training.trainee import trainee_of
 from lora_forensics.core.training.views import Views, fitted
 
@@ -57,11 +53,11 @@ def plain_loop(networks, photos, captions, spec):
         prediction_type=networks.prediction,
     )
     pair = DiffusersPair(networks, tuned_sha256="")
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         unet.parameters(), spec.learning_rate, weight_decay=spec.weight_decay
     )
     rates = get_scheduler(
-        spec.decay, optimiser, num_warmup_steps=spec.warmup, num_training_steps=spec.steps
+        spec.decay, optimizer, num_warmup_steps=spec.warmup, num_training_steps=spec.steps
     )
     losses = []
     for step in range(spec.steps):
@@ -71,7 +67,7 @@ def plain_loop(networks, photos, captions, spec):
             clean = (out.mean + out.std * d.posterior) * vae.config.scaling_factor
         cond = pair.condition([captions[i] for i in d.index], [0.0] * spec.batch)
         more = {}
-        if networks.family == "sdxl":
+        if networks.family.name == "sdxl":
             ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * spec.batch)
             more["added_cond_kwargs"] = {"text_embeds": cond.pooled, "time_ids": ids}
         made = unet(
@@ -80,10 +76,10 @@ def plain_loop(networks, photos, captions, spec):
         velocity = networks.prediction == "v_prediction"
         target = schedule.get_velocity(clean, d.noise, d.timesteps) if velocity else d.noise
         loss = F.mse_loss(made, target)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), spec.clip)
-        optimiser.step()
+        optimizer.step()
         rates.step()
         losses.append(loss.item())
     return unet.state_dict(), losses
@@ -108,12 +104,12 @@ def test_full_training_is_the_plain_loop(base):
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_rates_are_those_of_get_scheduler(decay, warmup):
     spec = FinetuneSpec(steps=11, warmup=warmup, decay=decay, learning_rate=0.5)
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.5)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.5)
     name = "constant_with_warmup" if decay == "constant" else decay
-    theirs = get_scheduler(name, optimiser, num_warmup_steps=warmup, num_training_steps=11)
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=11)
     for step in range(11):
         assert rate_at(spec, step) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
-        optimiser.step()
+        optimizer.step()
         theirs.step()
 
 
@@ -129,7 +125,7 @@ def prediction(unet, family):
 
 def trained_unet(networks, trained):
     """The peft UNet as it was when training ended."""
-    trainee = trainee_of(networks.unet, trained.spec)
+    trainee = trainee_of(networks, trained.training.spec)
     with torch.no_grad():
         for name, weight in trainee.weights.items():
             weight.copy_(trained.weights[name])
@@ -138,14 +134,14 @@ def trained_unet(networks, trained):
 
 def test_a_lora_is_what_diffusers_loads(base, tmp_path):
     trained = finetune(base, images(), CAPTIONS, replace(QUICK, alpha=1.0))
-    expected = prediction(trained_unet(base, trained), base.family)
+    expected = prediction(trained_unet(base, trained), base.family.name)
     for layout in ("kohya", "diffusers"):
         path = save_lora(trained, tmp_path / f"{layout}.safetensors", layout=layout)
-        pipe = tiny_models.tiny_pipeline(base.family, base.prediction)
-        plain = prediction(pipe.unet, base.family)
+        pipe = tiny_models.tiny_pipeline(base.family.name, base.prediction)
+        plain = prediction(pipe.unet, base.family.name)
         assert float((plain - expected).norm() / plain.norm()) > 1e-3
         pipe.load_lora_weights(str(tmp_path), weight_name=path.name)
-        loaded = prediction(pipe.unet, base.family)
+        loaded = prediction(pipe.unet, base.family.name)
         assert float((loaded - expected).norm() / expected.norm()) < 1e-4
 
 
@@ -309,19 +305,19 @@ def test_half_precision_trains_float32_weights(sd1, dtype, name, spec):
     networks = tiny_models.networks().to(torch.device("cpu"), dtype)
     trained = finetune(networks, images(), CAPTIONS, spec)
     assert {v.dtype for v in trained.weights.values()} == {torch.float32}
-    assert trained.precision == name
+    assert record_of(trained, "x").precision == name
     whole = finetune(sd1, images(), CAPTIONS, spec)
     assert trained.losses == pytest.approx(whole.losses, rel=0.05)
     assert next(networks.unet.parameters()).dtype == dtype
 
 
-def test_half_optimiser_state_keeps_the_loss_scale():
+def test_half_optimizer_state_keeps_the_loss_scale():
     weight = torch.nn.Parameter(torch.ones(3))
-    first = Optimiser({"w": weight}, QUICK, torch.float16)
+    first = Optimizer({"w": weight}, QUICK, torch.float16)
     first.backward((weight * float("inf")).sum())
     first.step(0)
     assert torch.equal(weight, torch.ones(3))
-    second = Optimiser({"w": torch.nn.Parameter(torch.zeros(3))}, QUICK, torch.float16)
+    second = Optimizer({"w": torch.nn.Parameter(torch.zeros(3))}, QUICK, torch.float16)
     second.load(first.state())
     assert second.state()["scaler"][0] == 2**15
 

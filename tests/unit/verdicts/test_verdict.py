@@ -6,9 +6,9 @@ import pytest
 from lora_forensics.core.decoys import DecoyRank
 from lora_forensics.core.errors import InputError, LoraFormatError
 from lora_forensics.core.specs import VerdictSpec
-from lora_forensics.core.statistics.metrics import tpr_at_fpr
+from lora_forensics.core.statistics.auc import delong, delong_paired
 from lora_forensics.core.statistics.probe import BlindProbe
-from lora_forensics.core.statistics.roc import delong, delong_paired
+from lora_forensics.core.statistics.tpr_at_fpr import tpr_at_fpr
 from lora_forensics.core.verdicts.comparison import compare, effect_interval
 from lora_forensics.core.verdicts.evidence import (
     LossCurve,
@@ -22,7 +22,10 @@ SPEC = VerdictSpec()
 
 
 def probe(auc=0.5, p=0.5, fails=False, inconclusive=False):
-    return BlindProbe(auc, auc - 0.1, auc + 0.1, p, 16, 100, fails, inconclusive, "")
+    return BlindProbe(
+        auc=auc, low=auc - 0.1, high=auc + 0.1, p=p, n=16, m=100, fails=fails,
+        inconclusive=inconclusive, reason="Blind probe: as it says.",
+    )  # fmt: skip
 
 
 def evidence(shift=3.0, n=16, m=100, *, nulls=(), seeds=(1.0, 1.0), weak=False, seed=0):
@@ -30,7 +33,21 @@ def evidence(shift=3.0, n=16, m=100, *, nulls=(), seeds=(1.0, 1.0), weak=False, 
     comparison = compare(rng.normal(shift, 1, n), rng.normal(0, 1, m), SPEC)
     curve = LossCurve((1.0,), (1.0,))
     return MembershipEvidence(
-        "s", "", (50,), 2, comparison, seeds, curve, curve, 0.5, 0.5, 0.1, 0.2, weak, nulls, 1
+        signal="s",
+        prompt="",
+        timesteps=(50,),
+        draws=2,
+        comparison=comparison,
+        seed_effects=seeds,
+        photo_curve=curve,
+        control_curve=curve,
+        base_only_auc=0.5,
+        tuned_only_auc=0.5,
+        noise_floor=0.1,
+        control_shift=0.2,
+        too_weak=weak,
+        null_ranks=nulls,
+        forwards=1,
     )
 
 
@@ -38,8 +55,18 @@ def ranked(p, kind="placebo", *, above=True):
     """Rank evidence of 19 null models, with an AUC clearly above theirs or level with it."""
     rng = np.random.default_rng(2)
     own, null, others = rng.normal(2.0 * above, 1, 30), rng.normal(0, 1, 30), rng.normal(0, 1, 90)
-    difference = delong_paired(own, others, null, rng.normal(0, 1, 90))
-    return (NullRank(kind, 3.0, (0.1,) * 19, p, 0.05, (), difference),)
+    difference = delong_paired((own, others), (null, rng.normal(0, 1, 90)))
+    return (
+        NullRank(
+            kind=kind,
+            value=3.0,
+            nulls=(0.1,) * 19,
+            p=p,
+            floor=0.05,
+            photo_p=(),
+            difference=difference,
+        ),
+    )
 
 
 def letter(membership, blind=None, *, exchangeable=True, **more):
@@ -74,6 +101,7 @@ def test_undecided_probe_is_said_but_does_not_cap():
     verdict = decide(evidence(), probe(0.62, 0.2, inconclusive=True), SPEC, exchangeable=True)
     assert verdict.letter == "A"
     assert any("undecided" in c for c in verdict.caveats)
+    assert "Blind probe: as it says." in [r.text for r in verdict.reasons]
 
 
 def test_without_exchangeable_controls_never_a():
@@ -257,7 +285,19 @@ def test_error_rates_add_the_ways_to_an_a():
 def test_other_signals_never_raise_the_letter():
     area = delong(np.arange(10) + 5.0, np.arange(40) / 10)
     share = tpr_at_fpr(np.arange(10) + 5.0, np.arange(40) / 10, 0.05)
-    found = SignalFinding("s", "S", "x", False, 2, (1.0,), (0.0,), area, share, 1e-4, 1e-3)
+    found = SignalFinding(
+        name="s",
+        title="S",
+        source="x",
+        published=False,
+        forwards=2,
+        photo_scores=(1.0,),
+        control_scores=(0.0,),
+        auc=area,
+        tpr=share,
+        p=1e-4,
+        holm_p=1e-3,
+    )
     loud = replace(evidence(0.0), signals=(found,))
     assert letter(loud) == "D"
     assert kinds(loud, probe())[2] == "found"

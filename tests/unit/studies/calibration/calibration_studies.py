@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from lora_forensics.core.rates.scope import CaseFacts
 from lora_forensics.core.studies.calibration.cases import Case
 from lora_forensics.core.studies.calibration.examine import (
     ATTACK,
@@ -81,3 +82,9 @@ PLAN = {
         "noise_nulls": 19,
     },
 }
+
+INSIDE = CaseFacts(
+    base="ab" * 32, family="sd1", photos=8, controls=40, rank=4.0, steps=100.0, exposure=100.0,
+    learning_rate=5e-4,
+)  # fmt: skip
+"""Of a case that the made-up results cover."""

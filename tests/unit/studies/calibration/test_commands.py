@@ -4,22 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calibration_studies import PLAN, many
+from calibration_studies import INSIDE, PLAN, many
 from lora_forensics.core.cli import main
 from lora_forensics.core.cli.calibration import _command, parse_shard
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
-from lora_forensics.core.rates import CaseFacts
-from lora_forensics.core.rates.known import case_rates, case_share, set_statistic
-from lora_forensics.core.rates.precedents import case_facts
-from lora_forensics.core.rates.weight import case_weight
+from lora_forensics.core.rates.precedents import (
+    case_facts,
+    case_rates,
+    case_share,
+    case_weight,
+    set_statistic,
+)
+from lora_forensics.core.rates.scope import CaseFacts
 from lora_forensics.core.studies.calibration.run import own_study, plan_text
 from lora_forensics.core.studies.calibration.settings import CalibrationSpec
 from lora_forensics.core.studies.calibration.summary import known_rates
 
-INSIDE = CaseFacts("ab" * 32, "sd1", 8, 40, 4.0, 100.0, 100.0, 5e-4)
+OUTSIDE = CaseFacts(base="cd" * 32, family="sdxl", photos=8, controls=40)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", ""])
@@ -95,9 +99,8 @@ def test_a_report_gets_rates_range_and_weight():
 
 def test_a_case_outside_the_range_is_not_weighed():
     rates = known_rates(many(), PLAN)
-    outside = CaseFacts("cd" * 32, "sdxl", 8, 40)
-    assert case_weight(rates, outside, [1.0, 2.0], [0.0, 1.0, 2.0]) is None
-    assert len(case_rates(rates, outside)["outside"]) > 2
+    assert case_weight(rates, OUTSIDE, [1.0, 2.0], [0.0, 1.0, 2.0]) is None
+    assert len(case_rates(rates, OUTSIDE)["outside"]) > 2
 
 
 def test_the_share_used_follows_the_photos_and_the_nearest_training():
@@ -109,8 +112,7 @@ def test_the_share_used_follows_the_photos_and_the_nearest_training():
     assert most is not None
     assert none is not None
     assert most.share > 0.6 > 0.4 > none.share
-    outside = CaseFacts("cd" * 32, "sd1", 8, 40)
-    assert case_share(rates, outside, used, controls) is None
+    assert case_share(rates, OUTSIDE, used, controls) is None
 
 
 def test_facts_of_a_case_are_the_files_claims():
@@ -119,7 +121,9 @@ def test_facts_of_a_case_are_the_files_claims():
     found = case_facts(models, inspect_lora(lora), 16, 100)
     assert (found.rank, found.steps, found.learning_rate) == (4, 100, 4e-4)
     assert found.exposure == pytest.approx(100 * 8 / 16)
-    assert case_facts(models, None, 16, 100) == CaseFacts("ab" * 32, "sd1", 16, 100)
+    assert case_facts(models, None, 16, 100) == CaseFacts(
+        base="ab" * 32, family="sd1", photos=16, controls=100
+    )
 
 
 def test_set_statistic_is_a_z_value_without_effect():

@@ -7,17 +7,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from calibration_studies import PLAN, many
+from calibration_studies import INSIDE, PLAN, many
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.rates import (
-    CaseFacts,
-    KnownRates,
-    Share,
-    load_rates,
-    sentences,
-    shipped_rates,
-    validated,
-)
+from lora_forensics.core.rates.facts import KnownRates, Share
+from lora_forensics.core.rates.precedents import case_rates
+from lora_forensics.core.rates.reading import load_rates, shipped_rates
+from lora_forensics.core.rates.scope import CaseFacts, sentences, validated
 from lora_forensics.core.studies.calibration.document import render
 from lora_forensics.core.studies.calibration.summary import known_rates
 
@@ -31,7 +26,8 @@ def rates() -> KnownRates:
     return replace(found, ranges={**found.ranges, **wide})
 
 
-INSIDE = CaseFacts("ab" * 32, "sd1", 8, 40, 8.0, 100.0, 50.0, 5e-4)
+def said(rates: KnownRates, letter: str, facts: CaseFacts) -> list[str]:
+    return sentences(case_rates(rates, facts), letter)
 
 
 def test_json_gives_back_the_same_rates(rates, tmp_path):
@@ -77,9 +73,9 @@ def test_a_missing_key_and_no_json_are_refused(rates, tmp_path):
 
 def test_a_case_inside_is_not_flagged(rates):
     assert validated(rates, INSIDE) == ()
-    said = sentences(rates, "A", INSIDE)
-    assert said[-1] == "This case lies inside the validated range."
-    assert any("1 of 36 innocent ones" in s for s in said)
+    own, both = said(rates, "B", INSIDE)
+    assert "verdict B came up for 1 of 36 innocent ones (0.1% to 14.5%) and " in own
+    assert "verdict A or B came up for 1 of 36 innocent ones" in both
 
 
 @pytest.mark.parametrize(
@@ -87,24 +83,25 @@ def test_a_case_inside_is_not_flagged(rates):
     [
         ({"base": "cd" * 32}, "embedded tiny model"),
         ({"family": "sdxl"}, "sdxl"),
-        ({"photos": 3}, "number of photos in question is 3"),
-        ({"photos": 33}, "photos in question is 33"),
-        ({"controls": 39}, "The number of controls is 39"),
+        ({"photos": 3}, "photos in question are 3"),
+        ({"photos": 33}, "photos in question are 33"),
+        ({"controls": 39}, "controls are 39"),
         ({"rank": 32.0}, "rank of the adapter is 32"),
-        ({"steps": 251.0}, "training steps is 251"),
-        ({"exposure": 9.0}, "passes over each photo is 9"),
+        ({"steps": 251.0}, "training steps are 251"),
+        ({"exposure": 9.0}, "passes over each photo are 9"),
         ({"learning_rate": 1e-4}, "learning rate is 0.0001"),
         ({"rank": None}, "rank of the adapter is not known"),
-        ({"exposure": None}, "passes over each photo is not known"),
+        ({"exposure": None}, "passes over each photo are not known"),
     ],
 )
 def test_every_way_outside_is_named(rates, change, word):
     found = validated(rates, replace(INSIDE, **change))
     assert len(found) == 1
     assert word in found[0]
-    assert any("OUTSIDE THE VALIDATED RANGE" in s for s in sentences(rates, "B", INSIDE)) is False
-    said = sentences(rates, "B", replace(INSIDE, **change))
-    assert any("OUTSIDE THE VALIDATED RANGE" in s for s in said)
+    *measured, warning, way = said(rates, "B", replace(INSIDE, **change))
+    assert measured == said(rates, "B", INSIDE)
+    assert warning.startswith("This case lies outside what was measured")
+    assert way == found[0]
 
 
 def test_more_controls_than_calibrated_are_inside(rates):
@@ -117,13 +114,14 @@ def test_the_edges_of_the_range_are_inside(rates):
 
 
 def test_another_base_of_the_users_own_is_told_apart(rates):
-    (said,) = validated(replace(rates, scale="own base"), replace(INSIDE, base="00"))
-    assert "another base" in said
-    assert "calibrate" in said
+    (way,) = validated(replace(rates, scale="own base"), replace(INSIDE, base="00"))
+    assert "another base" in way
+    assert "calibrate" in way
 
 
 def test_unknown_letters_get_no_rate_of_their_own(rates):
-    assert not any("Verdict ERROR" in s for s in sentences(rates, "ERROR", INSIDE))
+    (both,) = said(rates, "ERROR", INSIDE)
+    assert "verdict A or B" in both
 
 
 def test_shares_are_worded_with_their_interval():
@@ -132,10 +130,11 @@ def test_shares_are_worded_with_their_interval():
 
 def test_reading_rates_imports_nothing_heavy():
     code = (
-        "import sys; import lora_forensics.core.rates; "
+        "import sys, conftest, lora_forensics.core.rates.reading; "
         "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'scipy', 'diffusers')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd="/", check=False).returncode == 0
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", check=False)
+    assert run.returncode == 0
 
 
 def test_the_page_is_the_shipped_rates():
@@ -144,4 +143,4 @@ def test_the_page_is_the_shipped_rates():
         assert not page.exists()
         pytest.skip("the study has not been run; the page comes with its rates")
     assert page.read_text(encoding="utf-8") == render(shipped)
-    assert (ROOT / "core" / "error_rates" / "tiny.json").stat().st_size < 300_000
+    assert (ROOT / "core" / "rates" / "tiny.json").stat().st_size < 300_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from calibration_studies import PLAN, examined, many
 from lora_forensics.core.errors import NotEnoughDataError
-from lora_forensics.core.rates import load_rates
+from lora_forensics.core.rates.reading import load_rates
 from lora_forensics.core.studies.calibration import rates as R
 from lora_forensics.core.studies.calibration.document import main, render
 from lora_forensics.core.studies.calibration.examine import PRIMARY, Nulls, read_examined, with_test

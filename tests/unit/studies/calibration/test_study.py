@@ -10,7 +10,7 @@ from calibration_studies import SMALL
 from lora_forensics.core.errors import RunError
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
-from lora_forensics.core.rates import load_rates
+from lora_forensics.core.rates.reading import load_rates
 from lora_forensics.core.storage import LOCK
 from lora_forensics.core.studies.calibration import run
 from lora_forensics.core.studies.calibration.cases import Case

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lora_forensics.core.errors import InputError
-from lora_forensics.core.statistics.roc import auc, delong
+from lora_forensics.core.statistics.auc import auc, delong
 from lora_forensics.core.studies.reproduction import findings
 from lora_forensics.core.studies.reproduction.estimates import (
     Scores,

@@ -1,4 +1,4 @@
-"""A rank of decoys in the node layer: for its suspect and its photos alone; needs no ComfyUI."""
+"""Lines that ran one by one make a case only together; a rank is for its suspect and photos."""
 
 from types import SimpleNamespace
 
@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core.casework import decoy_files as decoyfiles
+from lora_forensics.core.casework.lines import (
+    DecoysRanked,
+    LineEvidence,
+    checked_lines,
+    checked_rank,
+    merged_facts,
+)
+from lora_forensics.core.casework.photo_sets import PhotoSet
 from lora_forensics.core.decoys import rank_variants
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.images.photos import image_files, load_photos
 from lora_forensics.core.specs import DecoySpec
 from lora_forensics.core.types import ModelHashes
-from lora_forensics.nodes import _evidence
-from lora_forensics.nodes._photos import PhotoSet
 from PIL import Image
 
-SUSPECT = SimpleNamespace(hashes=ModelHashes("b", "t"))
+SUSPECT = ModelHashes("b", "t")
 
 
 def folder_of(place, seed, n=12):
@@ -36,7 +42,7 @@ def owned(tmp_path_factory):
     pixels = decoyfiles.read_originals(secret, source)
     rank = rank_variants(secret, pixels, lambda _: 0.0)
     about = decoyfiles.ranked_photos(secret, pixels)
-    ranked = _evidence.Ranked(rank, SUSPECT.hashes, about)
+    ranked = DecoysRanked(rank, SUSPECT, about)
     return SimpleNamespace(
         original=source, published=root / "out" / "publish", others=others, ranked=ranked
     )
@@ -48,8 +54,8 @@ def from_files(folder):
 
 def from_image(folder):
     files = [np.asarray(Image.open(f, formats=("PNG",))) for f in image_files(folder)]
-    batch = torch.from_numpy(np.stack(files)).float() / 255
-    return PhotoSet(images=(batch[:5], batch[5:]))
+    batch = torch.from_numpy(np.stack(files)).float().movedim(-1, 1) / 255
+    return PhotoSet(pixels=(batch[:5], batch[5:]))
 
 
 def canonical(folder):
@@ -64,29 +70,50 @@ WAYS = (from_files, from_image, canonical)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_rank_is_for_its_own_photos_however_they_come(owned, way, kind):
     given = way(getattr(owned, kind))
-    assert _evidence.checked_rank(SUSPECT, given, owned.ranked) is owned.ranked.rank
+    assert checked_rank(SUSPECT, given, owned.ranked) is owned.ranked.rank
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_rank_is_not_for_other_photos(owned, way):
     with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 0 of the case's 12 photos"):
-        _evidence.checked_rank(SUSPECT, way(owned.others), owned.ranked)
+        checked_rank(SUSPECT, way(owned.others), owned.ranked)
 
 
 def test_one_borrowed_photo_does_not_carry_a_set(owned):
     files = (*image_files(owned.others)[1:], image_files(owned.original)[0])
     with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 1 of the case's 12 .* 1 of 12"):
-        _evidence.checked_rank(SUSPECT, PhotoSet(files), owned.ranked)
+        checked_rank(SUSPECT, PhotoSet(files), owned.ranked)
     fewer = PhotoSet(tuple(image_files(owned.original)[1:]))
-    with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 11 of the case's 11 .* 11 of the 12"):
-        _evidence.checked_rank(SUSPECT, fewer, owned.ranked)
+    with pytest.raises(InputError, match=r"OTHER_PHOTOS: .* 11 of the case's 11 .* 11 of 12"):
+        checked_rank(SUSPECT, fewer, owned.ranked)
 
 
 def test_a_rank_is_not_for_another_suspect(owned):
-    other = SimpleNamespace(hashes=ModelHashes("b", "u"))
     with pytest.raises(InputError, match="OTHER_SUSPECT"):
-        _evidence.checked_rank(other, from_files(owned.original), owned.ranked)
+        checked_rank(ModelHashes("b", "u"), from_files(owned.original), owned.ranked)
 
 
 def test_nothing_connected_means_no_rank(owned):
-    assert _evidence.checked_rank(SUSPECT, from_files(owned.original), None) is None
+    assert checked_rank(SUSPECT, from_files(owned.original), None) is None
+
+
+def line(name, question="q", **facts):
+    return LineEvidence(name, f"what {name} found", question, {"settings": {name: 1}}, facts)
+
+
+def test_lines_of_one_question_make_one_case():
+    lines = checked_lines("q", membership=line("membership", a=1), attack=line("attack", b=2))
+    assert list(lines) == ["membership", "attack"]
+    settings, pictures = merged_facts(lines)
+    assert settings == {"membership": 1, "attack": 1}
+    assert pictures == {"a": 1, "b": 2}
+    assert list(checked_lines("q", membership=line("membership"), extraction=None)) == [
+        "membership"
+    ]
+
+
+def test_lines_of_two_questions_or_on_another_input_are_refused():
+    with pytest.raises(InputError, match="MIXED_EVIDENCE: attack is about another"):
+        checked_lines("q", membership=line("membership"), attack=line("attack", "other"))
+    with pytest.raises(InputError, match="BAD_INPUT: input attack got evidence of extraction"):
+        checked_lines("q", attack=line("extraction"))

@@ -1,4 +1,4 @@
-"""Photos and controls: a folder of files or an IMAGE batch, brought to a size when one is known."""
+"""Photos and controls as a door gives them, files or pixels, brought to a size once it is known."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..core.casework.intake import check_counts, stop_if_minor
-from ..core.errors import InputError, plural
-from ..core.images.canonical import DECODED
-from ..core.images.photos import (
+from ..errors import InputError, plural
+from ..images.canonical import DECODED
+from ..images.photos import (
     FileFacts,
     Photos,
-    check_disjoint,
-    drop_duplicates,
     fit_square,
+    image_files,
     load_photos,
     pixels_sha256,
-    sessions,
     to_picture,
     to_tensor,
 )
-from ..core.lora.safeguard import stop_words
-from ..core.types import ImageBatch, Source
-from ._host import HostProgress, to_pixels
+from ..images.sets import Sets, drop_duplicates, set_twins_aside
+from ..lora.safeguard import stop_words
+from ..protocols import QUIET, Progress
+from ..types import ImageBatch, Source
+from .intake import check_counts, stop_if_minor
 
 Kind = Literal["photo", "control"]
 
@@ -38,22 +37,24 @@ class PhotoSet:
     """Photos before they have a size.
 
     Attributes:
-        files: image files; empty when `images` holds pixels.
-        images: IMAGE batches.
+        files: image files; empty when `pixels` holds pictures.
+        pixels: batches ``[N, 3, H, W]`` in 0..1.
         root: folder of the files, whose sub-folders are sessions.
+        origin: folder below which a person chose every name; None knows of each file's folder.
         ready: photos that were processed already, at their one size.
         done: what they went through, in words.
     """
 
     files: tuple[Path, ...] = ()
-    images: tuple[Tensor, ...] = ()
+    pixels: tuple[Tensor, ...] = ()
     root: Path | None = None
+    origin: Path | None = None
     ready: Photos | None = None
     done: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         ready = 0 if self.ready is None else len(self.ready)
-        return ready + len(self.files) + sum(len(batch) for batch in self.images)
+        return ready + len(self.files) + sum(len(batch) for batch in self.pixels)
 
     @property
     def from_files(self) -> bool:
@@ -63,21 +64,22 @@ class PhotoSet:
 
     @property
     def names(self) -> list[str]:
-        """Names of the files and of their folders, which may point to a minor.
-
-        The loader's folder may lie one below another of the input folder, which was named too.
-        """
-        start = -2 if self.root is None else len(self.root.parts) - 2
-        parts = (part for file in self.files for part in file.parts[start:])
+        """Names of the files and of their folders, which may point to a minor."""
+        parts = (part for file in self.files for part in self._chosen(file))
         ready = () if self.ready is None else self.ready.facts
         return list(dict.fromkeys([*parts, *(fact.name for fact in ready)]))
+
+    def _chosen(self, file: Path) -> tuple[str, ...]:
+        if self.origin is None:
+            return file.parts[-2:]
+        return file.absolute().relative_to(self.origin.absolute()).parts
 
     def steps(self, side: int) -> tuple[str, ...]:
         """What the photos went through, in words."""
         decoded = DECODED if self.files else DECODED[1:]
         return self.done or tuple(line.format(side=side) for line in decoded)
 
-    def at(self, side: int, kind: Kind, progress: HostProgress) -> Photos:
+    def at(self, side: int, kind: Kind, progress: Progress = QUIET) -> Photos:
         """The photos at ``side x side``, decoded canonically.
 
         Raises:
@@ -88,7 +90,7 @@ class PhotoSet:
         if self.ready is not None:
             return _resting(self.ready, side, kind)
         if not self.files:
-            return _from_tensors([p for batch in self.images for p in to_pixels(batch)], side, kind)
+            return _from_pixels([p for batch in self.pixels for p in batch], side, kind)
         progress.start(f"reading {kind}s", len(self.files))
         return load_photos(self.files, kind, side, on_file=progress.step, root=self.root)
 
@@ -114,10 +116,11 @@ def _resting(photos: Photos, side: int, kind: Kind) -> Photos:
     return Photos(ImageBatch(photos.images.pixels, sources), photos.facts)
 
 
-def _from_tensors(pixels: Sequence[Tensor], side: int, kind: Kind) -> Photos:
+def _from_pixels(pixels: Sequence[Tensor], side: int, kind: Kind) -> Photos:
     squares = [fit_square(to_picture(p), side) for p in pixels]
     sources = tuple(
-        Source(kind, pixels_sha256(square), f"{kind} {i}") for i, square in enumerate(squares)
+        Source(kind=kind, sha256=pixels_sha256(square), name=f"{kind} {i}")
+        for i, square in enumerate(squares)
     )
     facts = tuple(
         FileFacts(f"{kind} {i}", _sha256(p), p.shape[2], p.shape[1], "IMAGE", 0, 0.0)
@@ -130,12 +133,22 @@ def _sha256(pixels: Tensor) -> str:
     return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
 
 
+def folder_set(path: Path) -> PhotoSet:
+    """Photos of a folder, whose sub-folders are sessions, or one image file.
+
+    Raises:
+        InputError, NotEnoughDataError: there is no such folder, or no picture in it.
+    """
+    root = path if path.is_dir() else path.parent
+    return PhotoSet(tuple(image_files(path)), root=root, origin=root.absolute().parent)
+
+
 def compared_sets(
-    photos: PhotoSet, controls: PhotoSet, side: int
-) -> tuple[Photos, Photos, tuple[str, ...]]:
+    photos: PhotoSet, controls: PhotoSet, side: int, progress: Progress = QUIET
+) -> tuple[Sets, tuple[str, ...]]:
     """Photos and controls, free of duplicates and of each other, and what was dropped.
 
-    When one of them came as IMAGE, the other's file facts are dropped too: that one was a file
+    When one of them came as pixels, the other's file facts are dropped too: that one was a file
     says nothing about the photos, and the blind probe must not see it.
 
     Raises:
@@ -149,18 +162,17 @@ def compared_sets(
             "MIXED_EVIDENCE",
             "photos and controls went through other steps; take both from one Canonical Photos",
         )
-    progress = HostProgress()
-    sets = photos.at(side, "photo", progress), controls.at(side, "control", progress)
+    mine, others = photos.at(side, "photo", progress), controls.at(side, "control", progress)
     if photos.from_files != controls.from_files:
-        sets = _bare(sets[0]), _bare(sets[1])
-    check_disjoint(*sets)
-    (kept, dropped), (others, more) = (drop_duplicates(s) for s in sets)
-    check_counts(len(kept), len(others))
-    return kept, others, (*dropped, *more)
+        mine, others = _bare(mine), _bare(others)
+    (mine, dropped), (others, more) = drop_duplicates(mine), drop_duplicates(others)
+    sets = set_twins_aside(mine, others)
+    check_counts(len(sets.photos), len(sets.controls))
+    return sets, (*dropped, *more)
 
 
 def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, ...]:
-    """The lines of a form as one caption a picture; one line stands for all.
+    """The lines of a form as one caption per picture; one line stands for all.
 
     Raises:
         InputError: CAPTION_COUNT.
@@ -175,22 +187,6 @@ def captions_for(text: str, default: str, count: int, what: str) -> tuple[str, .
     return lines if len(lines) == count else lines * count
 
 
-def clusters(photos: Photos, controls: Photos) -> tuple[str, ...]:
-    """Session of each photo, then of each control: evidence counts sessions."""
-    return (*sessions(photos), *sessions(controls))
-
-
 def _bare(photos: Photos) -> Photos:
     facts = (replace(f, format="IMAGE", size=0, jpeg_quality=0.0) for f in photos.facts)
     return Photos(photos.images, tuple(facts))
-
-
-def one_kind(images: Sequence[Tensor]) -> PhotoSet:
-    """Photos from IMAGE batches.
-
-    Raises:
-        InputError: BAD_SHAPE for an empty batch.
-    """
-    if not images or any(not len(batch) for batch in images):
-        raise InputError("BAD_SHAPE", "an IMAGE batch is empty; connect at least one image")
-    return PhotoSet(images=tuple(images))

@@ -1,15 +1,18 @@
-"""What nodes say in plain text: summaries, tables; every figure with its unit and its controls."""
+"""A case and its lines in plain text, for every door that shows text: figures with controls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from ..core.attack.classifier import TrainedClassifier
-from ..core.decoys import DecoyRank
-from ..core.errors import plural
-from ..core.lora.inspection import Inspection
-from ..core.lora.safeguard import clean_text
-from ..core.verdicts.evidence import (
+from ..attack.classifier import TrainedClassifier
+from ..decoys import DecoyRank
+from ..errors import plural
+from ..lora.inspection import Inspection
+from ..lora.safeguard import clean_text
+from ..rates.scope import sentences
+from ..verdicts.case import Case
+from ..verdicts.comparison import in_words
+from ..verdicts.evidence import (
     NULL_WORDS,
     AttackEvidence,
     CaptionControls,
@@ -17,9 +20,8 @@ from ..core.verdicts.evidence import (
     ExtractionEvidence,
     MembershipEvidence,
     NullRank,
-    Verdict,
 )
-from ._suspect import Suspect
+from ..verdicts.lines import LINES
 
 BASELINE_WORDS = {
     "centroid": "cosine with the mean of the suspect's images; it sees likeness, not use",
@@ -32,23 +34,7 @@ BASELINE_WORDS = {
 }
 
 
-def suspect_summary(suspect: Suspect) -> str:
-    """Hashes, coverage and claims of a suspect."""
-    lines = [
-        f"suspect {clean_text(suspect.name)}",
-        f"base SHA-256 {suspect.hashes.base} (weights)",
-        f"suspect SHA-256 {suspect.hashes.tuned}",
-        suspect.coverage,
-        suspect.mode,
-        *suspect.notes,
-    ]
-    prompts = ", ".join(p for p in suspect.prompts() if p)
-    return "\n".join(
-        [line for line in lines if line] + [f"prompts in the file: {prompts or 'none'}"]
-    )
-
-
-def inspection_summary(inspection: Inspection) -> str:
+def inspection_words(inspection: Inspection) -> str:
     """Findings, most serious first; what the metadata says is a claim."""
     head = [
         f"{inspection.format}, {inspection.family}, {plural(inspection.modules, 'module')}, "
@@ -63,16 +49,6 @@ def inspection_summary(inspection: Inspection) -> str:
     return "\n".join([*head, *lines])
 
 
-def comparison_words(c: Comparison) -> str:
-    """A comparison in one sentence."""
-    return (
-        f"AUC {c.auc.auc:.3f} (95% {c.auc.low:.3f} to {c.auc.high:.3f}), effect {c.effect:+.2f} sd "
-        f"({c.effect_low:+.2f} to {c.effect_high:+.2f}), permutation p = {c.permutation.p:.2g} "
-        f"(floor {c.permutation.floor:.1g}); "
-        f"{plural(len(c.photo_scores), 'photo')}, {plural(len(c.control_scores), 'control')}"
-    )
-
-
 def score_table(c: Comparison, names: Sequence[str]) -> str:
     """Score and conformal p-value of each photo, tab-separated, highest first."""
     rows = sorted(zip(names, c.photo_scores, c.photo_p, strict=True), key=lambda r: -r[1])
@@ -83,7 +59,7 @@ def score_table(c: Comparison, names: Sequence[str]) -> str:
 
 def membership_words(found: MembershipEvidence) -> str:
     """The white-box line: the declared signal, null models, then the other signals."""
-    said = [f"White-box membership: {comparison_words(found.comparison)}"]
+    said = [f"White-box membership: {in_words(found.comparison)}"]
     said += [null_words(rank) for rank in found.null_ranks]
     if found.signals:
         said.append(signals_words(found))
@@ -129,7 +105,7 @@ def decoy_words(rank: DecoyRank) -> str:
 def baseline_words(name: str, found: Comparison, *, calibrated: bool) -> str:
     """A baseline's result, with what it measures."""
     less = ", minus the same under the base's images" if calibrated else ""
-    return f"{name}: {BASELINE_WORDS[name]}{less}. {comparison_words(found)}"
+    return f"{name}: {BASELINE_WORDS[name]}{less}. {in_words(found)}"
 
 
 def extraction_words(found: ExtractionEvidence) -> str:
@@ -138,14 +114,14 @@ def extraction_words(found: ExtractionEvidence) -> str:
         f"Extraction with {found.guidance}, {plural(found.images, 'image')}, {found.encoder}: AS "
         f"{found.average_similarity:.3f} (controls {found.control_similarity:.3f}), A-ESR "
         f"{found.success_strict:.2f} (controls {found.control_success_strict:.2f}); "
-        f"{comparison_words(found.comparison)}"
+        f"{in_words(found.comparison)}"
     )
 
 
 def attack_words(found: AttackEvidence) -> str:
     """The black-box line, with what it cannot tell."""
     return (
-        f"Black-box attack: {comparison_words(found.comparison)}; {found.flagged_photos:.0%} of "
+        f"Black-box attack: {in_words(found.comparison)}; {found.flagged_photos:.0%} of "
         f"photos and {found.flagged_controls:.0%} of controls flagged. {_seeds(found)}It tells "
         "sources apart, not photos (published AUC 0.53 inside one source)"
         + "".join(f"\n{note}" for note in found.notes)
@@ -173,27 +149,40 @@ def training_words(classifiers: Sequence[TrainedClassifier]) -> str:
     )
 
 
-def verdict_words(verdict: Verdict) -> str:
-    """Letter, headline, reasons, error rates and caveats."""
-    return "\n".join(
-        [
-            f"{verdict.letter}: {verdict.headline}",
-            *(f"- {r.text}" for r in verdict.reasons),
-            "Error rates:",
-            *(f"- {r}" for r in verdict.error_rates),
-            "Before acting:",
-            *(f"- {r}" for r in verdict.caveats),
-        ]
-    )
+def case_words(case: Case) -> str:
+    """Verdict, reasons, what each line measured, error rates and caveats."""
+    verdict = case.verdict
+    head = f"Verdict {verdict.letter}: {verdict.headline}"
+    parts = {
+        "Why": [reason.text for reason in verdict.reasons],
+        "Figures": line_words(case),
+        "Error rates": [*verdict.error_rates, *sentences(case.known_rates or {}, verdict.letter)],
+        "Before acting": list(verdict.caveats),
+    }
+    listed = ("\n  - ".join([f"{name}:", *texts]) for name, texts in parts.items() if texts)
+    return "\n".join([head, *listed])
 
 
-def verdict_card(verdict: Verdict, rows: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """What the front end draws, as plain text only."""
+def line_words(case: Case) -> list[str]:
+    """What each line that ran measured, and how the attack was run."""
+    notes = () if case.attack is None else case.attack.notes
+    return [*(f"{name}: {words}" for name, words in line_rows(case)), *notes]
+
+
+def line_rows(case: Case) -> list[tuple[str, str]]:
+    """Title of each line that ran, and its comparison in one sentence."""
+    return [(LINES[key].title, in_words(e.comparison)) for key, e in case.lines.items()]
+
+
+def verdict_card(case: Case) -> dict[str, object]:
+    """What a page draws of a case, as plain text only."""
+    verdict = case.verdict
+    counts = [("photos", str(len(case.photos))), ("controls", str(len(case.controls)))]
     return {
         "letter": verdict.letter,
         "headline": verdict.headline,
         "reasons": [r.text for r in verdict.reasons],
         "error_rates": list(verdict.error_rates),
         "caveats": list(verdict.caveats),
-        "rows": [list(row) for row in rows],
+        "rows": [list(row) for row in (*counts, *line_rows(case))],
     }

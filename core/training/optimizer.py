@@ -15,7 +15,7 @@ _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 def rate_at(spec: FinetuneSpec, step: int) -> float:
-    """Learning rate of optimiser step `step` (from 0), as diffusers' ``get_scheduler`` gives it.
+    """Learning rate of optimizer step `step` (from 0), as diffusers' ``get_scheduler`` gives it.
 
     >>> spec = FinetuneSpec(steps=10, warmup=2, decay="linear", learning_rate=1.0)
     >>> [rate_at(spec, step) for step in (0, 1, 2, 6)]
@@ -32,7 +32,7 @@ def rate_at(spec: FinetuneSpec, step: int) -> float:
     return spec.learning_rate * share
 
 
-class Optimiser:
+class Optimizer:
     """AdamW on named weights.
 
     Gradients of a float16 network are scaled, or they would vanish; a step whose gradients
@@ -74,16 +74,16 @@ class Optimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Weights, both moments and step counts, and the loss scale."""
-        found: dict[str, Tensor] = {}
+        state: dict[str, Tensor] = {}
         for name, weight in self._weights.items():
-            found[f"weight/{name}"] = weight.detach()
+            state[f"weight/{name}"] = weight.detach()
             moments = self._adamw.state.get(weight, {})
-            found |= {f"{kind}/{name}": moments[kind] for kind in _MOMENTS if kind in moments}
+            state |= {f"{kind}/{name}": moments[kind] for kind in _MOMENTS if kind in moments}
         scale = self._scaler.state_dict()
         if scale:
             pair = [scale["scale"], scale["_growth_tracker"]]
-            found["scaler"] = torch.tensor(pair, dtype=torch.float64)
-        return found
+            state["scaler"] = torch.tensor(pair, dtype=torch.float64)
+        return state
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
@@ -95,8 +95,8 @@ class Optimiser:
                 self._adamw.state[weight] = {k: self._place(k, v) for k, v in moments.items()}
         if "scaler" in state:
             scale, tracker = state["scaler"].tolist()
-            kept = {"scale": scale, "_growth_tracker": int(tracker)}
-            self._scaler.load_state_dict({**self._scaler.state_dict(), **kept})
+            scaler = {"scale": scale, "_growth_tracker": int(tracker)}
+            self._scaler.load_state_dict({**self._scaler.state_dict(), **scaler})
 
     def _place(self, kind: str, value: Tensor) -> Tensor:
         # Unfused AdamW counts its steps on the CPU.

@@ -1,0 +1,34 @@
+"""A suspect file that could not be analyzed ends in a report, never in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.casework.book import write_report
+from ..core.casework.bundle import Circumstances, failed_case
+from ..core.errors import LoraFormatError, UnsafeFileError
+from ..core.storage import digest_of
+from ._host import output_folder, plain_name
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Write the report of a file that cannot be analyzed, and say in the error where it lies.
+
+    Raises:
+        LoraFormatError, UnsafeFileError: as they came.
+    """
+    try:
+        yield
+    except (LoraFormatError, UnsafeFileError) as error:
+        case_id = digest_of([path.name, str(error)])[:12]
+        about = Circumstances(
+            case_id=case_id, command="ComfyUI", models={"tuned": path.name}, settings={}
+        )
+        root = output_folder("reports", f"{plain_name(path.stem)}-{case_id}")
+        write_report(root, failed_case(error, about))
+        message = str(error).removeprefix(f"ERROR/{error.code}: ")
+        shown = f"output/lora_forensics/reports/{root.name}/report.html"
+        raise type(error)(error.code, f"{message} (report: {shown})") from error
