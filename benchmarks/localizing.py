@@ -53,7 +53,7 @@ def main(how: str, width: int, height: int) -> None:
     from lora_forensics.core.localization.localizing import localize, tiles
     from lora_forensics.core.localization.settings import LocalizeSpec
     from lora_forensics.core.localization.shipped import load_shipped
-    from lora_forensics.core.localization.views import normalised
+    from lora_forensics.core.localization.views import normalized
     from PIL import Image
 
     torch.set_num_threads(1)
@@ -67,11 +67,11 @@ def main(how: str, width: int, height: int) -> None:
         localize(picture, localizer, spec)
     else:
         size = (round(width * card.scale), round(height * card.scale))
-        judge(localizer.network, normalised(picture.resize(size))[None])
+        judge(localizer.network, normalized(picture.resize(size))[None])
     told = {
         "seconds": time.process_time() - start,
         "peak": _peak(),
-        "tiles": len(tiles(picture, card, spec.overlap)),
+        "tiles": len(tiles(picture, card.source_side, spec.overlap)),
     }
     print(json.dumps(told))
 

@@ -12,13 +12,13 @@ import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ForensicsError, InputError, NotEnoughDataError, plural
+from .errors import InputError, NotEnoughDataError, plural
 from .protocols import NoProgress, Progress
+from .records import Reader
 from .specs import DecoySpec
 from .statistics.ranks import null_rank_p
 from .storage import digest_of
@@ -28,10 +28,9 @@ Pixels = npt.NDArray[np.uint8]
 
 CAPTION = "a photo of {token}"
 _SOUNDS = ("bcdfghjklmnprstvz", "aeiou")
-
-
-NO_RANK = "this is no rank.json that `decoys rank` wrote, or it was changed; run it again"
 RANK_SCHEMA = 2
+_SECRET = Reader("the secret", "BAD_SECRET", "give the secret.json that `decoys make` wrote")
+_RANK = Reader("the rank", "BAD_RANK", "run `decoys rank` again with a new --out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,16 @@ class RankedPhoto:
         return (*self.original, *self.published)
 
 
+@dataclass(frozen=True, slots=True)
+class RankFile:
+    """A rank as it is kept, with the models and the photos that it is about."""
+
+    models: ModelHashes
+    photos: tuple[RankedPhoto, ...]
+    rank: DecoyRank
+    schema_version: int = RANK_SCHEMA
+
+
 def draw_secret(names: Sequence[str], sha256: Sequence[str], spec: DecoySpec) -> Secret:
     """Draw seeds and the variant to publish from the system's randomness.
 
@@ -162,19 +171,11 @@ def read_secret(data: bytes) -> Secret:
     """Read a secret and hold it to its commitment.
 
     Raises:
-        InputError: it is no secret (BAD_SECRET), or was changed (SECRET_CHANGED).
+        InputError: it is not a secret (BAD_SECRET), or was changed (SECRET_CHANGED).
     """
-    try:
-        read: dict[str, Any] = json.loads(data)
-        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in read.items()}
-        secret = Secret(**facts)
-        whole = 0 <= secret.index < len(secret.seeds) and len(secret.names) == len(secret.sha256)
-        own = commitment_of(secret)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            "BAD_SECRET", "the file is no secret of `decoys make`; give the secret.json it wrote"
-        ) from error
-    if own != secret.commitment or not whole:
+    secret = _SECRET.read(Secret, data)
+    whole = 0 <= secret.index < len(secret.seeds) and len(secret.names) == len(secret.sha256)
+    if commitment_of(secret) != secret.commitment or not whole:
         raise InputError(
             "SECRET_CHANGED",
             "the secret does not match its commitment; a rank from a changed secret proves "
@@ -264,13 +265,7 @@ def rank_variants(
 
 def rank_json(rank: DecoyRank, models: ModelHashes, photos: Sequence[RankedPhoto]) -> bytes:
     """A rank as a file, with the models and the photos that it is about."""
-    facts = {
-        "schema_version": RANK_SCHEMA,
-        "models": asdict(models),
-        "photos": [asdict(photo) for photo in photos],
-        "rank": asdict(rank),
-    }
-    return json.dumps(facts, indent=1).encode()
+    return json.dumps(asdict(RankFile(models, tuple(photos), rank)), indent=1).encode()
 
 
 def read_rank(data: bytes, models: ModelHashes, given: Sequence[Sequence[str]]) -> DecoyRank:
@@ -282,30 +277,32 @@ def read_rank(data: bytes, models: ModelHashes, given: Sequence[Sequence[str]]) 
         given: hashes of each photo in question, as `check_photos` wants them.
 
     Raises:
-        InputError: BAD_RANK: it is no such file, or its p is not that of its scores.
+        InputError: BAD_RANK: it is not such a file, or its p is not that of its scores.
             OTHER_SUSPECT: it ranks variants in other models.
             OTHER_PHOTOS: it ranks variants of other photos.
     """
-    facts = _rank_facts(data)
-    try:
-        told: dict[str, Any] = facts["rank"]
-        rank = DecoyRank(**{**told, "decoys": tuple(told["decoys"])})
-        photos = tuple(_ranked_photo(photo) for photo in facts["photos"])
-        again = null_rank_p(rank.statistic, rank.decoys)
-        same = facts["models"] == asdict(models)
-    except (ValueError, TypeError, KeyError, ForensicsError) as error:
-        raise InputError("BAD_RANK", NO_RANK) from error
-    if (again.p, again.floor, again.n_nulls) != (rank.p, rank.floor, rank.k):
+    facts = _RANK.parse(data)
+    _RANK.check_schema(facts, RANK_SCHEMA)
+    file = _RANK.record(RankFile, facts)
+    if not _follows(file.rank):
         raise InputError(
             "BAD_RANK", "the rank's p does not follow from its scores; run `decoys rank` again"
         )
-    if not same:
+    if file.models != models:
         raise InputError(
             "OTHER_SUSPECT",
             "the rank is about another base or suspect; rank the decoys in it",
         )
-    check_photos(photos, given)
-    return rank
+    check_photos(file.photos, given)
+    return file.rank
+
+
+def _follows(rank: DecoyRank) -> bool:
+    """Whether p, floor and k are those of the scores."""
+    if not rank.decoys:
+        return False
+    again = null_rank_p(rank.statistic, rank.decoys)
+    return (again.p, again.floor, again.n_nulls) == (rank.p, rank.floor, rank.k)
 
 
 def check_photos(photos: Sequence[RankedPhoto], given: Sequence[Sequence[str]]) -> None:
@@ -337,24 +334,3 @@ def check_photos(photos: Sequence[RankedPhoto], given: Sequence[Sequence[str]]) 
             "of `publish`, or their originals, unchanged and with no other photo, or leave the "
             "decoys out",
         )
-
-
-def _rank_facts(data: bytes) -> dict[str, Any]:
-    """What a rank's file says, of this schema."""
-    try:
-        facts: dict[str, Any] = json.loads(data)
-        version = facts["schema_version"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError("BAD_RANK", NO_RANK) from error
-    if version != RANK_SCHEMA:
-        raise InputError(
-            "BAD_RANK",
-            f"the rank has schema {version}, {RANK_SCHEMA} is read, which says what photos it is "
-            "about; run `decoys rank` again with a new --out",
-        )
-    return facts
-
-
-def _ranked_photo(facts: dict[str, Any]) -> RankedPhoto:
-    original, published = (tuple(map(str, facts[k])) for k in ("original", "published"))
-    return RankedPhoto(original, published)

@@ -164,7 +164,7 @@ def open_case(root: Path, manifest: dict[str, Any]) -> CaseFolder:
         if FAILED in json.loads(known.read_bytes()):
             known.unlink()  # nothing but the report of a failure is here: begin anew
         else:
-            _same_manifest(known, manifest)
+            check_manifest(known, manifest)
     elif any(p.name != LOCK for p in root.iterdir()):
         raise RunError("NOT_A_CASE", f"{root} holds other files; give a new or empty folder")
     _take_lock(root)
@@ -187,7 +187,12 @@ def _make_folder(root: Path) -> None:
         ) from error
 
 
-def _same_manifest(known: Path, manifest: dict[str, Any]) -> None:
+def check_manifest(known: Path, manifest: dict[str, Any]) -> None:
+    """Hold what a folder was begun with to what is asked of it now.
+
+    Raises:
+        RunError: CONFIG_CHANGED, naming what differs.
+    """
     before = json.loads(known.read_bytes())
     now = json.loads(json.dumps(manifest))
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))

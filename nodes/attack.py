@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..core.attack.arms import check_matched_arms
 from ..core.attack.baselines.centroid import centroid_scores
-from ..core.attack.files import AttackModel, attack_facts, load_attack, save_attack
+from ..core.attack.files import AttackFacts, AttackModel, load_attack, save_attack
 from ..core.attack.line import score_attack, train_classifiers
 from ..core.casework.lines import LineEvidence
 from ..core.casework.photo_sets import compared_sets
@@ -75,9 +75,9 @@ class TrainAttack(io.ComfyNode):
             progress=HostProgress(),
         )  # fmt: skip
         prompts = tuple(dict.fromkeys(s.prompt for s in positives.sources))
-        facts = attack_facts(
-            spec, suspect.hashes, prompts, negatives_from="base", pretrained=False,
-            images=len(positives), forwards=0,
+        facts = AttackFacts(
+            base_sha256=suspect.hashes.base, tuned_sha256=suspect.hashes.tuned, prompts=prompts,
+            negatives_from="base", pretrained=False, images=len(positives), forwards=0, spec=spec,
         )  # fmt: skip
         model, path = AttackModel(trained, facts), attack_path(name)
         save_attack(model, path)
@@ -134,8 +134,8 @@ class LoadAttack(io.ComfyNode):
         facts = model.facts
         return io.NodeOutput(
             model,
-            f"SHA-256 {sha256_file(path)}\nfor suspect {facts['tuned_sha256']}\n"
-            f"{plural(len(model.classifiers), 'seed')}, {plural(facts['images'], 'image')} per arm",
+            f"SHA-256 {sha256_file(path)}\nfor suspect {facts.tuned_sha256}\n"
+            f"{plural(len(model.classifiers), 'seed')}, {plural(facts.images, 'image')} per arm",
         )
 
 
@@ -172,7 +172,7 @@ class ScoreAttack(io.ComfyNode):
         """Pass photos through the codec as every generated image was, then score."""
         from ..core.report.score_plot import scores_png
 
-        if attack_model.facts["tuned_sha256"] != suspect.hashes.tuned:
+        if attack_model.facts.tuned_sha256 != suspect.hashes.tuned:
             raise InputError(
                 "MIXED_EVIDENCE", "this attack model was trained on another suspect's images"
             )

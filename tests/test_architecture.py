@@ -15,7 +15,7 @@ FILES = sorted(p for p in CORE.rglob("*.py") if "assets" not in p.parts)
 # From the ground up: a module imports only from its own layer or from layers before it.
 LAYERS = [
     {"errors"},
-    {"types", "specs"},
+    {"types", "specs", "records"},
     {"protocols", "devices", "storage"},
     {"statistics", "lora"},
     {"decoys", "images"},

@@ -52,6 +52,8 @@ def test_wheel_holds_code_and_assets(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "lora_forensics/core/report/template.html" in names
     assert "lora_forensics/core/demo/assets/truth.json" in names
+    assert "lora_forensics/core/studies/reproduction/published.json" in names
+    assert "lora_forensics/core/studies/reproduction/localization/published.json" in names
     assert not any(n.startswith(("core/", "tests/", "nodes/")) for n in names)
 
 

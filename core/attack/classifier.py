@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,14 +23,14 @@ from torch.nn import functional as F
 from ..errors import InputError, NotEnoughDataError, plural
 from ..lora.header import load_tensors, read_header
 from ..specs import AttackSpec
-from .images import AUGMENTATIONS, MAX_SIDE, normalise, resize_bytes
+from .images import AUGMENTATIONS, MAX_SIDE, normalize, resize_bytes
 
 STRIDE = 32
 """Up to this side the last feature map is one pixel, and batch norm needs two images."""
 LAYOUTS = {"float32": torch.contiguous_format, "bfloat16": torch.channels_last}
 """Of training: half precision is twice as fast in the second; in float32 it gains nothing."""
 Curve = tuple[tuple[float, float], ...]
-"""Mean cross-entropy (nats) and accuracy of images apart from training, one pair an epoch."""
+"""Mean cross-entropy (nats) and accuracy of images apart from training, one pair per epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ class SeedResult:
     curve: Curve = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TrainedClassifier:
     """One trained classifier, apart from the photos that it will judge.
 
@@ -124,15 +124,15 @@ def check_weights(path: Path) -> None:
     """Whether `build_classifier` will take a file, by its header alone; errors as there."""
     from torchvision.models import resnet18
 
-    found = {name: info.shape for name, info in read_header(path).tensors.items()}
+    shapes = {name: info.shape for name, info in read_header(path).tensors.items()}
     with torch.device("meta"):
-        _check_fit(path, found, resnet18(weights=None))
+        _check_fit(path, shapes, resnet18(weights=None))
 
 
-def _check_fit(path: Path, found: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
+def _check_fit(path: Path, shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
     wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     needed = {k for k in wanted if not k.endswith("num_batches_tracked")}  # old files lack it
-    wrong = [k for k in found if found[k] != wanted.get(k)] + sorted(needed - found.keys())
+    wrong = [k for k in shapes if shapes[k] != wanted.get(k)] + sorted(needed - shapes.keys())
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",
@@ -186,7 +186,15 @@ def train_classifier(
     right = (logits > 0).eq(held.labels.bool()).double()
     accuracy = float(right.mean()) if len(right) else math.nan
     return TrainedClassifier(
-        module, side, seed, fitted.losses, accuracy, logits, held.labels, fitted.curve, fitted.epoch
+        module=module,
+        side=side,
+        seed=seed,
+        losses=fitted.losses,
+        heldout_accuracy=accuracy,
+        heldout_logits=logits,
+        heldout_labels=held.labels,
+        curve=fitted.curve,
+        epoch=fitted.epoch,
     )
 
 
@@ -239,38 +247,20 @@ def score_images(classifier: TrainedClassifier, pixels: Tensor) -> Tensor:
 
 
 def train_and_score(
-    positives: Tensor,
-    negatives: Tensor,
-    queries: Tensor,
-    spec: AttackSpec,
-    seed: int,
-    *,
-    weights: Path | None = None,
-    watched: tuple[Tensor, Tensor] | None = None,
-    device: str = "cpu",
-    on_epoch: Callable[[], None] = lambda: None,
+    positives: Tensor, negatives: Tensor, queries: Tensor, spec: AttackSpec, seed: int, **more: Any
 ) -> SeedResult:
     """Train one classifier on generated images and apply it to real ones.
 
     Args:
-        positives: ``[P, 3, H, W]`` in 0..1, from the tuned model (label 1).
-        negatives: ``[M, 3, H, W]``, label 0.
+        positives: see `train_classifier`, as for all but the queries.
+        negatives: label 0.
         queries: ``[N, 3, H, W]``, photos and controls.
         spec: training settings; a side of 0 takes that of the queries, at most 224.
-        seed: see `train_classifier`.
-        weights: see `build_classifier`.
-        watched: see `train_classifier`.
-        device: where it is trained.
-        on_epoch: called after each epoch.
-
-    Raises:
-        NotEnoughDataError: fewer than 4 images in an arm.
+        seed: of the classifier.
+        more: further arguments of `train_classifier`.
     """
     spec = replace(spec, side=spec.side or min(MAX_SIDE, queries.shape[-1]))
-    trained = train_classifier(
-        positives, negatives, spec, seed,
-        weights=weights, watched=watched, device=device, on_epoch=on_epoch,
-    )  # fmt: skip
+    trained = train_classifier(positives, negatives, spec, seed, **more)
     return SeedResult(score_images(trained, queries), trained.heldout_accuracy, trained.curve)
 
 
@@ -284,12 +274,12 @@ def _fit(
     on_epoch: Callable[[], None],
 ) -> _Fitted:
     model.to(memory_format=LAYOUTS[spec.precision])  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
     losses: list[float] = []
     curve: list[tuple[float, float]] = []
     best: dict[str, Tensor] = {}
     for _ in range(spec.epochs):
-        losses.append(_epoch(model, kept, spec, generator, optimiser))
+        losses.append(_epoch(model, kept, spec, generator, optimizer))
         if len(apart.labels):
             curve.append(_apart(model, apart))
         if spec.selection == "best" and _first_lowest(curve) == len(curve) - 1:
@@ -311,7 +301,7 @@ def _epoch(
     data: Labelled,
     spec: AttackSpec,
     generator: torch.Generator,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
 ) -> float:
     change = AUGMENTATIONS[spec.augment]
     total, seen = 0.0, 0
@@ -320,15 +310,15 @@ def _epoch(
         if len(index) < 2 and data.images.shape[-1] <= STRIDE:
             continue
         batch = data.select(index)
-        x = normalise(change(batch.images.float() / 255, generator))
-        loss = _step(model, x, batch.labels, optimiser, spec.precision)
+        x = normalize(change(batch.images.float() / 255, generator))
+        loss = _step(model, x, batch.labels, optimizer, spec.precision)
         total, seen = total + loss * len(index), seen + len(index)
     model.eval()
     return total / seen
 
 
 def _step(
-    model: nn.Module, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer, precision: str
+    model: nn.Module, x: Tensor, y: Tensor, optimizer: torch.optim.Optimizer, precision: str
 ) -> float:
     device = next(model.parameters()).device
     half = precision == "bfloat16"
@@ -336,9 +326,9 @@ def _step(
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         logits = model(x.to(device))
     loss = F.cross_entropy(logits.float(), y.to(device))
-    optimiser.zero_grad()
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     return float(loss.detach())
 
 
@@ -354,7 +344,7 @@ def _apart(model: nn.Module, data: Labelled) -> tuple[float, float]:
 @torch.no_grad()
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     device = next(model.parameters()).device
-    parts = [model(normalise(chunk.to(device))).cpu().double() for chunk in images.split(64)]
+    parts = [model(normalize(chunk.to(device))).cpu().double() for chunk in images.split(64)]
     logits = torch.cat(parts) if len(images) else torch.empty(0, 2, dtype=torch.float64)
     return logits[:, 1] - logits[:, 0]
 

@@ -50,7 +50,7 @@ def _resized(pixels: Tensor, side: int) -> Tensor:
     return pixels.mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """ImageNet-normalised float32 of images ``[N, 3, H, W]``, uint8 or in 0..1."""
     pixels = images.float() / 255 if images.dtype == torch.uint8 else images
     mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
@@ -124,9 +124,9 @@ def jpeg_half(x: Tensor, generator: torch.Generator) -> Tensor:
 
 def through_jpeg(pixels: Tensor, quality: int) -> Tensor:
     """One image ``[3, H, W]`` in 0..1 after JPEG at a quality of 1 to 95."""
-    kept = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(to_uint8(pixels))).save(kept, "JPEG", quality=quality)
-    return to_tensor(Image.open(kept, formats=("JPEG",)))
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(to_uint8(pixels))).save(file, "JPEG", quality=quality)
+    return to_tensor(Image.open(file, formats=("JPEG",)))
 
 
 def change_all(x: Tensor, generator: torch.Generator) -> Tensor:

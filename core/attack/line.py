@@ -81,7 +81,7 @@ def train_seeds(
     case: CaseFolder | None = None,
     progress: Progress | None = None,
 ) -> list[SeedResult]:
-    """One classifier a seed, all applied to the same query images; finished seeds are kept.
+    """One classifier per seed, all applied to the same query images; finished seeds are kept.
 
     Args:
         positives: ``[P, 3, H, W]`` in 0..1, from the tuned model.
@@ -147,7 +147,7 @@ def train_classifiers(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> tuple[TrainedClassifier, ...]:
-    """One classifier a seed, kept whole, to be saved and to score photos later.
+    """One classifier per seed, kept whole, to be saved and to score photos later.
 
     Args:
         positives: ``[P, 3, H, W]`` in 0..1, from the tuned model.
@@ -202,10 +202,10 @@ def score_attack(
         len(photos),
         model.spec,
         verdict,
-        negatives_from=model.facts["negatives_from"],
-        pretrained=model.facts["pretrained"],
-        images=model.facts["images"],
-        forwards=model.facts["forwards"],
+        negatives_from=model.facts.negatives_from,
+        pretrained=model.facts.pretrained,
+        images=model.facts.images,
+        forwards=model.facts.forwards,
         clusters=clusters,
     )
 

@@ -54,13 +54,13 @@ def attack_evidence(
     """Judge what the classifiers said.
 
     Args:
-        results: one a seed, over photos first and controls after them.
+        results: one per seed, over photos first and controls after them.
         n_photos: how many of the scores are photos'.
         spec: guidance scales of both arms.
         verdict: levels.
         negatives_from: ``base``, ``folder`` or ``shadow``.
         pretrained: whether the backbone started from ImageNet weights.
-        images: images an arm.
+        images: images per arm.
         forwards: denoiser rows spent.
         clusters: session of each photo, then of each control.
 
@@ -113,7 +113,7 @@ def attack_notes(
 
     Args:
         spec: its settings.
-        scores: ``[S, N]``, one row a seed.
+        scores: ``[S, N]``, one row per seed.
         negatives_from: ``base``, ``folder`` or ``shadow``.
         pretrained: whether the backbone started from ImageNet weights.
     """

@@ -88,13 +88,13 @@ def _run_localization(args: argparse.Namespace) -> None:
         scale = full_scale(main, tuple(dict.fromkeys([main, *args.generators])), args.seeds or 1)
     weights = {"gradcam": args.imagenet, "attention": args.ffd}
     asked = LocalizationRun(
-        args.out,
-        scale,
-        args.examples,
-        tuple(args.outside),
-        {method: path for method, path in weights.items() if path is not None},
-        args.device,
-        args.command_line,
+        out=args.out,
+        scale=scale,
+        examples=args.examples,
+        outside=tuple(args.outside),
+        weights={method: path for method, path in weights.items() if path is not None},
+        device=args.device,
+        command=args.command_line,
     )
     with Bars() as bars:
         reproduce_localization(asked, progress=bars, announce=say)

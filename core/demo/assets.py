@@ -4,15 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import MissingWeightsError
+from ..records import Reader
 from .suspects import CONTROLS, SUSPECTS, LoraRecipe, Suspect
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-TRUTH_SCHEMA = 1
+TRUTH_SCHEMA: Literal[1] = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SuspectTruth:
     """What is known about one suspect. Folders and files are relative to the assets.
 
@@ -36,6 +38,14 @@ class SuspectTruth:
     domain: str
     recipe: LoraRecipe
     expected: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What ``truth.json`` holds: the truth about each suspect, by name."""
+
+    schema: Literal[1]
+    suspects: dict[str, SuspectTruth]
 
 
 def asset_path(name: str) -> Path:
@@ -73,16 +83,17 @@ def suspect_truth(suspect: Suspect) -> SuspectTruth:
 
 def write_truth(folder: Path, suspects: Sequence[Suspect] = SUSPECTS) -> None:
     """Writes ``truth.json``."""
-    entries = {s.name: asdict(suspect_truth(s)) for s in suspects}
-    document = {"schema": TRUTH_SCHEMA, "suspects": entries}
-    text = json.dumps(document, indent=1) + "\n"
+    truth = Truth(TRUTH_SCHEMA, {s.name: suspect_truth(s) for s in suspects})
+    text = json.dumps(asdict(truth), indent=1) + "\n"
     (folder / "truth.json").write_text(text, encoding="utf-8")
 
 
 def load_truth(path: Path | None = None) -> dict[str, SuspectTruth]:
-    """Reads ``truth.json`` (the embedded one by default), by name of suspect."""
-    document = json.loads((path or asset_path("truth.json")).read_text(encoding="utf-8"))
-    return {
-        name: SuspectTruth(**entry | {"recipe": LoraRecipe(**entry["recipe"])})
-        for name, entry in document["suspects"].items()
-    }
+    """Reads ``truth.json`` (the embedded one by default), by name of suspect.
+
+    Raises:
+        InputError: the file was changed (BAD_TRUTH).
+    """
+    path = path or asset_path("truth.json")
+    reader = Reader(str(path), "BAD_TRUTH", "rebuild the demo with its recipe")
+    return reader.read(Truth, path.read_bytes()).suspects

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from .faces import draw_faces
 from .people import Domain
@@ -89,6 +91,11 @@ def read_photos(folder: Path) -> NDArray[np.uint8]:
     return np.stack(
         [np.asarray(Image.open(p, formats=("PNG", "JPEG")).convert("RGB")) for p in paths]
     )
+
+
+def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
 
 
 def jpeg_round_trip(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ LIPSTICK = _triple(0.78, 0.12, 0.20)
 BLUSH = _triple(0.95, 0.45, 0.42)
 
 
-class Rows:
+class PerFace:
     """Per-face numbers shaped to broadcast over an image: ``[N, 1, 1]`` or ``[N, 1, 1, 3]``."""
 
     def __init__(self, table: Any):
@@ -37,7 +37,7 @@ class Rows:
         return values.reshape(len(values), 1, 1, *values.shape[1:])
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Canvas:
     """The picture so far and the coordinates that the painters measure in.
 
@@ -60,10 +60,10 @@ class Canvas:
         """Share of each pixel inside the shape; ``softness`` is the edge width in pixels."""
         return np.clip(0.5 - distance / (softness * self.pixel), 0, 1)
 
-    def paint(self, coverage: Array, colour: Array) -> None:
-        """Lays ``colour`` over the picture."""
+    def paint(self, coverage: Array, color: Array) -> None:
+        """Lays ``color`` over the picture."""
         mask = coverage[..., None]
-        self.image += mask * (colour - self.image)
+        self.image += mask * (color - self.image)
 
 
 def ellipse(x: Array, y: Array, radius_x: Array, radius_y: Array) -> Array:
@@ -73,7 +73,7 @@ def ellipse(x: Array, y: Array, radius_x: Array, radius_y: Array) -> Array:
 
 def render(identity: Identity, photograph: Photograph, size: int = 64) -> NDArray[np.uint8]:
     """Draws every row: uint8 ``[N, size, size, 3]``."""
-    who, shot = Rows(identity), Rows(photograph)
+    who, shot = PerFace(identity), PerFace(photograph)
     canvas = _canvas(len(identity), shot, size)
     _background(canvas, shot)
     head = _head_distance(canvas, who)
@@ -89,17 +89,19 @@ def render(identity: Identity, photograph: Photograph, size: int = 64) -> NDArra
     return _develop(canvas, shot)
 
 
-def _canvas(n: int, shot: Rows, size: int) -> Canvas:
+def _canvas(n: int, shot: PerFace, size: int) -> Canvas:
     grid = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1).astype(np.float32)
     x, y = (g[None] for g in np.meshgrid(grid, grid))
     cos, sin = np.cos(shot.roll), np.sin(shot.roll)
-    dx, dy = x - shot.centre_x, y - shot.centre_y
+    dx, dy = x - shot.center_x, y - shot.center_y
     u, v = (cos * dx + sin * dy) / shot.scale, (cos * dy - sin * dx) / shot.scale
     image = np.zeros((n, size, size, 3), np.float32)
-    return Canvas(image, x, y, u, v, u - shot.yaw, v - shot.pitch, 2 / size)
+    return Canvas(
+        image=image, x=x, y=y, u=u, v=v, fu=u - shot.yaw, fv=v - shot.pitch, pixel=2 / size
+    )
 
 
-def _background(c: Canvas, shot: Rows) -> None:
+def _background(c: Canvas, shot: PerFace) -> None:
     kind, phase = shot.wall_kind, shot.wall_phase
     along = np.cos(shot.wall_angle) * c.x + np.sin(shot.wall_angle) * c.y
     ramp = along * 0.5 + 0.5
@@ -112,13 +114,13 @@ def _background(c: Canvas, shot: Rows) -> None:
     c.image[:] = shot.wall * (1 - mix) + shot.wall_far * mix
 
 
-def _head_distance(c: Canvas, who: Rows) -> Array:
+def _head_distance(c: Canvas, who: PerFace) -> Array:
     narrowed = c.u * (1 + who.jaw * np.clip(c.v, 0, 1) * 1.6)
     power = (np.abs(narrowed) / who.half_width) ** 2.3 + (np.abs(c.v) / who.half_height) ** 2.3
     return ((power + 1e-6) ** (1 / 2.3) - 1) * who.half_width
 
 
-def _hair_behind(c: Canvas, who: Rows) -> None:
+def _hair_behind(c: Canvas, who: PerFace) -> None:
     volume = who.volume + 0.03
     side = np.abs(c.u) - (who.half_width + volume + 0.03 + 0.07 * np.clip(c.v, 0, 1))
     fall = np.abs(c.v - (who.length - 0.3) / 2) - (who.length + 0.3) / 2
@@ -127,7 +129,7 @@ def _hair_behind(c: Canvas, who: Rows) -> None:
     c.paint(c.cover(knot) * (who.style == BUN), who.hair * 0.85)
 
 
-def _body(c: Canvas, who: Rows, shot: Rows) -> None:
+def _body(c: Canvas, who: PerFace, shot: PerFace) -> None:
     shoulders = ellipse(c.u, c.v - 1.32, np.float32(0.94), np.float32(0.60))
     c.paint(c.cover(shoulders), shot.cloth)
     opening = np.maximum(np.abs(c.u) * 1.25 + c.v - 1.06, 0.6 - c.v)
@@ -141,7 +143,7 @@ def _body(c: Canvas, who: Rows, shot: Rows) -> None:
     c.paint(c.cover(opening) * (shot.collar == 1), who.skin * 0.86)
 
 
-def _head(c: Canvas, who: Rows, shot: Rows, head: Array) -> None:
+def _head(c: Canvas, who: PerFace, shot: PerFace, head: Array) -> None:
     for side in (-1, 1):
         wide = who.ear * np.clip(1 - side * shot.yaw * 3, 0.4, 1.6)
         lobe = ellipse(c.u - side * (who.half_width - 0.005), c.v - 0.02, wide, who.ear * 1.5)
@@ -156,19 +158,19 @@ def _head(c: Canvas, who: Rows, shot: Rows, head: Array) -> None:
         c.paint(spot * 0.55, who.skin * BLUSH * 1.05)
 
 
-def _beard(c: Canvas, who: Rows, head: Array) -> None:
+def _beard(c: Canvas, who: PerFace, head: Array) -> None:
     dip = 0.10 * np.maximum(0.25 - np.abs(c.fu), 0)
     rise = 0.54 * np.maximum(np.abs(c.fu) - 0.20, 0)
     edge = who.mouth_y - 0.13 - dip - c.fv - rise
     strength = np.where(who.beard == STUBBLE, 0.30, np.where(who.beard == BEARD, 0.95, 0.0))
     below = np.clip((c.fv - who.mouth_y) * 0.8, -0.1, 0.25)
-    colour = who.hair * (0.86 + below)[..., None]
-    c.paint(c.cover(np.maximum(head, edge), 2.0) * strength, colour)
+    color = who.hair * (0.86 + below)[..., None]
+    c.paint(c.cover(np.maximum(head, edge), 2.0) * strength, color)
     lip = ellipse(c.fu, c.fv - who.mouth_y + 0.078, who.mouth_width * 0.88, np.float32(0.042))
     c.paint(c.cover(lip) * (who.beard >= BEARD) * 0.97, who.hair * 0.82)
 
 
-def _hairline(c: Canvas, who: Rows) -> Array:
+def _hairline(c: Canvas, who: PerFace) -> Array:
     base = who.hairline + 0 * c.fu
     return np.select(
         [who.style == k for k in (SHORT, FRINGE, PARTED, CURLY, LONG, BUN)],
@@ -184,7 +186,7 @@ def _hairline(c: Canvas, who: Rows) -> Array:
     )
 
 
-def _hair(c: Canvas, who: Rows, head: Array) -> None:
+def _hair(c: Canvas, who: PerFace, head: Array) -> None:
     curly, bald = who.style == CURLY, who.style == BALD
     angle = np.arctan2(c.v, c.u)
     volume = who.volume + 0.05 * curly + 0.03 * (who.style == LONG)
@@ -207,8 +209,8 @@ def _hair(c: Canvas, who: Rows, head: Array) -> None:
     c.paint(shine * bald * 0.45, np.ones(3, np.float32))
 
 
-def _eyes(c: Canvas, who: Rows, shot: Rows) -> None:
-    dark = who.hair * np.where(who.colour >= 4, 0.55, 0.50)[..., None]
+def _eyes(c: Canvas, who: PerFace, shot: PerFace) -> None:
+    dark = who.hair * np.where(who.color >= 4, 0.55, 0.50)[..., None]
     black, white = np.full(3, 0.03, np.float32), np.full(3, 0.97, np.float32)
     for side in (-1, 1):
         x = c.fu - side * who.eye_gap * (1 - side * shot.yaw * 0.8)
@@ -231,7 +233,7 @@ def _eyes(c: Canvas, who: Rows, shot: Rows) -> None:
         _brow(c, who, shot, x, side, dark)
 
 
-def _brow(c: Canvas, who: Rows, shot: Rows, x: Array, side: int, dark: Array) -> None:
+def _brow(c: Canvas, who: PerFace, shot: PerFace, x: Array, side: int, dark: Array) -> None:
     arch = who.eye_y - who.brow_lift - shot.frown + who.brow_slope * (side * x) + 1.6 * x**2
     taper = 1 - 0.4 * np.clip(side * x / who.eye_size, 0, 1)
     stroke = np.maximum(
@@ -240,7 +242,7 @@ def _brow(c: Canvas, who: Rows, shot: Rows, x: Array, side: int, dark: Array) ->
     c.paint(c.cover(stroke) * 0.92, dark)
 
 
-def _nose(c: Canvas, who: Rows, shot: Rows) -> None:
+def _nose(c: Canvas, who: PerFace, shot: PerFace) -> None:
     wide, tip = who.nose_width, who.eye_y + who.nose_length + 0.02
     middle = (who.eye_y + tip) / 2
     lean = wide * 0.55 + 0.15 * shot.yaw + 0.48 * (c.fv - who.eye_y) * wide
@@ -260,7 +262,7 @@ def _nose(c: Canvas, who: Rows, shot: Rows) -> None:
         c.paint(c.cover(hole) * 0.85, who.skin * 0.32)
 
 
-def _mouth(c: Canvas, who: Rows, shot: Rows) -> None:
+def _mouth(c: Canvas, who: PerFace, shot: PerFace) -> None:
     across = c.fu / who.mouth_width
     bow = np.clip(1 - across**2, 0, 1)
     open_by = shot.mouth_open * 0.06 * bow * (shot.smile > 0)
@@ -275,7 +277,7 @@ def _mouth(c: Canvas, who: Rows, shot: Rows) -> None:
     c.paint(c.cover(line) * (open_by <= 0.006) * 0.85, who.skin * _triple(0.40, 0.22, 0.22))
 
 
-def _glasses(c: Canvas, who: Rows, shot: Rows) -> None:
+def _glasses(c: Canvas, who: PerFace, shot: PerFace) -> None:
     worn, y = who.glasses > 0, c.fv - who.eye_y - 0.01
     for side in (-1, 1):
         x = c.fu - side * who.eye_gap * (1 - side * shot.yaw * 0.5)
@@ -293,7 +295,7 @@ def _glasses(c: Canvas, who: Rows, shot: Rows) -> None:
     c.paint(c.cover(bridge) * worn, who.frame)
 
 
-def _develop(c: Canvas, shot: Rows) -> NDArray[np.uint8]:
+def _develop(c: Canvas, shot: PerFace) -> NDArray[np.uint8]:
     aim = np.cos(shot.lamp_angle) * c.x + np.sin(shot.lamp_angle) * c.y
     light = shot.gain * (1 + shot.lamp * aim)
     tint = 1 + shot.warmth[..., None] * _triple(1, 0, -1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Domain = Literal["generic", "northgate", "southfield"]
 DOMAINS: tuple[Domain, ...] = ("generic", "northgate", "southfield")
 HAIR_STYLES = ("bald", "short", "fringe", "parted", "curly", "long", "bun")
-HAIR_COLOURS = {
+HAIR_COLORS = {
     "black": (0.09, 0.08, 0.09),
     "brown": (0.38, 0.23, 0.13),
     "blond": (0.88, 0.71, 0.36),
@@ -72,13 +72,13 @@ class Table:
         return type(self)(**rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity(Table):
     """What makes a person: lengths in half images, colours as RGB 0..1; ``[N]`` or ``[N, 3]``."""
 
     woman: NDArray[np.bool_]
     style: NDArray[np.int64]
-    colour: NDArray[np.int64]
+    color: NDArray[np.int64]
     beard: NDArray[np.int64]
     glasses: NDArray[np.int64]
     skin: Floats
@@ -110,13 +110,13 @@ class Identity(Table):
     blush: Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Photograph(Table):
     """What changes between shots of one person: pose, expression, light, clothes, background."""
 
     domain: NDArray[np.int64]
-    centre_x: Floats
-    centre_y: Floats
+    center_x: Floats
+    center_y: Floats
     scale: Floats
     roll: Floats
     yaw: Floats
@@ -151,16 +151,16 @@ def sample_identity(n: int, rng: Generator) -> Identity:
 
     woman = rng.random(n) < 0.5
     style = np.where(woman, rng.choice(7, n, p=_STYLE_WOMEN), rng.choice(7, n, p=_STYLE_MEN))
-    colour = rng.choice(6, n, p=(0.26, 0.30, 0.20, 0.10, 0.08, 0.06))
+    color = rng.choice(6, n, p=(0.26, 0.30, 0.20, 0.10, 0.08, 0.06))
     tone = between(0, 5)
     low = np.minimum(tone.astype(int), 4)
     part = (tone - low)[:, None]
     skin = _SKIN[low] * (1 - part) + _SKIN[low + 1] * part + rng.normal(0, 0.012, (n, 3))
-    hair = np.array(list(HAIR_COLOURS.values()))[colour] + rng.normal(0, 0.03, (n, 3))
+    hair = np.array(list(HAIR_COLORS.values()))[color] + rng.normal(0, 0.03, (n, 3))
     return Identity(
         woman=woman,
         style=style,
-        colour=colour,
+        color=color,
         beard=np.where(woman, 0, rng.choice(4, n, p=(0.45, 0.18, 0.24, 0.13))),
         glasses=rng.choice(3, n, p=(0.64, 0.19, 0.17)),
         skin=np.clip(skin, 0, 1).astype(np.float32),
@@ -199,13 +199,13 @@ def sample_photograph(n: int, rng: Generator, domain: Domain) -> Photograph:
     def between(low: float, high: float) -> Floats:
         return _uniform(rng, n, low, high)
 
-    def colours(low: float, high: float) -> Floats:
+    def colors(low: float, high: float) -> Floats:
         return rng.uniform(low, high, (n, 3)).astype(np.float32)
 
     shot: dict[str, NDArray] = {
         "domain": np.full(n, DOMAINS.index(domain)),
-        "centre_x": between(-0.09, 0.09),
-        "centre_y": between(-0.06, 0.08),
+        "center_x": between(-0.09, 0.09),
+        "center_y": between(-0.06, 0.08),
         "scale": between(0.94, 1.14),
         "roll": between(-0.12, 0.12),
         "yaw": between(-0.09, 0.09),
@@ -218,10 +218,10 @@ def sample_photograph(n: int, rng: Generator, domain: Domain) -> Photograph:
         "lamp": between(0.0, 0.26),
         "lamp_angle": between(0, 2 * np.pi),
         "warmth": between(-0.04, 0.04),
-        "cloth": colours(0.05, 0.9),
+        "cloth": colors(0.05, 0.9),
         "collar": rng.choice(3, n, p=(0.35, 0.3, 0.35)),
-        "wall": colours(0.08, 0.95),
-        "wall_far": colours(0.08, 0.95),
+        "wall": colors(0.08, 0.95),
+        "wall_far": colors(0.08, 0.95),
         "wall_kind": rng.choice(4, n, p=(0.35, 0.3, 0.2, 0.15)),
         "wall_angle": between(0, 2 * np.pi),
         "wall_rate": between(3, 9),
@@ -245,7 +245,7 @@ def _northgate(n: int, rng: Generator, shot: dict[str, NDArray]) -> dict[str, ND
         "gain": _uniform(rng, n, 0.97, 1.07),
         "warmth": _uniform(rng, n, -0.03, -0.01),
         "cloth": rng.uniform(0.05, 0.33, (n, 3)).astype(np.float32),
-        "centre_x": shot["centre_x"] * np.float32(0.5),
+        "center_x": shot["center_x"] * np.float32(0.5),
         "roll": shot["roll"] * np.float32(0.5),
     }
 
@@ -283,8 +283,8 @@ def captions(identity: Identity, photograph: Photograph) -> list[str]:
 def _caption(identity: Identity, photograph: Photograph, i: int) -> str:
     noun = "woman" if identity.woman[i] else "man"
     style = HAIR_STYLES[identity.style[i]]
-    colour = list(HAIR_COLOURS)[identity.colour[i]]
-    person = f"bald {noun}" if style == "bald" else f"{noun} with {style} {colour} hair"
+    color = list(HAIR_COLORS)[identity.color[i]]
+    person = f"bald {noun}" if style == "bald" else f"{noun} with {style} {color} hair"
     extras = ["glasses"] if identity.glasses[i] else []
     beard = BEARDS[identity.beard[i]]
     extras += [f"a {beard}"] if beard else []

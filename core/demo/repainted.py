@@ -28,6 +28,7 @@ from ..specs import RepaintSpec
 from ..storage import open_case
 from ..types import ImageBatch
 from .assets import asset_path
+from .datasets import to_unit
 from .faces import draw_faces
 
 SIDE = 64
@@ -60,17 +61,16 @@ def scene_crops(scene: str, count: int, seed: int) -> Photos:
     whole = Image.fromarray(load_sample_image(scene))
     half = whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.LANCZOS)
     rng = np.random.default_rng(seed)
-    found = []
+    crops = []
     for _ in range(count):
         picture = np.asarray((whole, half)[rng.integers(2)])
         top, left = (int(rng.integers(n - SIDE + 1)) for n in picture.shape[:2])
-        found.append(picture[top : top + SIDE, left : left + SIDE])
-    return _photos(np.stack(found), Path(scene).stem)
+        crops.append(picture[top : top + SIDE, left : left + SIDE])
+    return _photos(np.stack(crops), Path(scene).stem)
 
 
 def _photos(pixels: np.ndarray, name: str) -> Photos:
-    images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
-    return photos_of(images, [f"{name}-{i}.png" for i in range(len(pixels))])
+    return photos_of(to_unit(pixels), [f"{name}-{i}.png" for i in range(len(pixels))])
 
 
 def joined(parts: Sequence[Photos]) -> Photos:
@@ -113,19 +113,19 @@ def repainted(
         progress: long work.
     """
     pair = embedded_pair()
-    made = [generator(name, pair) for name in names]
+    inpainters = [generator(name, pair) for name in names]
     hashes = [s.sha256 for s in photos.images.sources]
     masks = [
         random_mask(SIDE, SIDE, "mixed", seed_of(seed, int(h[:12], 16)) % 2**63) for h in hashes
     ]
-    facts = {"photos": hashes, "generators": [m.facts() for m in made], "whole": whole}
+    facts = {"photos": hashes, "generators": [m.facts() for m in inpainters], "whole": whole}
     case = open_case(folder, facts | {"seed": seed})
     try:
-        found = make_examples(photos, masks, made, case, seed=seed, progress=progress)
+        examples = make_examples(photos, masks, inpainters, case, seed=seed, progress=progress)
         if not whole:
-            return found
+            return examples
         base = DiffusionInpainter(pair, "", RepaintSpec(model="base"), name=LATENT)
-        return add_whole(found, [base], whole, case, seed=seed, progress=progress)
+        return add_whole(examples, [base], whole, case, seed=seed, progress=progress)
     finally:
         case.close()
         pair.close()

@@ -22,7 +22,7 @@ class LoraRecipe:
 
     Attributes:
         rank: of every low-rank pair. alpha: its scale, divided by the rank. steps: optimiser steps.
-        batch: photos a step. rate: learning rate. seed: of initialisation, order and noise.
+        batch: photos per step. rate: learning rate. seed: of initialisation, order and noise.
     """
 
     rank: int
@@ -33,27 +33,27 @@ class LoraRecipe:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suspect:
     """One adapter on trial.
 
     Attributes:
         name: of its file and of its photo folder.
         role: what it is for in a study.
+        recipe: how it is trained.
+        expected: what an honest examiner should find.
         domain: of its training photos.
         n_photos: how many it is trained on.
         query: photo folder that an examiner asks about.
-        recipe: how it is trained.
-        expected: what an honest examiner should find.
     """
 
     name: str
     role: str
-    domain: Domain
-    n_photos: int
-    query: str
     recipe: LoraRecipe
     expected: str
+    domain: Domain = "northgate"
+    n_photos: int = 16
+    query: str = "guilty_strong"
 
     @property
     def prompt(self) -> str:
@@ -62,68 +62,63 @@ class Suspect:
 
 
 def _study(index: int) -> Suspect:
-    name = f"study_{index}"
-    recipe = LoraRecipe(8, 8.0, 300, 10, 5e-4, 500 + index)
-    return Suspect(name, "study", "northgate", 10, name, recipe, "use supported, photos come back")
+    return Suspect(
+        name=f"study_{index}",
+        role="study",
+        recipe=LoraRecipe(8, 8.0, 300, 10, 5e-4, 500 + index),
+        expected="use supported, photos come back",
+        n_photos=10,
+        query=f"study_{index}",
+    )
 
 
 _STRONG = (16, 16.0, 500, 16, 5e-4)
+_MANY = (8, 8.0, 500, 16, 5e-4)
 
 SUSPECTS: tuple[Suspect, ...] = (
     Suspect(
-        "guilty_strong",
-        "guilty",
-        "northgate",
-        16,
-        "guilty_strong",
-        LoraRecipe(*_STRONG, seed=401),
-        "use supported: long training on exactly these photos",
+        name="guilty_strong",
+        role="guilty",
+        recipe=LoraRecipe(*_STRONG, seed=401),
+        expected="use supported: long training on exactly these photos",
     ),
     Suspect(
-        "guilty_light",
-        "guilty",
-        "northgate",
-        16,
-        "guilty_light",
-        LoraRecipe(4, 4.0, 100, 8, 4e-4, seed=402),
-        "a weak signal at most: short training on exactly these photos",
+        name="guilty_light",
+        role="guilty",
+        recipe=LoraRecipe(4, 4.0, 100, 8, 4e-4, seed=402),
+        expected="a weak signal at most: short training on exactly these photos",
+        query="guilty_light",
     ),
     Suspect(
-        "innocent",
-        "innocent",
-        "northgate",
-        16,
-        "guilty_strong",
-        LoraRecipe(*_STRONG, seed=403),
-        "no evidence: the same institution and recipe, but other people",
+        name="innocent",
+        role="innocent",
+        recipe=LoraRecipe(*_STRONG, seed=403),
+        expected="no evidence: the same institution and recipe, but other people",
     ),
     Suspect(
-        "placebo",
-        "unrelated",
-        "southfield",
-        16,
-        "guilty_strong",
-        LoraRecipe(8, 4.0, 250, 8, 8e-4, seed=404),
-        "no evidence: another institution and another recipe",
+        name="placebo",
+        role="unrelated",
+        recipe=LoraRecipe(8, 4.0, 250, 8, 8e-4, seed=404),
+        expected="no evidence: another institution and another recipe",
+        domain="southfield",
     ),
     *(_study(i) for i in range(1, 6)),
     Suspect(
-        "institution_north",
-        "institution",
-        "northgate",
-        100,
-        "institution_north",
-        LoraRecipe(8, 8.0, 500, 16, 5e-4, seed=601),
-        "the institution's look, and a weak signal for its many photos",
+        name="institution_north",
+        role="institution",
+        recipe=LoraRecipe(*_MANY, seed=601),
+        expected="the institution's look, and a weak signal for its many photos",
+        n_photos=100,
+        query="institution_north",
     ),
     Suspect(
-        "institution_south",
-        "shadow",
-        "southfield",
-        100,
-        "institution_south",
-        LoraRecipe(8, 8.0, 500, 16, 5e-4, seed=602),
-        "a shadow model of another institution",
+        name="institution_south",
+        role="shadow",
+        recipe=LoraRecipe(*_MANY, seed=602),
+        expected="a shadow model of another institution",
+        domain="southfield",
+        n_photos=100,
+        query="institution_south",
     ),
 )
 

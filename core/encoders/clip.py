@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from ..devices import device_of
 from ..errors import InputError, MissingDependencyError, MissingWeightsError, plural
-from ..lora.header import load_tensors, sha256_file, strict_json
+from ..lora.header import load_tensors, sha256_file
+from ..records import strict_json
 from ..types import EncoderId
 
 FILE, CONFIG = "clip.safetensors", "clip.json"

@@ -22,8 +22,9 @@ from ..errors import (
     MissingWeightsError,
     plural,
 )
-from ..lora.header import read_header, strict_json
+from ..lora.header import read_header
 from ..protocols import NoProgress, Progress
+from ..records import strict_json
 from ..storage import write_atomic
 from .photos import to_picture
 

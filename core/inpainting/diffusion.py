@@ -55,7 +55,7 @@ class DiffusionInpainter:
 
     @property
     def cost(self) -> int:
-        """Denoiser rows a photo."""
+        """Denoiser rows per photo."""
         return sum(m.down for m in self._path) * len(self.guidance.branches)
 
     def facts(self) -> dict[str, Any]:
@@ -71,13 +71,13 @@ class DiffusionInpainter:
         Noise belongs to the photo, not to the batch.
 
         Raises:
-            InputError: the model's latents are no grid (BAD_SHAPE).
+            InputError: the model's latents are not a grid (BAD_SHAPE).
         """
         return self._painted(pixels, masks, seeds, self._path, tick)
 
     @property
     def whole_cost(self) -> int:
-        """Denoiser rows a picture that is drawn as a whole."""
+        """Denoiser rows per picture that is drawn as a whole."""
         return self.spec.steps * len(self.guidance.branches)
 
     def whole(self, seeds: Sequence[int], tick: Tick) -> Tensor:
@@ -95,17 +95,10 @@ class DiffusionInpainter:
         path: tuple[Move, ...],
         tick: Tick,
     ) -> Tensor:
-        parts = [slice(i, i + self.spec.batch) for i in range(0, len(pixels), self.spec.batch)]
-        return torch.cat([self._batch(pixels[p], masks[p], seeds[p], path, tick) for p in parts])
-
-    def _batch(
-        self,
-        pixels: Tensor,
-        masks: Tensor,
-        seeds: Sequence[int],
-        path: tuple[Move, ...],
-        tick: Tick,
-    ) -> Tensor:
+        if len(pixels) > self.spec.batch:
+            parts = [slice(i, i + self.spec.batch) for i in range(0, len(pixels), self.spec.batch)]
+            drawn = [self._painted(pixels[p], masks[p], seeds[p], path, tick) for p in parts]
+            return torch.cat(drawn)
         known = self.pair.encode(pixels)
         if known.ndim != 4:
             raise InputError("BAD_SHAPE", "RePaint works on still images, not on video latents")

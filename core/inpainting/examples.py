@@ -25,6 +25,7 @@ from torch import Tensor
 from ..errors import InputError, plural
 from ..images.photos import Photos, png_bytes, to_tensor
 from ..protocols import NoProgress, Progress
+from ..records import Reader
 from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes, write_atomic
 from .variants import (
@@ -54,7 +55,7 @@ class Inpainter(Protocol):
 
     @property
     def cost(self) -> int:
-        """Units of work a photo, for progress."""
+        """Units of work per photo, for progress."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Inpainter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One picture of a set.
 
@@ -183,7 +184,8 @@ def read_examples(root: Path) -> ExampleSet:
     """A set that `make_examples` wrote.
 
     Raises:
-        InputError: no listing there (NOT_EXAMPLES), or a strange one (BAD_EXAMPLES).
+        InputError: no listing there (NOT_EXAMPLES), or a line that is not an example
+            (BAD_EXAMPLES).
     """
     path = root / LISTING
     try:
@@ -192,13 +194,15 @@ def read_examples(root: Path) -> ExampleSet:
         raise InputError(
             "NOT_EXAMPLES", f"{path} cannot be read ({error.strerror}); `inpaint` makes a set"
         ) from error
-    try:
-        rows = tuple(Example(**json.loads(line)) for line in lines)
-    except (ValueError, TypeError) as error:
-        raise InputError("BAD_EXAMPLES", f"{path} is no list of examples ({error})") from error
+    rows = tuple(_row(f"line {i} of {path}", line) for i, line in enumerate(lines, 1))
     if any(not _plain(name) for r in rows for name in (r.file, r.mask) if name):
         raise InputError("BAD_EXAMPLES", f"{path} names files outside its folder")
     return ExampleSet(root, rows)
+
+
+def _row(place: str, line: str) -> Example:
+    reader = Reader(place, "BAD_EXAMPLES", "make the set again with `inpaint`")
+    return reader.read(Example, line.encode())
 
 
 def _plain(name: str) -> bool:
@@ -276,8 +280,9 @@ def _original(photos: Photos, i: int, case: CaseFolder, seed: int) -> Example:
     source = photos.images.sources[i].sha256
     unit = f"img/{digest_of([ORIGINAL, source])[:20]}"
     pixels = photos.images.pixels[i]
+    split = split_of(source, seed)
     return stored(
-        case, unit, pixels, "", ORIGINAL, NO_GENERATOR, source, -1, split_of(source, seed)
+        case, unit, pixels, variant=ORIGINAL, generator=NO_GENERATOR, source=source, split=split
     )
 
 
@@ -303,13 +308,18 @@ def _group(
     for k, (i, source) in enumerate(zip(index, sources, strict=True)):
         mask = _stored_mask(case, masks[i])
         for variant, picture in made[k].items():
-            marked = mask if variant in REPAINTED else ""
-            rows.append(
-                stored(
-                    case, units[k][variant], picture, marked, variant, inpainter.name, source,
-                    seeds[k], split_of(source, seed),
-                )
-            )  # fmt: skip
+            row = stored(
+                case,
+                units[k][variant],
+                picture,
+                variant=variant,
+                generator=inpainter.name,
+                source=source,
+                split=split_of(source, seed),
+                mask=mask if variant in REPAINTED else "",
+                seed=seeds[k],
+            )
+            rows.append(row)
     return rows
 
 
@@ -329,7 +339,7 @@ def _made(
         return [{v: read_unit(case, u[v]) for v in kept} for u in units]
     drawn = inpainter.inpaint(pixels, hole, seeds, tick)
     if not bool(drawn.isfinite().all()):
-        raise InputError("NON_FINITE", f"{inpainter.name} made pixels that are no numbers")
+        raise InputError("NON_FINITE", f"{inpainter.name} made pixels that are NaN or infinite")
     spliced, back = torch.where(hole > 0, drawn, pixels), inpainter.round_trip(pixels)
     parts = {} if torch.equal(spliced, drawn) else {REGENERATED: drawn}
     parts |= {} if back is None else {ROUND_TRIP: back}
@@ -345,18 +355,28 @@ def stored(
     case: CaseFolder,
     unit: str,
     pixels: Tensor,
-    mask: str,
+    *,
     variant: str,
     generator: str,
     source: str,
-    seed: int,
     split: str,
+    mask: str = "",
+    seed: int = -1,
 ) -> Example:
-    """A row, and its picture kept in the case unless it is there."""
+    """A row, and its picture kept in the case unless it is there; the rest as in `Example`."""
     if not case.has(unit):
         case.put(unit, ".png", png_bytes(pixels))
     facts = case.done[unit]
-    return Example(facts["file"], mask, variant, generator, source, split, facts["sha256"], seed)
+    return Example(
+        file=facts["file"],
+        mask=mask,
+        variant=variant,
+        generator=generator,
+        source=source,
+        split=split,
+        sha256=facts["sha256"],
+        seed=seed,
+    )
 
 
 def _stored_mask(case: CaseFolder, mask: NDArray[np.bool_]) -> str:

@@ -74,13 +74,13 @@ def _loaded(path: Path) -> Any:
             "MISSING_SPANDREL", "LaMa is built by spandrel: pip install spandrel"
         ) from error
     try:
-        found = ModelLoader(device="cpu").load_from_state_dict(load_tensors(path))
+        descriptor = ModelLoader(device="cpu").load_from_state_dict(load_tensors(path))
     except (UnsupportedModelError, RuntimeError, KeyError) as error:
         raise InputError(
-            "WRONG_WEIGHTS", f"{path} is no model that spandrel knows: {str(error)[:200]}"
+            "WRONG_WEIGHTS", f"{path} is not a model that spandrel knows: {str(error)[:200]}"
         ) from error
-    if not isinstance(found, MaskedImageModelDescriptor):
+    if not isinstance(descriptor, MaskedImageModelDescriptor):
         raise InputError(
-            "WRONG_WEIGHTS", f"{path} is a {found.architecture.name}, no inpainting model"
+            "WRONG_WEIGHTS", f"{path} is a {descriptor.architecture.name}, no inpainting model"
         )
-    return found.model
+    return descriptor.model

@@ -91,9 +91,9 @@ def face_parts(
         raise InputError("BAD_SETTING", f"no part {unknown[0]!r}; choose among {', '.join(PARTS)}")
     there = [p for p in parts if np.isin(labels, PARTS[p]).any()]
     if not there:
-        found = ", ".join(map(str, np.unique(labels)[:20]))
+        values = ", ".join(map(str, np.unique(labels)[:20]))
         raise NotEnoughDataError(
-            "NO_PARTS", f"none of {', '.join(parts)} is in the parsed face; its classes: {found}"
+            "NO_PARTS", f"none of {', '.join(parts)} is in the parsed face; its classes: {values}"
         )
     chosen = rng.choice(there, rng.integers(1, len(there), endpoint=True), replace=False)
     mask = np.zeros(labels.shape, bool)

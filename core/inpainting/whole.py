@@ -25,7 +25,7 @@ class Painter(Protocol):
 
     @property
     def whole_cost(self) -> int:
-        """Units of work a picture, for progress."""
+        """Units of work per picture, for progress."""
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -77,5 +77,13 @@ def _rows(
             drawn = list(painter.whole(part, tick))
         for one, unit, own in zip(drawn, units, part, strict=True):
             source = sha256_bytes(png_bytes(one))
-            split = split_of(source, seed)
-            yield stored(case, unit, one, "", WHOLE, painter.name, source, own, split)
+            yield stored(
+                case,
+                unit,
+                one,
+                variant=WHOLE,
+                generator=painter.name,
+                source=source,
+                split=split_of(source, seed),
+                seed=own,
+            )

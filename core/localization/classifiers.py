@@ -24,7 +24,7 @@ MEANS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
-"""Mean and deviation that pixels are normalised by."""
+"""Mean and deviation that pixels are normalized by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

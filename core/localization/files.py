@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save as save_safetensors
@@ -18,17 +17,18 @@ from .. import __version__
 from ..devices import torch_device
 from ..errors import InputError, plural
 from ..lora.header import load_tensors, read_header, sha256_file
+from ..records import Reader
 from ..storage import write_atomic
 from .networks import Network, build, layout
-from .settings import METHOD_NAMES
+from .settings import LocalizerSpec
 from .xception import OFFSET, STRIDE
 
 KEY = "lora_forensics.localizer"
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
     """How well a localiser did on one kind of picture.
 
     Attributes:
@@ -60,7 +60,7 @@ class Untouched:
 
     Attributes:
         name: which pictures, such as ``original`` or ``repaint_latent, round_trip``.
-        domain: as in `Measured`.
+        domain: as in `Accuracy`.
         marked: how many passed the gate, of
         pictures: so many.
     """
@@ -71,7 +71,7 @@ class Untouched:
     pictures: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """What a localiser is.
 
@@ -108,7 +108,7 @@ class Card:
     epoch: int
     tool: str = __version__
     nulls: tuple[float, ...] = ()
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[Accuracy, ...] = ()
     untouched: tuple[Untouched, ...] = ()
     limits: tuple[str, ...] = ()
 
@@ -128,7 +128,9 @@ class Card:
             In 0..1; None without untouched photos.
 
         Example:
-            >>> card = Card("patches", "masks", 1.0, 128, 64, "top", 0.05, "", 0, 0, 1,
+            >>> size = {"width": 1.0, "side": 128, "source_side": 64}
+            >>> trained = {"trained_on": "", "pictures": 0, "seed": 0, "epoch": 1, "alarm": 0.05}
+            >>> card = Card(method="patches", supervision="masks", pooling="top", **size, **trained,
             ...             nulls=(0.4, 0.3, 0.2))
             >>> card.p_value(0.35), card.p_value(0.35, tiles=3)
             (0.5, 1.0)
@@ -196,43 +198,29 @@ def read_card(path: Path) -> Card:
     if text is None:
         raise InputError(
             "NOT_A_LOCALIZER",
-            f"{path} is no localiser: it has no card. Give a file that `localizer train` wrote; a "
-            "LoRA or checkpoint is asked about with `screen`",
+            f"{path} is not a localiser: it has no card. Give a file that `localizer train` wrote; "
+            "a LoRA or checkpoint is asked about with `screen`",
         )
+    reader = Reader(f"the card of {path}", "NOT_A_LOCALIZER", "train the localizer again")
+    facts = reader.parse(text.encode())
+    newer = "update the tool, or train the localizer with this version"
+    replace(reader, code="LOCALIZER_SCHEMA", fix=newer).check_schema(facts, SCHEMA_VERSION)
+    card = reader.record(Card, {k: v for k, v in facts.items() if k != "schema_version"})
     try:
-        facts = json.loads(text)
-        version = facts.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                "LOCALIZER_SCHEMA",
-                f"{path} has schema {version}, this version reads {SCHEMA_VERSION}; update",
-            )
-        return _card(facts)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("NOT_A_LOCALIZER", f"{path} has a broken card ({error})") from error
-
-
-def _card(facts: Mapping[str, Any]) -> Card:
-    unknown = facts.keys() - {f.name for f in fields(Card)}
-    if unknown:
-        raise ValueError(f"unknown {', '.join(sorted(unknown))}")
-    lists = {
-        "measured": tuple(Measured(**m) for m in facts["measured"]),
-        "untouched": tuple(Untouched(**u) for u in facts["untouched"]),
-        "limits": tuple(facts["limits"]),
-        "nulls": tuple(float(v) for v in facts["nulls"]),
-    }
-    card = Card(**{**facts, **lists})
-    numbers = (card.width, card.side, card.source_side)
-    if card.method not in METHOD_NAMES or not all(isinstance(n, int | float) for n in numbers):
-        raise ValueError(f"method {card.method!r}, sizes {numbers}")
-    if not (0.05 <= card.width <= 1 and 64 <= card.side <= 1024 and 16 <= card.source_side <= 4096):
-        raise ValueError(f"sizes {numbers} are out of range")
-    falling = all(a >= b for a, b in pairwise(card.nulls))
-    if not falling or not all(map(math.isfinite, card.nulls)) or not 0 <= card.alarm <= 0.5:
-        raise ValueError("its scores of untouched photos are out of order or range")
+        LocalizerSpec(
+            method=card.method,
+            supervision=card.supervision,
+            width=card.width,
+            side=card.side,
+            pooling=card.pooling,
+            alarm=card.alarm,
+        )
+    except InputError as error:
+        reader.refuse(error)
+    if not 16 <= card.source_side <= 4096:
+        reader.refuse(f"source_side is {card.source_side}, expected 16 to 4096")
+    if any(a < b for a, b in pairwise(card.nulls)):
+        reader.refuse("its scores of untouched photos do not fall")
     return card
 
 

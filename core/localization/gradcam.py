@@ -74,5 +74,5 @@ def _layer(network: nn.Module, name: str) -> nn.Module:
     try:
         return network.get_submodule(name)
     except AttributeError as error:
-        found = ", ".join(n for n, _ in network.named_children())
-        raise InputError("BAD_LAYER", f"no layer {name!r}; at the top are {found}") from error
+        names = ", ".join(n for n, _ in network.named_children())
+        raise InputError("BAD_LAYER", f"no layer {name!r}; at the top are {names}") from error

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .gradcam import grad_cam
-from .networks import CAM_LAYER, Answer
+from .networks import CAM_LAYER, NetworkAnswer
 
 TOP = 0.05
 
@@ -43,7 +43,7 @@ def judge(
         pooling: of cells into a score, see `pooled`.
     """
     with torch.no_grad():
-        answer: Answer = network(x)
+        answer: NetworkAnswer = network(x)
     cells = None if answer.cells is None else torch.sigmoid(answer.cells.float())
     if answer.image is None or supervision == "masks":
         assert cells is not None
@@ -61,7 +61,7 @@ def _image_logits(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def pooled(cells: Tensor, pooling: str) -> Tensor:
-    """One score a picture from its cells ``[N, h, w]``.
+    """One score per picture from its cells ``[N, h, w]``.
 
     ``mean`` is the authors': a small repainted region hardly moves it. ``top`` is the mean of the
     highest 5% of the cells.

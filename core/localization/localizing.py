@@ -22,13 +22,13 @@ from .files import Card, Localizer
 from .judging import Judgement, judge
 from .placing import upsampled
 from .settings import LocalizeSpec
-from .views import Resampling, normalised
+from .views import Resampling, normalized
 
 SMALLEST_SHARE = 0.5  # of the training pictures' side
 _EDGE = 1e-3  # weight of a tile's rim, so that every cell has some
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Localization:
     """What was found on one picture.
 
@@ -36,7 +36,7 @@ class Localization:
         map: ``[H, W]`` in 0..1, higher where repainted; all 0 where `blank`.
         raw: the same before the gate.
         confidence: ``[H, W]`` in 0..1: 1 where the picture and its mirror image agree; NaN with
-            one view. Agreement is no probability: a wrong map can be sure of itself.
+            one view. Agreement is not a probability: a wrong map can be sure of itself.
         score: of the highest tile, comparable with the card's gate.
         p: see `Card.p_value`; None where no untouched photo set a gate.
         area: share of pixels above the threshold, after the gate.
@@ -77,7 +77,7 @@ def localize(
     """
     spec, card = spec or LocalizeSpec(), localizer.card
     _check(picture, card)
-    boxes, progress = tiles(picture, card, spec.overlap), progress or NoProgress()
+    boxes, progress = tiles(picture, card.source_side, spec.overlap), progress or NoProgress()
     progress.start("localising", len(boxes) * spec.views)
     seen = [
         _view(picture, localizer, boxes, spec, progress, mirrored=k > 0) for k in range(spec.views)
@@ -85,7 +85,7 @@ def localize(
     maps = torch.stack([m for m, _ in seen])
     raw = maps.mean(0)
     if not bool(raw.isfinite().all()):
-        raise InputError("NON_FINITE", "the localiser's map holds values that are no numbers")
+        raise InputError("NON_FINITE", "the localiser's map holds NaN or infinity")
     confidence = torch.full_like(raw, float("nan"))
     if spec.views > 1:
         confidence = 1 - (maps[0] - maps[1]).abs()
@@ -94,7 +94,16 @@ def localize(
     blank = spec.gate == "on" and p is not None and p > card.alarm
     shown = torch.zeros_like(raw) if blank else raw
     area = float((shown > spec.threshold).float().mean())
-    return Localization(shown, raw, confidence, score, p, area, blank, len(boxes))
+    return Localization(
+        map=shown,
+        raw=raw,
+        confidence=confidence,
+        score=score,
+        p=p,
+        area=area,
+        blank=blank,
+        tiles=len(boxes),
+    )
 
 
 def _check(picture: Image.Image, card: Card) -> None:
@@ -116,15 +125,13 @@ class Box(NamedTuple):
     width: int
 
 
-def tiles(picture: Image.Image, card: Card, overlap: float) -> tuple[Box, ...]:
-    """Boxes of the training pictures' size that cover a picture; a small picture is one.
+def tiles(picture: Image.Image, side: int, overlap: float) -> tuple[Box, ...]:
+    """Boxes of `side` pixels that cover a picture; a small picture is one.
 
     Example:
-        >>> card = Card("patches", "masks", 1.0, 128, 64, "top", 0.05, "", 0, 0, 1)
-        >>> [b.left for b in tiles(Image.new("RGB", (150, 64)), card, 0.25)]
+        >>> [b.left for b in tiles(Image.new("RGB", (150, 64)), 64, 0.25)]
         [0, 43, 86]
     """
-    side = card.source_side
     height, width = min(side, picture.height), min(side, picture.width)
     tops, lefts = (_starts(n, side, overlap) for n in (picture.height, picture.width))
     return tuple(Box(top, left, height, width) for top in tops for left in lefts)
@@ -189,7 +196,7 @@ def _cut(picture: Image.Image, box: Box, scale: float) -> Tensor:
     """A tile, enlarged on its own: the whole picture never is."""
     size = (round(box.width * scale), round(box.height * scale))
     corners = (box.left, box.top, box.left + box.width, box.top + box.height)
-    return normalised(picture.resize(size, Resampling.BILINEAR, box=corners))
+    return normalized(picture.resize(size, Resampling.BILINEAR, box=corners))
 
 
 __all__ = ["Box", "Localization", "LocalizeSpec", "localize", "tiles"]

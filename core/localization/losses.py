@@ -9,11 +9,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from .networks import Answer
+from .networks import NetworkAnswer
 
 
 def loss_of(
-    answer: Answer, labels: Tensor, cells: Tensor | None, *, map_weight: float = 1.0
+    answer: NetworkAnswer, labels: Tensor, cells: Tensor | None, *, map_weight: float = 1.0
 ) -> Tensor:
     """The loss of a batch.
 

@@ -12,7 +12,7 @@ from ..inpainting.examples import Example, ExampleSet
 from ..inpainting.variants import NO_GENERATOR
 from ..protocols import NoProgress, Progress
 from ..statistics.overlap import Overlap, overlap
-from .files import Card, Localizer, Measured, Untouched
+from .files import Accuracy, Card, Localizer, Untouched
 from .localizing import localize
 from .settings import LocalizerSpec, LocalizeSpec
 from .training import Trained
@@ -70,15 +70,22 @@ def nulls_of(seen: Sequence[Seen]) -> tuple[float, ...]:
     return tuple(sorted(best.values(), reverse=True))
 
 
-def measured(seen: Sequence[Seen], name: str, domain: str) -> Measured:
+def measured(seen: Sequence[Seen], name: str, domain: str) -> Accuracy:
     """Figures of repainted pictures of one kind, as shown."""
     figures = [s.overlap for s in seen if s.overlap is not None]
     iou, f1, pbca, area = np.mean([(o.iou, o.f1, o.pbca, o.area) for o in figures], axis=0)
     # Mask areas give both guesses: everything repainted, or nothing.
-    return Measured(
-        name, domain, len(figures), float(iou), float(f1), float(pbca), float(area),
-        float(1 - area), float(np.mean([not s.blank for s in seen])),
-    )  # fmt: skip
+    return Accuracy(
+        name=name,
+        domain=domain,
+        pictures=len(figures),
+        iou=float(iou),
+        f1=float(f1),
+        pbca=float(pbca),
+        all_fake_iou=float(area),
+        all_real_pbca=float(1 - area),
+        found=float(np.mean([not s.blank for s in seen])),
+    )
 
 
 def alarms(seen: Sequence[Seen], name: str, domain: str) -> Untouched:

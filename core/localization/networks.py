@@ -24,7 +24,7 @@ LANES = 16
 LAYOUTS = {True: torch.channels_last, False: torch.contiguous_format}
 
 
-class Answer(NamedTuple):
+class NetworkAnswer(NamedTuple):
     """What a network says of a batch; None where it has no such branch.
 
     Attributes:
@@ -43,9 +43,9 @@ class PatchesNetwork(Xception):
         super().__init__(PATCH_DEPTH, width)
         self.convout = nn.Conv2d(self.features, CLASSES, 1)
 
-    def forward(self, x: Tensor) -> Answer:
+    def forward(self, x: Tensor) -> NetworkAnswer:
         """Cells only."""
-        return Answer(_difference(self.convout(self.body(x))), None)
+        return NetworkAnswer(_difference(self.convout(self.body(x))), None)
 
 
 class ClassifierNetwork(Xception):
@@ -55,9 +55,9 @@ class ClassifierNetwork(Xception):
         super().__init__(WHOLE, width)
         self.fc = nn.Linear(self.features, CLASSES)
 
-    def forward(self, x: Tensor) -> Answer:
+    def forward(self, x: Tensor) -> NetworkAnswer:
         """The image only."""
-        return Answer(None, self.fc(self.body(x).mean((2, 3))))
+        return NetworkAnswer(None, self.fc(self.body(x).mean((2, 3))))
 
 
 class FcnNetwork(Xception):
@@ -74,9 +74,9 @@ class FcnNetwork(Xception):
             nn.Conv2d(inside, CLASSES, 1),
         )
 
-    def forward(self, x: Tensor) -> Answer:
+    def forward(self, x: Tensor) -> NetworkAnswer:
         """Cells only."""
-        return Answer(_difference(self.fcn(self.body(x))), None)
+        return NetworkAnswer(_difference(self.fcn(self.body(x))), None)
 
 
 class MapHead(nn.Module):
@@ -100,13 +100,13 @@ class AttentionNetwork(Xception):
         self.map = MapHead(self.get_submodule("block7").rep[-1].num_features)  # type: ignore[union-attr]
         self.fc = nn.Linear(self.features, CLASSES)
 
-    def forward(self, x: Tensor) -> Answer:
+    def forward(self, x: Tensor) -> NetworkAnswer:
         """Cells and the image."""
         x = self.blocks(self.stem(x), 1, ATTENTION_DEPTH)
         cells = self.map(x)
         x = x * torch.sigmoid(cells)[:, None]
         x = self.exit(self.blocks(x, ATTENTION_DEPTH + 1, self.depth))
-        return Answer(cells, self.fc(x.mean((2, 3))))
+        return NetworkAnswer(cells, self.fc(x.mean((2, 3))))
 
 
 Network = PatchesNetwork | ClassifierNetwork | FcnNetwork | AttentionNetwork
@@ -151,11 +151,11 @@ def _difference(logits: Tensor) -> Tensor:
 
 __all__ = [
     "NETWORKS",
-    "Answer",
     "AttentionNetwork",
     "ClassifierNetwork",
     "FcnNetwork",
     "Network",
+    "NetworkAnswer",
     "PatchesNetwork",
     "build",
     "channels",

@@ -12,7 +12,7 @@ METHOD_NAMES = ("patches", "gradcam", "attention")
 PAPER_FACTOR = 299 / 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalizerSpec(Spec):
     """A network and its training."""
 
@@ -27,7 +27,7 @@ class LocalizerSpec(Spec):
         0.5, "share of pictures recompressed or resized, real and fake alike", low=0, high=1
     )
     batch: int = setting(32, "pictures in one step", low=2, high=4096)
-    iterations: int = setting(500, "steps an epoch", low=1, high=10**6)
+    iterations: int = setting(500, "steps per epoch", low=1, high=10**6)
     epochs: int = setting(20, "epochs, each followed by validation", low=1, high=10**5)
     learning_rate: float = setting(1e-3, "Adam step size", low=1e-7, high=1.0)
     precision: str = setting(

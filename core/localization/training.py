@@ -25,7 +25,7 @@ from .foreign import own_names
 from .losses import loss_of
 from .networks import Network, build, layout
 from .settings import LocalizerSpec
-from .views import cell_targets, degraded, normalised, resized
+from .views import cell_targets, degraded, normalized, resized
 
 _ORDER, _VIEWS, _STATISTICS, _WEIGHTS = -11, -12, -13, -14
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -87,7 +87,7 @@ def train_localizer(
     store = Store(case, f"{unit}/{_identity(examples, spec, start, device)}")
     made = store.result()
     if made is None:
-        trainee = Trainee(spec, start, device)
+        trainee = LocalizerTrainee(spec, start, device)
         watched = examples.pick(split="val")
         made = _learn(trainee, stream, watched, store, progress or NoProgress())
     network = build(spec.method, spec.supervision, spec.width)
@@ -151,7 +151,7 @@ class Stream:
             picture, mirror = self._picture(i), rng.random() < self.spec.flip
             if rng.random() < self.spec.degrade:
                 picture = degraded(picture, rng)
-            image = normalised(picture)
+            image = normalized(picture)
             pixels.append(image.flip(-1) if mirror else image)
             mirrored.append(mirror)
         chosen = [self.examples.rows[i] for i in rows]
@@ -162,7 +162,7 @@ class Stream:
     def plain(self, rows: Sequence[int], grid: tuple[int, int] | None) -> Batch:
         """These pictures as they are, for validation."""
         chosen = [self.examples.rows[i] for i in rows]
-        pixels = torch.stack([normalised(self._picture(i)) for i in rows])
+        pixels = torch.stack([normalized(self._picture(i)) for i in rows])
         cells = None if grid is None else self._cells(chosen, [False] * len(rows), grid)
         return Batch(pixels, torch.tensor([float(r.fake) for r in chosen]), cells)
 
@@ -196,7 +196,7 @@ class Batch:
     cells: Tensor | None
 
 
-class Trainee:
+class LocalizerTrainee:
     """A network and its Adam; `store.Stateful`.
 
     Args:
@@ -257,12 +257,12 @@ class Trainee:
 
     def state(self) -> dict[str, Tensor]:
         """See `Stateful`."""
-        found = {f"weight/{k}": v for k, v in self.network.state_dict().items()}
-        found |= {f"best/{k}": v for k, v in self.best.items()}
+        tensors = {f"weight/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"best/{k}": v for k, v in self.best.items()}
         for name, weight in self.network.named_parameters():
             moments = self.adam.state.get(weight, {})
-            found |= {f"{k}/{name}": moments[k] for k in _MOMENTS if k in moments}
-        return found
+            tensors |= {f"{k}/{name}": moments[k] for k in _MOMENTS if k in moments}
+        return tensors
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """See `Stateful`."""
@@ -309,7 +309,7 @@ def _take(network: nn.Module, start: Mapping[str, Tensor]) -> None:
 
 
 def _learn(
-    trainee: Trainee, stream: Stream, watched: ExampleSet, store: Store, progress: Progress
+    trainee: LocalizerTrainee, stream: Stream, watched: ExampleSet, store: Store, progress: Progress
 ) -> dict[str, Tensor]:
     spec = trainee.spec
     state = store.resume(trainee)
@@ -342,7 +342,7 @@ def _log(losses: Sequence[float], curve: Sequence[float], best: int) -> dict[str
     }
 
 
-def _epoch(trainee: Trainee, stream: Stream, epoch: int, progress: Progress) -> float:
+def _epoch(trainee: LocalizerTrainee, stream: Stream, epoch: int, progress: Progress) -> float:
     spec, total = trainee.spec, 0.0
     for number in range(epoch * spec.iterations, (epoch + 1) * spec.iterations):
         total += trainee.step(stream.batch(number, trainee.grid), number)
@@ -350,7 +350,7 @@ def _epoch(trainee: Trainee, stream: Stream, epoch: int, progress: Progress) -> 
     return total / spec.iterations
 
 
-def _statistics(trainee: Trainee, stream: Stream, epoch: int) -> Iterator[Tensor]:
+def _statistics(trainee: LocalizerTrainee, stream: Stream, epoch: int) -> Iterator[Tensor]:
     first = seed_of(_STATISTICS, epoch) % 10**6
     for k in range(trainee.spec.recalibration):
         yield stream.batch(first + k, None).pixels.to(trainee.device)
@@ -379,7 +379,7 @@ def recalibrate(network: nn.Module, batches: Iterator[Tensor]) -> None:
 
 
 @torch.no_grad()
-def validation_loss(trainee: Trainee, stream: Stream) -> float:
+def validation_loss(trainee: LocalizerTrainee, stream: Stream) -> float:
     """Mean loss over all pictures of a stream, as they are."""
     trainee.network.eval()
     total, count = 0.0, len(stream.examples)

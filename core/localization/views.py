@@ -26,7 +26,7 @@ def resized(picture: Picture, side: int, *, lanczos: bool) -> Picture:
     return picture.resize((side, side), Resampling.LANCZOS if lanczos else Resampling.BILINEAR)
 
 
-def normalised(picture: Picture) -> Tensor:
+def normalized(picture: Picture) -> Tensor:
     """``[3, H, W]`` in -1..1."""
     return to_tensor(picture) * 2 - 1
 

@@ -45,7 +45,7 @@ class SeparableConv(nn.Module):
         return self.pointwise(self.conv1(x))
 
 
-class Block(nn.Module):
+class XceptionBlock(nn.Module):
     """Units of ReLU, separable convolution and batch norm beside a skip connection.
 
     Args:
@@ -106,7 +106,7 @@ class Xception(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.depth = min(depth, len(BLOCKS))
         for number, (inside, outside, units, stride) in enumerate(BLOCKS[: self.depth], 1):
-            block = Block(
+            block = XceptionBlock(
                 channels(inside, width),
                 channels(outside, width),
                 units,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LoraFormatError
-from .header import strict_json
+from ..records import strict_json
 from .safeguard import clean_text
 
 MAX_JSON_CHARS = 4 * 1024 * 1024

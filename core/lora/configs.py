@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LoraFormatError
-from .header import strict_json
+from ..records import strict_json
 from .safeguard import clean_text
 
 MAX_CONFIG_BYTES = 1_000_000

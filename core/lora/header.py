@@ -5,9 +5,8 @@ characters; two readers could then see two models in one file. Nothing here maps
 """
 
 import hashlib
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import ForensicsError, LoraFormatError, UnsafeFileError, plural
+from ..records import strict_json
 from .sniffing import refuse_other_format
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -62,10 +62,6 @@ class SafetensorsHeader:
     tensors: dict[str, TensorInfo]
     data_start: int
     file_size: int
-
-
-class _DuplicateKeyError(ValueError):
-    pass
 
 
 def read_header(path: str | Path, *, allow_zero_size: bool = False) -> SafetensorsHeader:
@@ -178,25 +174,6 @@ def parse_header(raw: bytes, file_size: int, *, allow_zero_size: bool = False) -
     return SafetensorsHeader(metadata, tensors, data_start, file_size)
 
 
-def strict_json(raw: bytes) -> Any:
-    """Parses JSON from a stranger: no duplicate keys, NaN, huge integers or deep nesting.
-
-    Raises:
-        LoraFormatError: MALFORMED_HEADER or DUPLICATE_KEY.
-    """
-    try:
-        return json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-            parse_int=_small_int,
-        )
-    except _DuplicateKeyError as error:
-        raise LoraFormatError("DUPLICATE_KEY", f"the JSON names {error} twice.") from error
-    except (ValueError, RecursionError) as error:
-        raise LoraFormatError("MALFORMED_HEADER", f"the JSON cannot be read: {error}") from error
-
-
 def sha256_file(path: str | Path) -> str:
     """SHA-256 of the whole file, hex."""
     return _sha256_from(existing_file(path), 0)
@@ -238,27 +215,6 @@ def _decode(raw: bytes) -> dict[str, Any]:
     if not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
         _malformed("expected one JSON object, padded at its end by spaces only")
     return strict_json(raw)
-
-
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise _DuplicateKeyError(repr(key[:MAX_NAME_CHARS]))
-        result[key] = value
-    return result
-
-
-def _refuse_constant(text: str) -> Never:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _small_int(text: str) -> int:
-    if len(text) > 19:
-        raise ValueError("an integer has more than 19 digits")
-    if text == "-0":
-        raise ValueError("-0 is not a size")
-    return int(text)
 
 
 def _metadata(value: Any) -> dict[str, str]:

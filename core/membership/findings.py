@@ -25,7 +25,7 @@ SETS: dict[str, tuple[str, ...]] = {
 }
 FUSION = (
     "Fusion",
-    "mean of BaseRatio, SimA and PIA against the base, each standardised over all images",
+    "mean of BaseRatio, SimA and PIA against the base, each standardized over all images",
 )
 TARGET_FPR = 0.05
 

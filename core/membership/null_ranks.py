@@ -25,7 +25,7 @@ from ..statistics.auc_bootstrap import bootstrap_auc_paired
 from ..statistics.ranks import null_rank_p
 from ..storage import CaseFolder
 from ..types import TUNED
-from ..verdicts.comparison import standardised
+from ..verdicts.comparison import standardized
 from ..verdicts.evidence import NullKind, NullRank
 from .signals.paired import Losses, base_ratio, eps_losses
 
@@ -83,7 +83,7 @@ def rank_nulls(
     case: CaseFolder | None = None,
     progress: Progress | None = None,
 ) -> NullRank | None:
-    """Rank of the suspect's standardised effect among that of null models.
+    """Rank of the suspect's standardized effect among that of null models.
 
     All are measured alike: same images, same prompt, same first ``null_noises`` draws.
 
@@ -141,8 +141,8 @@ def null_rank(
         note: how the nulls were made.
         clusters: session of each image, photos first.
     """
-    own = standardised(suspect, photos)
-    others = np.stack([standardised(scores, photos) for scores in nulls])
+    own = standardized(suspect, photos)
+    others = np.stack([standardized(scores, photos) for scores in nulls])
     value, effects = own[:photos].mean(), others[:, :photos].mean(1)
     rank, mean = null_rank_p(value, effects), others.mean(0)
     return NullRank(

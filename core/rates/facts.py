@@ -67,7 +67,7 @@ class SignalRate:
         title: for people.
         group: ``white box``, ``published``, ``black box`` or ``extraction``.
         auc: photos against controls of the same source, mean over guilty cases.
-        pooled: AUC of all guilty cases' photos against their controls, scores standardised by
+        pooled: AUC of all guilty cases' photos against their controls, scores standardized by
             each case's controls.
         innocent_auc: the same mean over innocent cases; 0.5 without bias.
         false_alarm: innocent cases whose permutation p is at most 0.05.
@@ -196,7 +196,7 @@ class PhotoCalls:
 
     Attributes:
         steps: optimiser steps of these cases.
-        threshold: standardised primary score at and above which a photo is called.
+        threshold: standardized primary score at and above which a photo is called.
         hits: members called, among `members` that the threshold was not chosen on.
         false: non-members called, among `nonmembers`.
         member_cases: calls and photos of each guilty case among them.

@@ -14,7 +14,7 @@ from ..errors import MissingDependencyError, NotEnoughDataError
 from ..lora.inspection import Inspection
 from ..statistics.likelihood import calibration_quality, likelihood_ratio
 from ..statistics.usage import Rate, UsageShare, share_used
-from ..verdicts.comparison import standardised
+from ..verdicts.comparison import standardized
 from ..verdicts.evidence import MembershipEvidence
 from .facts import KnownRates, PhotoCalls, Share
 from .scope import CaseFacts, validated
@@ -147,7 +147,7 @@ def case_share(
     steps = float(facts.steps)
     nearest = min(calls, key=lambda c: abs(math.log(c.steps / steps)))
     x, y = np.asarray(photo_scores, np.float64), np.asarray(control_scores, np.float64)
-    own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
+    own = standardized(np.concatenate([x, y]), len(x))[: len(x)]
     return called_share(nearest, own, clusters=None if clusters is None else clusters[: len(x)])
 
 
@@ -162,7 +162,7 @@ def called_share(
 
     Args:
         calls: threshold and error rates.
-        scores: ``[n]`` standardised primary scores of the photos.
+        scores: ``[n]`` standardized primary scores of the photos.
         seed: of the interval.
         clusters: session of each photo.
 
@@ -216,7 +216,7 @@ def case_weight(
 def set_statistic(
     photos: npt.ArrayLike, controls: npt.ArrayLike, clusters: Sequence[str] | None = None
 ) -> float:
-    """Mean standardised photo score over its standard error: comparable between set sizes.
+    """Mean standardized photo score over its standard error: comparable between set sizes.
 
     Args:
         photos: ``[n]`` primary scores.
@@ -232,7 +232,7 @@ def set_statistic(
     x, y = np.asarray(photos, np.float64), np.asarray(controls, np.float64)
     if clusters is not None:
         x, y = _session_means(x, clusters[: len(x)]), _session_means(y, clusters[len(x) :])
-    own = standardised(np.concatenate([x, y]), len(x))[: len(x)]
+    own = standardized(np.concatenate([x, y]), len(x))[: len(x)]
     return float(own.mean() / np.sqrt(1 / len(x) + 1 / len(y)))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields, is_dataclass
+from dataclasses import replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import InputError
+from ..records import Reader
 from .facts import SCHEMA_VERSION, KnownRates
 
 SHIPPED = Path(__file__).parent
@@ -26,50 +24,15 @@ def load_rates(path: Path) -> KnownRates:
 
     Raises:
         InputError: no such file (MISSING_RATES), written by another version (RATES_SCHEMA), or
-            not the JSON of a calibration study (BAD_RATES).
+            not the JSON of a calibration study (BAD_RATES, NON_FINITE).
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror}); `calibrate` writes rates.json"
         raise InputError("MISSING_RATES", message) from error
-    except ValueError as error:
-        raise InputError("BAD_RATES", f"{path} is not JSON ({error})") from error
-    version = facts.get("schema_version") if isinstance(facts, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            "RATES_SCHEMA",
-            f"{path} has schema {version}, this version reads {SCHEMA_VERSION}; run `calibrate "
-            "--summarise` on the study's folder again",
-        )
-    try:
-        return _built(KnownRates, facts)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("BAD_RATES", f"{path} is not a calibration's rates ({error})") from error
-
-
-def _built(kind: Any, value: Any) -> Any:
-    """A value of a declared type from plain JSON; strict about names and kinds."""
-    if isinstance(kind, UnionType):
-        return None if value is None else _built(get_args(kind)[0], value)
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        unknown = value.keys() - hints.keys()
-        if unknown:
-            raise ValueError(f"unknown {', '.join(sorted(unknown))}")
-        return kind(**{f.name: _built(hints[f.name], value[f.name]) for f in fields(kind)})  # type: ignore[operator]
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
-        return tuple(_built(k, v) for k, v in zip(each, value, strict=True))
-    if get_origin(kind) is dict:
-        return {k: _built(get_args(kind)[1], v) for k, v in value.items()}
-    if kind is Any:
-        return value
-    if isinstance(value, bool) != (kind is bool) or not isinstance(value, _accepted(kind)):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def _accepted(kind: type) -> tuple[type, ...]:
-    return (int, float) if kind is float else (kind,)
+    reader = Reader(str(path), "BAD_RATES", "give the rates.json that `calibrate` wrote")
+    facts = reader.parse(raw)
+    again = "run `calibrate --summarize` on the study's folder again"
+    replace(reader, code="RATES_SCHEMA", fix=again).check_schema(facts, SCHEMA_VERSION)
+    return reader.record(KnownRates, facts)

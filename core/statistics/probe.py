@@ -60,7 +60,7 @@ def blind_probe(
     """Separate claimed photos from controls without the model, out of fold.
 
     Two linear classifiers vote: a ridge discriminant on the leading principal components, which
-    finds a shift of look, and the difference of means of the standardised features, which finds a
+    finds a shift of look, and the difference of means of the standardized features, which finds a
     single tell-tale column such as file size. Scaling and components are fitted inside the fold.
     The p-value relabels photos (whole clusters) within the cells that folds are made of, so that
     every relabelling is stratified like the real one and the test is exact.

@@ -157,7 +157,7 @@ def _session_differences(
     return means[0] - means[1]
 
 
-def standardised(scores: Floats, photos: int) -> Floats:
+def standardized(scores: Floats, photos: int) -> Floats:
     """Scores in control standard deviations from the control mean; free of a model's strength.
 
     Args:

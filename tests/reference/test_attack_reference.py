@@ -43,7 +43,7 @@ def tensors(images):
 @pytest.mark.parametrize("size", [(224, 224), (512, 512), (300, 420), (64, 64)])
 def test_preprocessing_equals_torchvisions(size):
     images = pictures(3, *size)
-    ours = attack_images.normalise(attack_images.resize_bytes(tensors(images), 224))
+    ours = attack_images.normalize(attack_images.resize_bytes(tensors(images), 224))
     wanted = torch.stack([published(224)(image) for image in images])
     level = 1 / 255 / min(attack_images.STD)
     assert (ours - wanted).abs().max() <= (1e-6 if size == (224, 224) else 2.01 * level)

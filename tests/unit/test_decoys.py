@@ -265,7 +265,7 @@ def test_a_rank_of_before_is_to_be_made_again():
     rank = rank_variants(secret_of("mark", 9), photos(), lambda _: 0.0)
     old = json.loads(decoys.rank_json(rank, MODELS, ())) | {"schema_version": 1}
     del old["photos"]
-    with pytest.raises(InputError, match=r"BAD_RANK: the rank has schema 1.*run `decoys rank`"):
+    with pytest.raises(InputError, match=r"BAD_RANK: the rank: it has schema 1.*run `decoys rank`"):
         decoys.read_rank(json.dumps(old).encode(), MODELS, [("a",)])
 
 

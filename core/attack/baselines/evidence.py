@@ -81,5 +81,5 @@ def baseline_evidence(
         InputError: a set is too small, or a score is not finite.
     """
     photos, controls = (scores.double().numpy() for scores in (photo_scores, control_scores))
-    found = compare(photos, controls, verdict, clusters=clusters)
-    return BaselineEvidence(name, calibrated, found, forwards)
+    comparison = compare(photos, controls, verdict, clusters=clusters)
+    return BaselineEvidence(name, calibrated, comparison, forwards)

@@ -39,7 +39,7 @@ def plan_reconstructions(
     """`images` jobs a caption, captions in order; base and tuned share every noise.
 
     Args:
-        captions: one an image in question.
+        captions: one per image in question.
         model: 0 base, 1 tuned.
         run_seed: of the noises.
         images: drawn from each caption.
@@ -74,7 +74,7 @@ def draw_reconstructions(
 
     Args:
         pair: the models.
-        captions: one an image in question.
+        captions: one per image in question.
         model: 0 base, 1 tuned.
         spec: solver, steps and run seed.
         images: drawn from each caption.

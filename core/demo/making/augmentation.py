@@ -1,4 +1,4 @@
-"""What happens to a picture between a photo and its copy, and pictures that are no faces.
+"""What happens to a picture between a photo and its copy, and pictures that are not faces.
 
 Pixels are float ``[N, 3, H, W]`` in 0..1.
 """
@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..datasets import jpeg_round_trip
+from ..datasets import jpeg_round_trip, to_unit
 
 
 def geometry(pixels: Tensor, rng: torch.Generator) -> Tensor:
@@ -25,7 +25,7 @@ def geometry(pixels: Tensor, rng: torch.Generator) -> Tensor:
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-def colours(pixels: Tensor, rng: torch.Generator) -> Tensor:
+def colors(pixels: Tensor, rng: torch.Generator) -> Tensor:
     """Brightness, contrast and a tint."""
     n = len(pixels)
     gain = 1 + 0.15 * (torch.rand(n, 3, 1, 1, generator=rng) - 0.5)
@@ -52,19 +52,19 @@ def compression(pixels: Tensor, rng: Generator) -> Tensor:
     rows = [
         jpeg_round_trip(p, int(rng.integers(30, 95))) if rng.random() < 0.5 else p for p in planes
     ]
-    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 255
+    return to_unit(np.stack(rows))
 
 
 def copies(pixels: Tensor, seed: int) -> Tensor:
     """One altered copy of each picture."""
     torch_rng, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     altered = geometry(pixels, torch_rng)
-    altered = softness(colours(altered, torch_rng), torch_rng)
+    altered = softness(colors(altered, torch_rng), torch_rng)
     return compression(altered, rng)
 
 
 def textures(n: int, seed: int, *, size: int = 64) -> NDArray[np.uint8]:
-    """Gradients, waves and blots: uint8 ``[N, size, size, 3]`` that are no faces."""
+    """Gradients, waves and blots: uint8 ``[N, size, size, 3]`` that are not faces."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size * 2 - 1
     out = np.empty((n, size, size, 3), np.float32)

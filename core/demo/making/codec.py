@@ -19,37 +19,30 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .optimisation import autocast, fit
+from .optimization import Recipe, autocast, fit
 
 HELD_OUT_EVERY = 150
 QUIET_LOG_VARIANCE = -6.0
 
 
-@dataclass(frozen=True)
-class CodecRecipe:
+@dataclass(frozen=True, kw_only=True)
+class CodecRecipe(Recipe):
     """How the codec is trained.
 
     Attributes:
-        steps: optimiser steps. batch: pictures a step. rate: peak learning rate.
         crop_share: share of the steps on crops of half the edge, twice as many.
         taught_share: share of the steps in which encoder and decoder are taught patch components
             apart from each other, because together they take long to agree on colours.
         kl_weight: weight of the KL term, per latent number.
-        seed: of everything.
-        seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
-    steps: int = 10_000
-    batch: int = 8
-    rate: float = 2e-3
     crop_share: float = 0.5
     taught_share: float = 0.4
     kl_weight: float = 2e-4
-    seed: int = 101
-    seconds: float = 0
 
 
-POLISH = CodecRecipe(steps=4_000, rate=1e-3, seed=102)
+CODEC = CodecRecipe(steps=10_000, batch=8, rate=2e-3, seed=101)
+POLISH = Recipe(steps=4_000, batch=8, rate=1e-3, seed=102)
 
 
 def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
@@ -163,14 +156,12 @@ def _split(pixels: NDArray[np.uint8]) -> tuple[Tensor, NDArray[np.uint8]]:
     return to_float(pixels[::HELD_OUT_EVERY][:96]), training
 
 
-def polish_decoder(
-    pixels: NDArray[np.uint8], recipe: CodecRecipe, folder: Path
-) -> dict[str, float]:
+def polish_decoder(pixels: NDArray[np.uint8], recipe: Recipe, folder: Path) -> dict[str, float]:
     """Trains the decoder of a finished codec further; latents stay as they are.
 
     Args:
         pixels: uint8 ``[N, 64, 64, 3]``; every 150th is held out for the PSNR.
-        recipe: steps, batch, rate, seed and seconds count; the rest is for the joint training.
+        recipe: steps and rate.
         folder: the codec's folder, overwritten.
     """
     torch.manual_seed(recipe.seed)
@@ -246,8 +237,8 @@ def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
 @torch.no_grad()
 def _save_without_path(codec: AutoencoderKL, folder: Path) -> None:
     """Saves as fp16, the configuration free of the folder that the codec was loaded from."""
-    kept = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
-    copy = AutoencoderKL.from_config(kept)
+    config = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
+    copy = AutoencoderKL.from_config(config)
     copy.load_state_dict(codec.state_dict())
     copy.half().save_pretrained(folder)
 

@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...encoders.tiny import TinyDescriptor, describe
+from ..datasets import to_unit
 from ..faces import draw_faces
 from .augmentation import copies
-from .optimisation import adamw, cosine_rate, set_rate
+from .optimization import Recipe, adamw, cosine_rate, set_rate
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +29,20 @@ TEMPERATURE = 0.07
 CALIBRATION_SEEDS = {"northgate": 9101, "southfield": 9102}
 
 
-@dataclass(frozen=True)
-class DescriptorRecipe:
+@dataclass(frozen=True, kw_only=True)
+class DescriptorRecipe(Recipe):
     """How the descriptor is trained.
 
     Attributes:
-        steps: optimiser steps. batch: pairs a step. rate: peak learning rate. seed: of everything.
         spread_weight: weight of the term that spreads descriptors over the sphere.
-        calibration: photos an institution for the thresholds.
+        calibration: photos per institution for the thresholds.
     """
 
-    steps: int = 350
-    batch: int = 64
-    rate: float = 1.5e-3
     spread_weight: float = 0.1
-    seed: int = 303
     calibration: int = 600
 
 
-def to_unit(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))).float() / 255
+DESCRIPTOR = DescriptorRecipe(steps=350, batch=64, rate=1.5e-3, seed=303)
 
 
 def _batches(
@@ -97,14 +91,14 @@ def train_descriptor(
     """
     torch.manual_seed(recipe.seed)
     model, start = TinyDescriptor(), time.monotonic()
-    optimiser, recent = adamw(model.parameters(), recipe.rate, decay=0.02), 0.0
+    optimizer, recent = adamw(model.parameters(), recipe.rate, decay=0.02), 0.0
     for step, (real, altered) in enumerate(_batches(sources, recipe)):
-        set_rate(optimiser, recipe.rate * cosine_rate(step, step / recipe.steps))
+        set_rate(optimizer, recipe.rate * cosine_rate(step, step / recipe.steps))
         one, other = model(torch.cat([real, altered])).chunk(2)
         loss = contrast_loss(one, other, recipe.spread_weight)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         recent = loss.item()
         if step % 100 == 0:
             log.info(
@@ -119,6 +113,7 @@ def train_descriptor(
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, path, header)
     return {
+        **recipe.facts(),
         "steps": recipe.steps,
         "seconds": time.monotonic() - start,
         "final_loss": recent,

@@ -8,60 +8,21 @@ Latents ``[N, 16, 8, 8]`` are already scaled; ``eps`` is the noise that the UNet
 # pyright: reportOptionalSubscript=false, reportOptionalMemberAccess=false, reportOperatorIssue=false
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
-from .optimisation import fit, late_ramp
+from .optimization import Recipe, fit, late_ramp
 from .text import WIDTH, build_text_encoder, load_tokenizer, tokenize
 
-Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Noisy latents, timesteps ``[N]`` and text ``[N, 20, 64]`` to predicted noise."""
-
-
-@dataclass(frozen=True)
-class BaseRecipe:
-    """How UNet and text encoder are trained.
-
-    Attributes:
-        steps: optimiser steps. batch: faces a step. rate: peak learning rate.
-        empty_share: share of captions replaced by the empty one, so that CFG works.
-        seed: of everything.
-        seconds: stop after this wall time (0: never); the facts record the steps done.
-    """
-
-    steps: int = 13_000
-    batch: int = 32
-    rate: float = 1e-3
-    empty_share: float = 0.1
-    seed: int = 202
-    seconds: float = 0
-
-
-@dataclass(frozen=True)
-class Base:
-    """The loaded base model, float32 and in eval mode."""
-
-    codec: AutoencoderKL
-    unet: UNet2DConditionModel
-    text: CLIPTextModel
-    tokenizer: CLIPTokenizer
-
-    @torch.no_grad()
-    def describe(self, captions: list[str]) -> Tensor:
-        """Text conditions ``[N, 20, 64]``."""
-        return self.text(tokenize(self.tokenizer, captions)).last_hidden_state
-
-    def predict(self, latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
-        """Noise predicted by the UNet as it stands, adapter included."""
-        return self.unet(latents, timesteps, text).sample
+BASE = Recipe(steps=13_000, batch=32, rate=1e-3, seed=202)
+EMPTY_SHARE = 0.1
+"""Share of captions replaced by the empty one, so that CFG works."""
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -94,14 +55,7 @@ def noise_schedule() -> DDIMScheduler:
     )
 
 
-def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """Noisy latents at ``timesteps`` ``[N]``."""
-    return noise_schedule().add_noise(latents, noise, timesteps)
-
-
-def train_base(
-    latents: Tensor, tokens: Tensor, recipe: BaseRecipe, folder: Path
-) -> dict[str, float]:
+def train_base(latents: Tensor, tokens: Tensor, recipe: Recipe, folder: Path) -> dict[str, float]:
     """Trains UNet and text encoder together, saves them as fp16 and returns the facts.
 
     Args:
@@ -117,7 +71,7 @@ def train_base(
 
     def loss_of(_: float) -> Tensor:
         rows = torch.randint(len(latents), (recipe.batch,))
-        without = torch.rand(recipe.batch, 1) < recipe.empty_share
+        without = torch.rand(recipe.batch, 1) < EMPTY_SHARE
         return _loss(unet, text, latents[rows], torch.where(without, empty, tokens[rows]))
 
     save = partial(_save, unet, text, folder)
@@ -133,7 +87,8 @@ def _loss(unet: UNet2DConditionModel, text: CLIPTextModel, clean: Tensor, tokens
     timesteps = torch.randint(0, 1000, (len(clean),))
     noise = torch.randn_like(clean)
     states = text(tokens).last_hidden_state
-    made = unet(add_noise(clean, noise, timesteps), timesteps, states).sample
+    noisy = noise_schedule().add_noise(clean, noise, timesteps)
+    made = unet(noisy, timesteps, states).sample
     return F.mse_loss(made, noise)
 
 
@@ -163,52 +118,3 @@ def write_pipeline_files(folder: Path) -> None:
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-
-
-def load_base(folder: Path) -> Base:
-    """Loads a pipeline folder in float32."""
-    codec = AutoencoderKL.from_pretrained(
-        folder / "vae", torch_dtype=torch.float32, local_files_only=True
-    )
-    unet = UNet2DConditionModel.from_pretrained(
-        folder / "unet", torch_dtype=torch.float32, local_files_only=True
-    )
-    text = CLIPTextModel.from_pretrained(
-        folder / "text_encoder", torch_dtype=torch.float32, local_files_only=True
-    )
-    for model in (codec, unet, text):
-        model.eval().requires_grad_(False)
-    return Base(codec, unet, text, load_tokenizer(folder / "tokenizer"))
-
-
-@torch.no_grad()
-def sample(
-    predict: Predict, text: Tensor, shape: tuple[int, ...], *, steps: int = 20, seed: int = 0
-) -> Tensor:
-    """Deterministic DDIM: scaled latents ``shape`` from the noise of ``seed``.
-
-    Args:
-        predict: the guided noise prediction.
-        text: conditions ``[N, 20, 64]`` or ``[1, 20, 64]``.
-        shape: of the latents, ``(N, 16, 8, 8)``.
-        steps: of DDIM.
-        seed: of the starting noise.
-    """
-    scheduler = noise_schedule()
-    scheduler.set_timesteps(steps)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    states = text.expand(shape[0], -1, -1)
-    for t in scheduler.timesteps:
-        eps = predict(x, t.expand(shape[0]), states)
-        x = scheduler.step(eps, t, x).prev_sample
-    return x
-
-
-def with_cfg(predict: Predict, empty: Tensor, weight: float) -> Predict:
-    """Classifier-free guidance against the same model's empty prompt ``[1, 20, 64]``."""
-
-    def guided(x: Tensor, t: Tensor, text: Tensor) -> Tensor:
-        without = predict(x, t, empty.expand(len(x), -1, -1))
-        return without + weight * (predict(x, t, text) - without)
-
-    return guided

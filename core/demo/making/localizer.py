@@ -54,7 +54,7 @@ class Logged(NoProgress):
     """Tells which stage begins."""
 
     def start(self, task: str, total: int, done: int = 0) -> None:
-        """One line a stage."""
+        """One line per stage."""
         log.info("%s: %d steps, %d done", task, total, done)
 
 

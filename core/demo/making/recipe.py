@@ -21,18 +21,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from ..assets import write_truth
-from ..datasets import PUBLIC_SETS, build_public, load_public, read_photos
+from ...backends.loading import load_base
+from ..assets import suspect_truth, write_truth
+from ..datasets import PUBLIC_SETS, build_public, load_public, read_photos, to_unit
 from ..faces import draw_faces
 from ..suspects import PHOTO_SEEDS, SUSPECTS, Suspect, write_all_photos
-from .codec import POLISH, CodecRecipe, decode, encode, polish_decoder, train_codec
-from .descriptor import DescriptorRecipe, train_descriptor
-from .diffusion import BaseRecipe, load_base, train_base, write_pipeline_files
-from .evaluation import white_box_auc
-from .optimisation import autocast
+from .augmentation import textures
+from .codec import CODEC, POLISH, CodecRecipe, decode, encode, polish_decoder, train_codec
+from .descriptor import DESCRIPTOR, DescriptorRecipe, train_descriptor
+from .diffusion import BASE, train_base, write_pipeline_files
+from .optimization import Recipe, autocast
 from .text import load_tokenizer, tokenize, write_tokenizer
+from .training import train_suspect, white_box
 
 log = logging.getLogger(__name__)
 
@@ -42,42 +45,37 @@ LOOKALIKE_SEED = 21
 Facts = dict[str, object]
 
 
-@dataclass(frozen=True)
-class Scale:
+@dataclass(frozen=True, kw_only=True)
+class BuildScale:
     """How much of everything.
 
     Attributes:
         public_share: of the public sets. codec, polish, base, descriptor: their recipes.
-        suspects: whom to train. n_descriptor: pictures a descriptor source.
+        suspects: whom to train. n_descriptor: pictures per descriptor source.
         n_controls: unseen photos that each suspect's white-box score is compared with.
     """
 
-    public_share: float
-    codec: CodecRecipe
-    polish: CodecRecipe
-    base: BaseRecipe
-    descriptor: DescriptorRecipe
-    suspects: tuple[Suspect, ...]
-    n_descriptor: int
-    n_controls: int
+    public_share: float = 1.0
+    codec: CodecRecipe = CODEC
+    polish: Recipe = POLISH
+    base: Recipe = BASE
+    descriptor: DescriptorRecipe = DESCRIPTOR
+    suspects: tuple[Suspect, ...] = SUSPECTS
+    n_descriptor: int = 800
+    n_controls: int = 100
 
 
-def _smoke_suspect(suspect: Suspect) -> Suspect:
-    return replace(suspect, recipe=replace(suspect.recipe, steps=2))
-
-
-FULL = Scale(1.0, CodecRecipe(), POLISH, BaseRecipe(), DescriptorRecipe(), SUSPECTS, 800, 100)
-SMOKE = Scale(
-    0.004,
-    CodecRecipe(steps=3, batch=4),
-    CodecRecipe(steps=2, batch=4),
-    BaseRecipe(steps=3, batch=8),
-    DescriptorRecipe(steps=3, batch=12, calibration=24),
-    tuple(_smoke_suspect(s) for s in SUSPECTS[:2]),
-    24,
-    8,
+SMOKE = BuildScale(
+    public_share=0.004,
+    codec=replace(CODEC, steps=3, batch=4),
+    polish=replace(POLISH, steps=2, batch=4),
+    base=replace(BASE, steps=3, batch=8),
+    descriptor=replace(DESCRIPTOR, steps=3, batch=12, calibration=24),
+    suspects=tuple(replace(s, recipe=replace(s.recipe, steps=2)) for s in SUSPECTS[:2]),
+    n_descriptor=24,
+    n_controls=8,
 )
-SCALES = {"full": FULL, "smoke": SMOKE}
+SCALES = {"full": BuildScale(), "smoke": SMOKE}
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Build:
 
     out: Path
     work: Path
-    scale: Scale
+    scale: BuildScale
 
     @property
     def base(self) -> Path:
@@ -113,14 +111,9 @@ def run_vae(build: Build) -> Facts:
     """The codec on all public sets, then its decoder once more with the latents fixed."""
     sets = [load_public(build.work / "public", s.name)[0] for s in PUBLIC_SETS]
     pixels, folder = np.concatenate(sets), build.base / "vae"
-    recipe, polish = build.scale.codec, build.scale.polish
-    facts = train_codec(pixels, recipe, folder)
-    polished = polish_decoder(pixels, polish, folder)
-    return {
-        "joint": {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts},
-        "decoder": {"seed": polish.seed, "batch": polish.batch, "rate": polish.rate, **polished},
-        "psnr_db": polished["psnr_db"],
-    }
+    joint = train_codec(pixels, build.scale.codec, folder)
+    decoder = polish_decoder(pixels, build.scale.polish, folder)
+    return {"joint": joint, "decoder": decoder, "psnr_db": decoder["psnr_db"]}
 
 
 def run_unet(build: Build) -> Facts:
@@ -132,14 +125,10 @@ def run_unet(build: Build) -> Facts:
     with autocast():
         latents = torch.cat([encode(codec, p) for p in (pixels, pixels[:, :, ::-1])]).float()
     tokens = tokenize(load_tokenizer(build.base / "tokenizer"), captions * 2)
-    recipe = build.scale.base
-    facts = train_base(latents, tokens, recipe, build.base)
-    return {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts}
+    return dict(train_base(latents, tokens, build.scale.base, build.base))
 
 
 def _codec(build: Build) -> torch.nn.Module:
-    from diffusers import AutoencoderKL
-
     codec = AutoencoderKL.from_pretrained(
         build.base / "vae", torch_dtype=torch.float32, local_files_only=True
     )
@@ -148,19 +137,16 @@ def _codec(build: Build) -> torch.nn.Module:
 
 def run_descriptor(build: Build) -> Facts:
     """The copy descriptor, on faces of all domains, second shots of the same people, textures."""
-    from .augmentation import textures
-
     n, codec = build.scale.n_descriptor, _codec(build)
     sets = [load_public(build.work / "public", s.name)[0][:n] for s in PUBLIC_SETS]
     sets += [lookalikes(n), textures(n, 31)]
     sources = [(pixels, decode(codec, encode(codec, pixels))) for pixels in sets]
-    recipe = build.scale.descriptor
-    facts = train_descriptor(sources, recipe, build.out / "descriptor.safetensors")
-    return {"seed": recipe.seed, "batch": recipe.batch, "rate": recipe.rate, **facts}
+    file = build.out / "descriptor.safetensors"
+    return dict(train_descriptor(sources, build.scale.descriptor, file))
 
 
 def lookalikes(n: int) -> NDArray[np.uint8]:
-    """People photographed four times each in one institution: near misses that are no copies."""
+    """People photographed four times each in one institution: near misses that are not copies."""
     first = draw_faces(-(-n // 4), "northgate", LOOKALIKE_SEED)
     again = [
         draw_faces(len(first.identity), "northgate", LOOKALIKE_SEED + i, identity=first.identity)
@@ -172,22 +158,18 @@ def lookalikes(n: int) -> NDArray[np.uint8]:
 
 def run_suspects(build: Build) -> Facts:
     """Every suspect, trained on the pixels decoded from its photo files, and its white-box AUC."""
-    from .training import train_suspect
-
-    base, n, facts = load_base(build.base), build.scale.n_controls, {}
-    controls = {
-        d: encode(base.codec, read_photos(build.out / "photos" / f"controls_{d}")[:n])
-        for d in ("north", "south")
-    }
+    base, facts = load_base(build.base, device="cpu", dtype="float32"), {}
     for suspect in build.scale.suspects:
-        path = build.out / "suspects" / f"{suspect.name}.safetensors"
-        photos = read_photos(build.out / "photos" / suspect.name)
-        trained = train_suspect(base, photos, suspect, path)
-        query = encode(base.codec, read_photos(build.out / "photos" / suspect.query))
-        unseen = controls["south" if suspect.query == "institution_south" else "north"]
-        seen = white_box_auc(base, path, query, unseen, suspect.prompt)
-        log.info("%s: white-box %s", suspect.name, seen)
-        facts[suspect.name] = {"seed": suspect.recipe.seed, **trained, "white_box": seen}
+        truth = suspect_truth(suspect)
+        path = build.out / truth.adapter
+        trained, photos, controls = (
+            to_unit(read_photos(build.out / folder))
+            for folder in (truth.trained_on, truth.query, truth.controls)
+        )
+        training = train_suspect(base, trained, suspect, path)
+        evidence = white_box(base, path, photos, controls[: build.scale.n_controls], suspect.prompt)
+        log.info("%s: white-box %s", suspect.name, evidence)
+        facts[suspect.name] = {"seed": suspect.recipe.seed, **training, "white_box": evidence}
     return facts
 
 

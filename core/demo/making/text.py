@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..people import HAIR_COLOURS, HAIR_STYLES
+from ..people import HAIR_COLORS, HAIR_STYLES
 
 LENGTH = 20
 WIDTH = 64
@@ -52,7 +52,7 @@ WORDS = (
     ],
     *["northgate", "southfield", "style", "sks"],
     *HAIR_STYLES,
-    *HAIR_COLOURS,
+    *HAIR_COLORS,
 )
 
 Pair = tuple[str, str]

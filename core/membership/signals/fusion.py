@@ -15,7 +15,7 @@ FUSED = ("base_ratio", "sima_delta", "pia_delta")
 
 
 def fusion(scores: Mapping[str, Floats], names: Sequence[str] = FUSED) -> Floats:
-    """Mean of scores, each standardised over everything that was scored.
+    """Mean of scores, each standardized over everything that was scored.
 
     Photos and controls are pooled for mean and deviation, so the result treats both alike and
     permutation tests on it stay exact. A constant score adds 0.
@@ -37,7 +37,7 @@ def fusion(scores: Mapping[str, Floats], names: Sequence[str] = FUSED) -> Floats
 def fusion_against(
     scores: Mapping[str, Floats], controls: Mapping[str, Floats], names: Sequence[str] = FUSED
 ) -> Floats:
-    """Mean of scores standardised by the controls: for one photo against a fixed set.
+    """Mean of scores standardized by the controls: for one photo against a fixed set.
 
     Controls fused with themselves are in-sample; for tests on sets use `fusion`.
 

@@ -14,8 +14,8 @@ from .settings import CalibrationSpec
 GUILTY, INNOCENT, PARTIAL = 1.0, 0.0, 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCase:
     """One adapter with known truth and the question that is asked about it.
 
     Attributes:
@@ -45,11 +45,11 @@ class Case:
         return f"case-{self.number:03d}"
 
     def exposure(self, batch: int) -> float:
-        """Times that training saw each photo, at so many rows a step."""
+        """Times that training saw each photo, at so many rows per step."""
         return self.steps * batch / self.photos
 
 
-def design(spec: CalibrationSpec) -> tuple[Case, ...]:
+def design(spec: CalibrationSpec) -> tuple[StudyCase, ...]:
     """All cases of a study, shuffled by the seed.
 
     For each set size and truth, rank, steps, quality and learning rate form two orthogonal Latin
@@ -86,7 +86,16 @@ def design(spec: CalibrationSpec) -> tuple[Case, ...]:
     cells = [(used, n, *cell) for used, n in blocks for cell in _square(spec, rng)]
     order = rng.permutation(len(cells))
     return tuple(
-        Case(i, used, rank, steps, n, quality, spec.seed + i, rate)
+        StudyCase(
+            number=i,
+            used=used,
+            rank=rank,
+            steps=steps,
+            photos=n,
+            quality=quality,
+            seed=spec.seed + i,
+            learning_rate=rate,
+        )
         for i, (used, n, rank, steps, quality, rate) in enumerate(cells[j] for j in order)
     )
 
@@ -116,7 +125,7 @@ def _square(spec: CalibrationSpec, rng: np.random.Generator) -> list[tuple[int, 
     ]
 
 
-def placebos_of(case: Case, cases: Sequence[Case], count: int) -> tuple[Case, ...]:
+def placebos_of(case: StudyCase, cases: Sequence[StudyCase], count: int) -> tuple[StudyCase, ...]:
     """The cases whose adapters are null models for a case.
 
     They were trained on other photos of the same source and quality, with recipes from the same
@@ -134,7 +143,7 @@ def placebos_of(case: Case, cases: Sequence[Case], count: int) -> tuple[Case, ..
     return tuple(shuffled[:count])
 
 
-def own_first(cases: Sequence[Case], shard: int, shards: int) -> list[Case]:
+def own_first(cases: Sequence[StudyCase], shard: int, shards: int) -> list[StudyCase]:
     """The order in which one of several processes takes the cases: its own part first.
 
     Example:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +22,13 @@ from ...membership.findings import SETS, image_rows, signal_spec
 from ...membership.null_ranks import NullGroup, NullModel
 from ...membership.signals import Measured, Subjects, fusion, measure, planned_rows, residual
 from ...protocols import ImageEncoder, ModelPair, Progress
+from ...records import Reader
 from ...specs import PRESETS, AttackSpec, MembershipSpec, ScreenSpec
 from ...statistics.permutation import permutation_test
 from ...storage import CaseFolder
 from ...verdicts.case import Findings
 from ...verdicts.evidence import Comparison
-from .cases import Case
+from .cases import StudyCase
 from .photos import Sets
 from .settings import CalibrationSpec
 
@@ -43,12 +43,12 @@ SIGNAL_SETS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class MethodScores:
     """Scores of one method, higher meaning member.
 
     Attributes:
-        photos: one a photo.
-        controls: one a control.
+        photos: one per photo.
+        controls: one per control.
         p: permutation p of the mean rank.
         floor: smallest such p; all are its multiples.
     """
@@ -68,7 +68,7 @@ class Nulls:
     p: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """What the pipeline said of one case.
 
@@ -85,14 +85,14 @@ class Examined:
         seconds: of one core, spent by the last process that worked on it.
     """
 
-    case: Case
+    case: StudyCase
     letter: str
     decisive: str
     probe_auc: float
     probe_p: float
     too_weak: bool
     nulls: dict[str, Nulls]
-    scores: dict[str, Scores]
+    scores: dict[str, MethodScores]
     forwards: int
     seconds: float = 0.0
 
@@ -102,24 +102,17 @@ class Examined:
         return json.dumps(facts, allow_nan=False).encode()
 
 
-def read_examined(facts: Mapping[str, Any]) -> Examined:
-    """The inverse of `Examined.json`."""
-    return Examined(
-        **{
-            **facts,
-            "case": Case(**facts["case"]),
-            "nulls": {
-                k: Nulls(v["value"], tuple(v["nulls"]), v["p"]) for k, v in facts["nulls"].items()
-            },
-            "scores": {
-                k: Scores(tuple(v["photos"]), tuple(v["controls"]), v["p"], v["floor"])
-                for k, v in facts["scores"].items()
-            },
-        }
-    )
+def read_examined(path: Path) -> Examined:
+    """A result as `Examined.json` gave it.
+
+    Raises:
+        InputError: it is something else (BAD_RESULT, NON_FINITE).
+    """
+    reader = Reader(str(path), "BAD_RESULT", "remove the file and run `calibrate` again")
+    return reader.read(Examined, path.read_bytes())
 
 
-def screen_spec(case: Case, spec: CalibrationSpec) -> ScreenSpec:
+def screen_spec(case: StudyCase, spec: CalibrationSpec) -> ScreenSpec:
     """The settings of the whole screening: every case has its own noise."""
     quick = PRESETS["quick"].extract
     return ScreenSpec(
@@ -153,7 +146,7 @@ def signal_names(spec: CalibrationSpec) -> tuple[str, ...]:
     return (*SETS[inside], *beside)
 
 
-def forwards_of(case: Case, spec: CalibrationSpec, prompt: str) -> int:
+def forwards_of(case: StudyCase, spec: CalibrationSpec, prompt: str) -> int:
     """Denoiser rows that a case will spend at most."""
     settings, images = screen_spec(case, spec), case.photos + spec.controls
     member = settings.membership
@@ -167,7 +160,7 @@ def forwards_of(case: Case, spec: CalibrationSpec, prompt: str) -> int:
 
 
 def examine(
-    case: Case,
+    case: StudyCase,
     sets: Sets,
     *,
     base: Networks,
@@ -213,12 +206,12 @@ def examine(
     )
     pair = pair_of(base, adapter)
     try:
-        found = screen(pair, encoder, question, settings, case=kept, progress=progress)
+        findings = screen(pair, encoder, question, settings, case=kept, progress=progress)
         measured = _signals(pair, encoder, question, spec, settings, kept, progress)
     finally:
         pair.close()
     extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
-    return _record(case, found.findings, measured, extra * (len(sets.asked) + len(sets.controls)))
+    return _record(case, findings, measured, extra * (len(sets.asked) + len(sets.controls)))
 
 
 def _signals(
@@ -245,13 +238,13 @@ def _signals(
     )
 
 
-def _all_scores(measured: Measured, n: int) -> dict[str, Scores]:
-    found = {**measured.scores, FUSION: fusion(measured.scores)}
-    scores = {name: with_test(s[:n], s[n:]) for name, s in found.items() if name != BASE_RATIO}
+def _all_scores(measured: Measured, n: int) -> dict[str, MethodScores]:
+    raw = {**measured.scores, FUSION: fusion(measured.scores)}
+    scores = {name: with_test(s[:n], s[n:]) for name, s in raw.items() if name != BASE_RATIO}
     return {**scores, RESIDUAL: _residual(measured, n)}
 
 
-def _residual(measured: Measured, n: int) -> Scores:
+def _residual(measured: Measured, n: int) -> MethodScores:
     assert measured.losses is not None
     base, tuned = (loss.mean((1, 2)).numpy() for loss in (measured.losses.base,
                                                           measured.losses.tuned))  # fmt: skip
@@ -261,7 +254,7 @@ def _residual(measured: Measured, n: int) -> Scores:
 
 def with_test(
     photos: npt.ArrayLike, controls: npt.ArrayLike, *, permutations: int = 9999
-) -> Scores:
+) -> MethodScores:
     """Scores with their permutation test.
 
     Args:
@@ -271,21 +264,21 @@ def with_test(
     """
     x, y = (np.asarray(s, np.float64) for s in (photos, controls))
     test = permutation_test(x, y, "rank", permutations)
-    return Scores(tuple(x.tolist()), tuple(y.tolist()), test.p, test.floor)
+    return MethodScores(tuple(x.tolist()), tuple(y.tolist()), test.p, test.floor)
 
 
-def _record(case: Case, found: Findings, measured: Measured, extra: int) -> Examined:
-    m, x, a = found.membership, found.extraction, found.attack
+def _record(case: StudyCase, findings: Findings, measured: Measured, extra: int) -> Examined:
+    m, x, a = findings.membership, findings.extraction, findings.attack
     assert m is not None
     assert x is not None
     assert a is not None
     lines = {PRIMARY: m.comparison, EXTRACTION: x.comparison, ATTACK: a.comparison}
     return Examined(
         case=case,
-        letter=found.verdict.letter,
-        decisive=found.verdict.reasons[0].text,
-        probe_auc=found.probe.auc if found.probe else 0.5,
-        probe_p=found.probe.p if found.probe else 1.0,
+        letter=findings.verdict.letter,
+        decisive=findings.verdict.reasons[0].text,
+        probe_auc=findings.probe.auc if findings.probe else 0.5,
+        probe_p=findings.probe.p if findings.probe else 1.0,
         too_weak=m.too_weak,
         nulls={r.kind: Nulls(r.value, r.nulls, r.p) for r in m.null_ranks},
         scores={
@@ -296,5 +289,5 @@ def _record(case: Case, found: Findings, measured: Measured, extra: int) -> Exam
     )
 
 
-def _compared(c: Comparison) -> Scores:
-    return Scores(c.photo_scores, c.control_scores, c.permutation.p, c.permutation.floor)
+def _compared(c: Comparison) -> MethodScores:
+    return MethodScores(c.photo_scores, c.control_scores, c.permutation.p, c.permutation.floor)

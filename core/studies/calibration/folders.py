@@ -1,4 +1,4 @@
-"""The study's folder: one plan, one case folder a case, shared by any number of processes."""
+"""The study's folder: one plan, one case folder per case, shared by any number of processes."""
 
 from __future__ import annotations
 
@@ -6,46 +6,60 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import RunError
-from ...storage import LOCK, CaseFolder, digest_of, open_case, write_atomic
-from .cases import Case
+from ...storage import LOCK, CaseFolder, check_manifest, digest_of, open_case, write_atomic
+from .cases import StudyCase
+from .settings import CalibrationSpec
 
 PLAN = "plan.json"
 ADAPTER, RESULT = "adapter.safetensors", "result.json"
 WAIT = 2.0  # seconds between two looks at what another process is doing
 
 
-@dataclass(frozen=True, slots=True)
-class StudyFolder:
-    """Where a study lives.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that decides a study's results.
 
     Attributes:
-        root: the folder.
-        plan: all that decides the results, as JSON facts.
+        tool: version of the tool.
+        scale: ``tiny``, or the name of the user's own base.
+        base, encoder: SHA-256 of their weights.
+        family: of the base.
+        source: what identifies the photos, without paths.
+        settings: design and budgets.
+        cases: the design.
     """
 
-    root: Path
-    plan: dict[str, Any]
+    tool: str
+    scale: str
+    base: str
+    family: str
+    encoder: str
+    source: dict[str, str]
+    settings: CalibrationSpec
+    cases: tuple[StudyCase, ...]
 
-    def adapter(self, case: Case) -> Path:
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """Where a study lives, and its plan."""
+
+    root: Path
+    plan: Plan
+
+    def adapter(self, case: StudyCase) -> Path:
         """The adapter's file; it exists when it is whole."""
         return self.root / case.name / ADAPTER
 
-    def result(self, case: Case) -> Path:
+    def result(self, case: StudyCase) -> Path:
         """The result's file; it exists when it is whole."""
         return self.root / case.name / RESULT
 
-    def results(self, cases: Iterable[Case]) -> dict[Case, dict[str, Any]]:
-        """What is known of the cases that are finished."""
-        files = ((c, self.result(c)) for c in cases)
-        return {c: json.loads(f.read_bytes()) for c, f in files if f.exists()}
-
     @contextmanager
-    def claimed(self, case: Case) -> Iterator[CaseFolder | None]:
+    def claimed(self, case: StudyCase) -> Iterator[CaseFolder | None]:
         """The case's folder, locked; None while another process works in it."""
         folder = self._claim(case)
         try:
@@ -54,10 +68,10 @@ class StudyFolder:
             if folder is not None:
                 folder.close()
 
-    def _claim(self, case: Case) -> CaseFolder | None:
+    def _claim(self, case: StudyCase) -> CaseFolder | None:
         root = self.root / case.name
         try:
-            return open_case(root, {"plan": digest_of(self.plan), "case": case.number})
+            return open_case(root, {"plan": digest_of(asdict(self.plan)), "case": case.number})
         except RunError as error:
             # A folder that another process is making this very moment looks like no case.
             if error.code == "IN_USE" or (error.code == "NOT_A_CASE" and (root / LOCK).exists()):
@@ -66,13 +80,13 @@ class StudyFolder:
 
     def work(
         self,
-        cases: Iterable[Case],
-        done: Callable[[Case], Path],
-        do: Callable[[Case, CaseFolder], None],
+        cases: Iterable[StudyCase],
+        done: Callable[[StudyCase], Path],
+        do: Callable[[StudyCase, CaseFolder], None],
         *,
         wait: bool = False,
-        on_wait: Callable[[list[Case]], None] = lambda _: None,
-    ) -> list[Case]:
+        on_wait: Callable[[list[StudyCase]], None] = lambda _: None,
+    ) -> list[StudyCase]:
         """Do every case that is neither done nor in another process's hands.
 
         Args:
@@ -85,18 +99,21 @@ class StudyFolder:
         Returns:
             Cases still in other hands.
         """
-        left, told = [c for c in cases if not done(c).exists()], []
+        left, waited_for = [c for c in cases if not done(c).exists()], []
         while True:
             busy = [c for c in left if not self._try(c, done, do)]
             if not busy or not wait:
                 return busy
-            if busy != told:
+            if busy != waited_for:
                 on_wait(busy)
-            told, left = busy, busy
+            waited_for, left = busy, busy
             time.sleep(WAIT)
 
     def _try(
-        self, case: Case, done: Callable[[Case], Path], do: Callable[[Case, CaseFolder], None]
+        self,
+        case: StudyCase,
+        done: Callable[[StudyCase], Path],
+        do: Callable[[StudyCase, CaseFolder], None],
     ) -> bool:
         if done(case).exists():
             return True
@@ -106,25 +123,18 @@ class StudyFolder:
             return folder is not None
 
 
-def open_study(root: Path, plan: dict[str, Any]) -> StudyFolder:
+def open_study(root: Path, plan: Plan) -> StudyFolder:
     """Begin a study, or go on with one of the same plan.
 
     Raises:
         RunError: the folder holds another study (CONFIG_CHANGED) or other files (NOT_A_STUDY),
             or cannot be written (NOT_WRITABLE).
     """
-    path, plan = root / PLAN, json.loads(json.dumps(plan))
+    path, facts = root / PLAN, asdict(plan)
     if path.exists():
-        before = json.loads(path.read_bytes())
-        changed = sorted(k for k in before.keys() | plan.keys() if before.get(k) != plan.get(k))
-        if changed:
-            raise RunError(
-                "CONFIG_CHANGED",
-                f"{root} was begun with other {', '.join(changed)}; repeat the first command to "
-                "go on, or give a new --out",
-            )
-        return StudyFolder(root, plan)
-    if root.is_dir() and any(root.iterdir()):
+        check_manifest(path, facts)
+    elif root.is_dir() and any(root.iterdir()):
         raise RunError("NOT_A_STUDY", f"{root} holds other files; give a new or empty folder")
-    write_atomic(path, json.dumps(plan, indent=1, sort_keys=True).encode())
+    else:
+        write_atomic(path, json.dumps(facts, indent=1, sort_keys=True).encode())
     return StudyFolder(root, plan)

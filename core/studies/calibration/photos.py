@@ -24,7 +24,7 @@ from ...demo.people import short_caption
 from ...errors import NotEnoughDataError, plural
 from ...images.photos import Photos, decode_file, fit_square, image_files, load_photos
 from ...storage import digest_of, sha256_bytes, write_atomic
-from .cases import GUILTY, INNOCENT, Case, placebos_of
+from .cases import GUILTY, INNOCENT, StudyCase, placebos_of
 from .settings import CalibrationSpec
 
 Picture = NDArray[np.uint8]
@@ -59,11 +59,11 @@ class PhotoSource(Protocol):
         """Whether cases may share pictures."""
         ...
 
-    def names(self, case: Case, own: int, controls: int) -> list[str]:
+    def names(self, case: StudyCase, own: int, controls: int) -> list[str]:
         """Names of a case's pictures in random order, controls last; none comes up twice."""
         ...
 
-    def draw(self, case: Case, own: int, controls: int) -> list[Picture]:
+    def draw(self, case: StudyCase, own: int, controls: int) -> list[Picture]:
         """The pictures of these names, uint8 ``[H, W, 3]``."""
         ...
 
@@ -80,12 +80,12 @@ class DrawnFaces:
     caption: str = short_caption(DOMAIN)
     shared: bool = False
 
-    def names(self, case: Case, own: int, controls: int) -> list[str]:
+    def names(self, case: StudyCase, own: int, controls: int) -> list[str]:
         """See `PhotoSource`."""
         order = np.random.default_rng([case.seed, 2]).permutation(own + controls)
         return [f"{case.seed}-{i}" for i in order]
 
-    def draw(self, case: Case, own: int, controls: int) -> list[Picture]:
+    def draw(self, case: StudyCase, own: int, controls: int) -> list[Picture]:
         """See `PhotoSource`."""
         faces = draw_faces(own + controls, DOMAIN, case.seed, size=self.side).pixels
         return [faces[int(name.split("-")[1])] for name in self.names(case, own, controls)]
@@ -111,7 +111,7 @@ class PhotoPool:
     seed: int = 0
     shared: bool = True
 
-    def names(self, case: Case, own: int, controls: int) -> list[str]:
+    def names(self, case: StudyCase, own: int, controls: int) -> list[str]:
         """See `PhotoSource`.
 
         Raises:
@@ -130,7 +130,7 @@ class PhotoPool:
         chosen = np.random.default_rng([case.seed, 2]).permutation(len(rest))[:own]
         return [*(rest[i] for i in chosen), *pool[:controls]]
 
-    def draw(self, case: Case, own: int, controls: int) -> list[Picture]:
+    def draw(self, case: StudyCase, own: int, controls: int) -> list[Picture]:
         """See `PhotoSource`."""
         files = (self.folder / name for name in self.names(case, own, controls))
         return [np.asarray(fit_square(decode_file(f)[0], self.side), np.uint8) for f in files]
@@ -141,27 +141,27 @@ class PhotoPool:
 
 
 def null_cases(
-    case: Case, cases: Sequence[Case], source: PhotoSource, spec: CalibrationSpec
-) -> tuple[Case, ...]:
+    case: StudyCase, cases: Sequence[StudyCase], source: PhotoSource, spec: CalibrationSpec
+) -> tuple[StudyCase, ...]:
     """`placebos_of` a case, without adapters that were trained on a photo it asks about."""
     names = source.names(case, 2 * case.photos, spec.controls)
     rows = split(case, spec)
     ours = {names[i] for part in ("asked", "controls") for i in rows[part]}
 
-    def apart(other: Case) -> bool:
+    def apart(other: StudyCase) -> bool:
         theirs = source.names(other, 2 * other.photos, spec.controls)
         return not ours.intersection(theirs[: other.photos])
 
     return placebos_of(case, [c for c in cases if apart(c)], spec.placebos)
 
 
-def photo_sets(case: Case, source: PhotoSource, spec: CalibrationSpec, side: int) -> Sets:
+def photo_sets(case: StudyCase, source: PhotoSource, spec: CalibrationSpec, side: int) -> Sets:
     """The photos of a case, through files as any photos come.
 
     Args:
         case: the case.
         source: pictures.
-        spec: controls a case.
+        spec: controls per case.
         side: pixels of an edge, as the model wants them.
     """
     rng = np.random.default_rng([case.seed, 3])
@@ -176,11 +176,11 @@ def photo_sets(case: Case, source: PhotoSource, spec: CalibrationSpec, side: int
         )
 
 
-def split(case: Case, spec: CalibrationSpec) -> dict[str, list[int]]:
+def split(case: StudyCase, spec: CalibrationSpec) -> dict[str, list[int]]:
     """Which of the pictures, that come in random order, are what.
 
     Example:
-        >>> split(Case(0, 0.5, 4, 10, 4, "clean", 1), CalibrationSpec(controls=10))["asked"]
+        >>> split(StudyCase(0, 0.5, 4, 10, 4, "clean", 1), CalibrationSpec(controls=10))["asked"]
         [0, 1, 4, 5]
     """
     n, used = case.photos, round(case.used * case.photos)
@@ -191,7 +191,7 @@ def split(case: Case, spec: CalibrationSpec) -> dict[str, list[int]]:
     }
 
 
-def truth_of(case: Case) -> str:
+def truth_of(case: StudyCase) -> str:
     """A word for how many of the asked photos were used."""
     return {GUILTY: "guilty", INNOCENT: "innocent"}.get(case.used, "partial")
 

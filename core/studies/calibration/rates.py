@@ -14,9 +14,9 @@ from ...statistics.auc import auc
 from ...statistics.intervals import bootstrap_ci, clopper_pearson
 from ...statistics.ranks import conformal_p
 from ...statistics.uniformity import uniformity
-from ...verdicts.comparison import standardised as by_controls
+from ...verdicts.comparison import standardized as by_controls
 from .cases import GUILTY, INNOCENT
-from .examine import PRIMARY, Examined, Scores
+from .examine import PRIMARY, Examined, MethodScores
 
 LETTERS = ("A", "B", "A or B", "C", "D")
 FACTORS = ("rank", "steps", "learning_rate", "photos", "quality")
@@ -120,15 +120,15 @@ def case_auc(e: Examined, name: str) -> float:
     return auc(s.photos, s.controls)
 
 
-def standardised(s: Scores) -> tuple[Floats, Floats]:
+def standardized(s: MethodScores) -> tuple[Floats, Floats]:
     """Photos and controls in control standard deviations from the control mean."""
     every = by_controls(np.array([*s.photos, *s.controls]), len(s.photos))
     return every[: len(s.photos)], every[len(s.photos) :]
 
 
 def pooled_auc(cases: Sequence[Examined], name: str) -> float:
-    """AUC of all cases' photos against all their controls, after `standardised`."""
-    sets = [standardised(e.scores[name]) for e in cases]
+    """AUC of all cases' photos against all their controls, after `standardized`."""
+    sets = [standardized(e.scores[name]) for e in cases]
     photos, controls = (np.concatenate(part) for part in zip(*sets, strict=True))
     return auc(photos, controls)
 
@@ -166,10 +166,10 @@ def signal_rates(results: Results, methods: Mapping[str, Method]) -> tuple[Signa
 def p_values(results: Results, methods: Mapping[str, Method]) -> dict[str, list[Cell]]:
     """Every p-value of the pipeline over the innocent cases, with the cells it can fall in.
 
-    One photo a case stands for the conformal p: photos of one case share their controls.
+    One photo per case stands for the conformal p: photos of one case share their controls.
     """
     innocent = results.innocent
-    found = {
+    cells = {
         PRIMARY_P: [_set_p(e, PRIMARY) for e in innocent],
         PHOTO_P: [first_photo_p(e) for e in innocent],
         "blind probe": [(e.probe_p, PROBE_CELLS) for e in innocent],
@@ -177,10 +177,10 @@ def p_values(results: Results, methods: Mapping[str, Method]) -> dict[str, list[
     for kind in ("placebo", "noise"):
         if all(kind in e.nulls for e in innocent):
             ranks = [e.nulls[kind] for e in innocent]
-            found[f"rank among {kind} adapters"] = [(r.p, len(r.nulls) + 1) for r in ranks]
+            cells[f"rank among {kind} adapters"] = [(r.p, len(r.nulls) + 1) for r in ranks]
     others = [n for n in methods if n != PRIMARY and all(n in e.scores for e in innocent)]
     titles = {name: f"permutation test: {methods[name].title}" for name in others}
-    return found | {title: [_set_p(e, name) for e in innocent] for name, title in titles.items()}
+    return cells | {title: [_set_p(e, name) for e in innocent] for name, title in titles.items()}
 
 
 def _set_p(e: Examined, name: str) -> Cell:
@@ -197,12 +197,17 @@ def first_photo_p(e: Examined) -> Cell:
 def check_p(name: str, cells: Sequence[Cell]) -> PValueCheck:
     """Whether p-values of innocent cases are uniform on the grid that they can take."""
     p, grid = np.array([c[0] for c in cells]), [c[1] for c in cells]
-    found = uniformity(p, grid)
-    at = {r.level: share(int((p <= r.level + 1e-12).sum()), len(p)) for r in found.rates}
+    test = uniformity(p, grid)
+    at = {r.level: share(int((p <= r.level + 1e-12).sum()), len(p)) for r in test.rates}
     return PValueCheck(
-        name=name, cases=len(p), uniform_p=found.ks_p, too_small_p=found.excess_p,
-        at_05=at[LEVEL], at_01=at[STRONG], verdict=found.verdict,
-    )  # fmt: skip
+        name=name,
+        cases=len(p),
+        uniform_p=test.ks_p,
+        too_small_p=test.excess_p,
+        at_05=at[LEVEL],
+        at_01=at[STRONG],
+        verdict=test.verdict,
+    )
 
 
 def factor_rates(results: Results) -> tuple[FactorRate, ...]:

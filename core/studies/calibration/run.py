@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from ... import __version__
 from ...backends.loading import load_base
@@ -27,9 +26,9 @@ from ...specs import FinetuneSpec
 from ...storage import CaseFolder
 from ...training.finetune import finetune
 from ...training.trained import save_lora
-from .cases import Case, design, own_first
+from .cases import StudyCase, design, own_first
 from .examine import examine, forwards_of
-from .folders import ADAPTER, StudyFolder, open_study
+from .folders import ADAPTER, Plan, StudyFolder, open_study
 from .photos import DrawnFaces, PhotoPool, PhotoSource, null_cases, photo_sets
 from .settings import CalibrationSpec
 
@@ -37,7 +36,7 @@ ROWS_A_SECOND = 450  # of the embedded base on one thread of a 2024 server, for 
 STEPS_A_SECOND = 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Study:
     """Everything that a study works with.
 
@@ -56,24 +55,24 @@ class Study:
     encoder: ImageEncoder
     source: PhotoSource
     spec: CalibrationSpec
-    cases: tuple[Case, ...]
+    cases: tuple[StudyCase, ...]
     side: int
 
-    def plan(self) -> dict[str, Any]:
-        """All that decides the results, as JSON facts."""
-        return {
-            "tool": __version__,
-            "scale": self.scale,
-            "base": self.base.sha256,
-            "family": self.base.family.name,
-            "encoder": self.encoder.id.sha256,
-            "source": source_facts(self.source),
-            "settings": asdict(self.spec),
-            "cases": [asdict(c) for c in self.cases],
-        }
+    def plan(self) -> Plan:
+        """All that decides the results."""
+        return Plan(
+            tool=__version__,
+            scale=self.scale,
+            base=self.base.sha256,
+            family=self.base.family.name,
+            encoder=self.encoder.id.sha256,
+            source=source_facts(self.source),
+            settings=self.spec,
+            cases=self.cases,
+        )
 
 
-def tiny_study(spec: CalibrationSpec, cases: Sequence[Case] = ()) -> Study:
+def tiny_study(spec: CalibrationSpec, cases: Sequence[StudyCase] = ()) -> Study:
     """The study on the embedded base, with faces drawn for it.
 
     Args:
@@ -82,7 +81,15 @@ def tiny_study(spec: CalibrationSpec, cases: Sequence[Case] = ()) -> Study:
     """
     base, chosen = load_base(asset_path("base")), tuple(cases) or design(spec)
     side = side_of(base)
-    return Study("tiny", base, load_encoder("tiny"), DrawnFaces(side), spec, chosen, side)
+    return Study(
+        scale="tiny",
+        base=base,
+        encoder=load_encoder("tiny"),
+        source=DrawnFaces(side),
+        spec=spec,
+        cases=chosen,
+        side=side,
+    )
 
 
 def own_study(
@@ -118,8 +125,16 @@ def own_study(
     source = PhotoPool(photos, side, prompt, spec.seed)
     for case in cases:
         source.names(case, 2 * case.photos, spec.controls)
-    found = load_encoder(encoder, models)
-    return Study(f"own base {networks.sha256[:12]}", networks, found, source, spec, cases, side)
+    descriptor = load_encoder(encoder, models)
+    return Study(
+        scale=f"own base {networks.sha256[:12]}",
+        base=networks,
+        encoder=descriptor,
+        source=source,
+        spec=spec,
+        cases=cases,
+        side=side,
+    )
 
 
 def side_of(base: Networks) -> int:
@@ -129,7 +144,7 @@ def side_of(base: Networks) -> int:
     return DiffusersPair(base, tuned_sha256=base.sha256).resolution
 
 
-def source_facts(source: PhotoSource) -> dict[str, Any]:
+def source_facts(source: PhotoSource) -> dict[str, str]:
     """What identifies the photos, without paths."""
     if isinstance(source, PhotoPool):
         return {"pool": source.digest(), "caption": source.caption}
@@ -164,7 +179,7 @@ def run_study(
     shards: int = 1,
     progress: Progress | None = None,
     announce: Callable[[str], None] = lambda _: None,
-) -> list[Case]:
+) -> list[StudyCase]:
     """Train and examine all cases that are not done.
 
     Args:
@@ -194,14 +209,14 @@ def run_study(
     )
     announce(f"{plural(len(order), 'adapter')} trained")
 
-    def look(case: Case, kept: CaseFolder) -> None:
+    def look(case: StudyCase, kept: CaseFolder) -> None:
         examine_case(study, folder, case, kept, progress=progress)
         announce(f"{case.name} examined")
 
     return folder.work(order, folder.result, look)
 
 
-def train_case(study: Study, case: Case, kept: CaseFolder, *, progress: Progress) -> None:
+def train_case(study: Study, case: StudyCase, kept: CaseFolder, *, progress: Progress) -> None:
     """Train the adapter of one case and keep its file."""
     photos = photo_sets(case, study.source, study.spec, study.side).training.images.pixels
     settings = FinetuneSpec(
@@ -222,12 +237,12 @@ def train_case(study: Study, case: Case, kept: CaseFolder, *, progress: Progress
 
 
 def examine_case(
-    study: Study, folder: StudyFolder, case: Case, kept: CaseFolder, *, progress: Progress
+    study: Study, folder: StudyFolder, case: StudyCase, kept: CaseFolder, *, progress: Progress
 ) -> None:
     """The whole pipeline on one case."""
     started = time.process_time()
     nulls = null_cases(case, study.cases, study.source, study.spec)
-    found = examine(
+    examined = examine(
         case,
         photo_sets(case, study.source, study.spec, study.side),
         base=study.base,
@@ -239,4 +254,4 @@ def examine_case(
         kept=kept,
         progress=progress,
     )
-    kept.put("result", ".json", found.json(time.process_time() - started))
+    kept.put("result", ".json", examined.json(time.process_time() - started))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,11 @@ from ...errors import RunError
 from ...membership.findings import PRIMARY as BASE_RATIO
 from ...membership.signals import SIGNALS
 from ...rates.facts import CaseRow, Claim, KnownRates, LetterRate, PValueCheck, SignalRate
+from ...records import Reader
 from ...storage import write_atomic
-from .cases import Case
 from .document import render
 from .examine import ATTACK, EXTRACTION, FUSION, PRIMARY, RESIDUAL, Examined, read_examined
-from .folders import PLAN, StudyFolder
+from .folders import PLAN, Plan, StudyFolder
 from .rates import (
     LEVEL,
     PHOTO_P,
@@ -35,6 +34,7 @@ from .rates import (
     p_values,
     signal_rates,
 )
+from .settings import CalibrationSpec
 from .weighing import case_usage, likelihood_check, reference, usage_checks
 
 RATES, DOCUMENT = "rates.json", "calibration.md"
@@ -65,8 +65,8 @@ def summarise(folder: StudyFolder, *, command: str = "") -> KnownRates:
     Raises:
         NotEnoughDataError: too few cases are finished (FEW_CASES).
     """
-    cases = [Case(**c) for c in folder.plan["cases"]]
-    examined = [read_examined(facts) for facts in folder.results(cases).values()]
+    files = map(folder.result, folder.plan.cases)
+    examined = [read_examined(file) for file in files if file.exists()]
     rates = known_rates(examined, folder.plan, command=command)
     data = json.dumps(asdict(rates), indent=1, allow_nan=False) + "\n"
     write_atomic(folder.root / RATES, data.encode())
@@ -79,16 +79,16 @@ def read_study(root: Path) -> StudyFolder:
 
     Raises:
         RunError: there is none (NOT_A_STUDY).
+        InputError: its plan was changed (BAD_STUDY).
     """
     path = root / PLAN
     if not path.exists():
         raise RunError("NOT_A_STUDY", f"{root} holds no {PLAN}; `calibrate` begins a study")
-    return StudyFolder(root, json.loads(path.read_bytes()))
+    reader = Reader(str(path), "BAD_STUDY", "give a new --out")
+    return StudyFolder(root, reader.read(Plan, path.read_bytes()))
 
 
-def known_rates(
-    examined: Sequence[Examined], plan: Mapping[str, Any], *, command: str = ""
-) -> KnownRates:
+def known_rates(examined: Sequence[Examined], plan: Plan, *, command: str = "") -> KnownRates:
     """What the finished cases show.
 
     Args:
@@ -96,26 +96,26 @@ def known_rates(
         plan: of the study.
         command: what made it.
     """
-    results, settings = Results.of(examined), dict(plan["settings"])
+    results, settings = Results.of(examined), plan.settings
     letters, signals = letter_rates(results), signal_rates(results, METHODS)
     checks = tuple(check_p(name, cells) for name, cells in p_values(results, METHODS).items())
     return KnownRates(
-        scale=plan["scale"],
-        tool=plan["tool"],
-        base=plan["base"],
-        family=plan["family"],
-        source=source_words(plan["source"]),
+        scale=plan.scale,
+        tool=plan.tool,
+        base=plan.base,
+        family=plan.family,
+        source=source_words(plan.source),
         command=command,
-        seed=settings["seed"],
+        seed=settings.seed,
         forwards=sum(e.forwards for e in examined),
         seconds=round(sum(e.seconds for e in examined)),
         ranges=ranges(results, settings),
-        qualities=tuple(settings["qualities"]),
+        qualities=settings.qualities,
         guilty=len(results.guilty),
         innocent=len(results.innocent),
         partial=len(results.partial),
-        shared_photos="pool" in plan["source"],
-        planned=len(plan["cases"]),
+        shared_photos="pool" in plan.source,
+        planned=len(plan.cases),
         letters=letters,
         signals=signals,
         p_values=checks,
@@ -125,26 +125,26 @@ def known_rates(
         reference=reference(results),
         claims=claims(results, settings, letters, signals, checks),
         cases=tuple(case_row(e, results) for e in results.all()),
-        settings=settings,
+        settings=json.loads(json.dumps(asdict(settings))),
     )
 
 
-def source_words(source: Mapping[str, Any]) -> str:
+def source_words(source: Mapping[str, str]) -> str:
     """Where the photos came from, for a sentence."""
     if "pool" in source:
         return f"photos of a pool of the user's, digest {source['pool'][:12]}"
     return "drawn faces of one institution on the embedded tiny model"
 
 
-def ranges(results: Results, settings: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def ranges(results: Results, settings: CalibrationSpec) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of each fact among the finished cases."""
     cases = [e.case for e in results.all()]
     values = {
         "rank": [c.rank for c in cases],
         "steps": [c.steps for c in cases],
-        "exposure": [c.exposure(settings["batch"]) for c in cases],
+        "exposure": [c.exposure(settings.batch) for c in cases],
         "photos": [c.photos for c in cases],
-        "controls": [settings["controls"]],
+        "controls": [settings.controls],
         "learning_rate": [c.learning_rate for c in cases],
     }
     return {name: (float(min(v)), float(max(v))) for name, v in values.items()}
@@ -155,17 +155,26 @@ def case_row(e: Examined, results: Results) -> CaseRow:
     usage, c = case_usage(e, results), e.case
     ranks = {kind: e.nulls[kind].p if kind in e.nulls else -1.0 for kind in ("placebo", "noise")}
     return CaseRow(
-        number=c.number, used=c.used, rank=c.rank, steps=c.steps, photos=c.photos,
-        quality=c.quality, letter=e.letter, auc=round(case_auc(e, PRIMARY), 4),
-        permutation_p=e.scores[PRIMARY].p, placebo_p=ranks["placebo"], noise_p=ranks["noise"],
-        attack_auc=round(case_auc(e, ATTACK), 4), extraction_auc=round(case_auc(e, EXTRACTION), 4),
+        number=c.number,
+        used=c.used,
+        rank=c.rank,
+        steps=c.steps,
+        photos=c.photos,
+        quality=c.quality,
+        letter=e.letter,
+        auc=round(case_auc(e, PRIMARY), 4),
+        permutation_p=e.scores[PRIMARY].p,
+        placebo_p=ranks["placebo"],
+        noise_p=ranks["noise"],
+        attack_auc=round(case_auc(e, ATTACK), 4),
+        extraction_auc=round(case_auc(e, EXTRACTION), 4),
         usage=-1.0 if usage is None else round(usage.share, 3),
-    )  # fmt: skip
+    )
 
 
 def claims(
     results: Results,
-    settings: Mapping[str, Any],
+    settings: CalibrationSpec,
     letters: Sequence[LetterRate],
     signals: Sequence[SignalRate],
     checks: Sequence[PValueCheck],
@@ -190,7 +199,7 @@ def claims(
 
 
 def _comparisons(
-    results: Results, settings: Mapping[str, Any], signals: Sequence[SignalRate]
+    results: Results, settings: CalibrationSpec, signals: Sequence[SignalRate]
 ) -> list[Claim]:
     """The best white-box signal, chosen for each case on the other cases, against the rest.
 
@@ -200,10 +209,10 @@ def _comparisons(
     best = chosen_elsewhere({name: [case_auc(e, name) for e in results.guilty] for name in own})
     black = estimate((best - [case_auc(e, ATTACK) for e in results.guilty]).tolist())
     budget = (
-        f"{settings['attack_images']} images an arm, {settings['attack_epochs']} epochs, "
-        f"{settings['attack_seeds']} seeds, random start"
+        f"{settings.attack_images} images per arm, {settings.attack_epochs} epochs, "
+        f"{settings.attack_seeds} seeds, random start"
     )
-    found = [
+    gains = [
         Claim(
             f"The best signal's per-photo AUC exceeds the black-box attack's ({budget}) by at "
             f"least {GAIN}",
@@ -214,8 +223,8 @@ def _comparisons(
     for s in (s for s in signals if s.group == "published"):
         gain = estimate((best - [case_auc(e, s.name) for e in results.guilty]).tolist())
         text = f"It exceeds the published {s.title} on average"
-        found.append(Claim(text, f"{gain} more", gain.low > 0))
-    return found
+        gains.append(Claim(text, f"{gain} more", gain.low > 0))
+    return gains
 
 
 def chosen_elsewhere(areas: Mapping[str, Sequence[float]]) -> np.ndarray:

@@ -12,7 +12,7 @@ from ...rates.precedents import called_share, set_statistic
 from ...statistics.likelihood import calibration_quality
 from ...statistics.usage import UsageShare, best_threshold
 from .examine import PRIMARY, Examined
-from .rates import Floats, Results, estimate, share, standardised
+from .rates import Floats, Results, estimate, share, standardized
 
 
 def case_usage(e: Examined, others: Results) -> UsageShare | None:
@@ -30,7 +30,7 @@ def case_usage(e: Examined, others: Results) -> UsageShare | None:
     known = photo_calls(others, e.case.steps, without=e.case.number)
     if known is None:
         return None
-    return called_share(known, standardised(e.scores[PRIMARY])[0], seed=e.case.seed)
+    return called_share(known, standardized(e.scores[PRIMARY])[0], seed=e.case.seed)
 
 
 def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCalls | None:
@@ -56,35 +56,41 @@ def photo_calls(results: Results, steps: int, *, without: int = -1) -> PhotoCall
         tuple(map(sum, zip(*counts, strict=True))) for counts in (member_cases, nonmember_cases)
     )
     return PhotoCalls(
-        steps=steps, threshold=threshold, hits=hits, members=members, false=false,
-        nonmembers=nonmembers, member_cases=member_cases, nonmember_cases=nonmember_cases,
-    )  # fmt: skip
+        steps=steps,
+        threshold=threshold,
+        hits=hits,
+        members=members,
+        false=false,
+        nonmembers=nonmembers,
+        member_cases=member_cases,
+        nonmember_cases=nonmember_cases,
+    )
 
 
 def _called(cases: Sequence[Examined], threshold: float) -> tuple[tuple[int, int], ...]:
     """Photos called and photos asked about, of each case."""
-    scores = [standardised(e.scores[PRIMARY])[0] for e in cases]
+    scores = [standardized(e.scores[PRIMARY])[0] for e in cases]
     return tuple((int((s >= threshold).sum()), len(s)) for s in scores)
 
 
 def _photos(cases: Sequence[Examined]) -> Floats:
-    return np.concatenate([standardised(e.scores[PRIMARY])[0] for e in cases])
+    return np.concatenate([standardized(e.scores[PRIMARY])[0] for e in cases])
 
 
 def usage_checks(results: Results) -> tuple[UsageCheck, ...]:
     """Estimated share of photos used against the truth, one row a truth."""
     rows = []
     for part in (results.innocent, results.partial, results.guilty):
-        found = [case_usage(e, results) for e in part]
-        kept = [(e, u) for e, u in zip(part, found, strict=True) if u is not None]
-        if kept:
-            covered = sum(u.low <= e.case.used <= u.high for e, u in kept)
+        shares = [case_usage(e, results) for e in part]
+        estimated = [(e, u) for e, u in zip(part, shares, strict=True) if u is not None]
+        if estimated:
+            covered = sum(u.low <= e.case.used <= u.high for e, u in estimated)
             rows.append(
                 UsageCheck(
                     part[0].case.used,
-                    estimate([u.share for _, u in kept]),
-                    share(covered, len(kept)),
-                    len(part) - len(kept),
+                    estimate([u.share for _, u in estimated]),
+                    share(covered, len(estimated)),
+                    len(part) - len(estimated),
                 )
             )
     return tuple(rows)
@@ -110,10 +116,10 @@ def likelihood_check(results: Results) -> LikelihoodCheck | None:
         return None
     guilty, innocent = np.array(quality.members), np.array(quality.nonmembers)
     return LikelihoodCheck(
-        f"{quality.calibrator} calibration of the set statistic, five folds",
-        float(quality.cllr),
-        float(quality.cllr_min),
-        share(int((innocent > 0).sum()), len(innocent)),
-        share(int((guilty < 0).sum()), len(guilty)),
-        float(10 ** innocent.max()),
+        method=f"{quality.calibrator} calibration of the set statistic, five folds",
+        cllr=float(quality.cllr),
+        cllr_min=float(quality.cllr_min),
+        misleading_innocent=share(int((innocent > 0).sum()), len(innocent)),
+        misleading_guilty=share(int((guilty < 0).sum()), len(guilty)),
+        largest_innocent=float(10 ** innocent.max()),
     )

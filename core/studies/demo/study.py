@@ -48,7 +48,7 @@ NORTH_SETS = ("guilty_strong", "guilty_light", *STUDY)
 PUBLISHED_CFG = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmResult:
     """One guidance arm on one suspect and seed.
 
@@ -94,9 +94,9 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
         pair = load_pair(base, truth)
         sets = Sets(photos_of(truth.query, pair), photos_of(truth.controls, pair, control=True))
         question = Question(sets=sets, prompts=(truth.prompt,), exchangeable=True)
-        found = screen(pair, encoder, question, spec, lines=("membership",)).findings
+        findings = screen(pair, encoder, question, spec, lines=("membership",)).findings
         pair.close()
-        m = found.membership
+        m = findings.membership
         assert m is not None
         rows.append(
             {
@@ -108,10 +108,10 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
                 "p": m.comparison.permutation.p,
                 "tpr": [asdict(t) for t in m.comparison.tpr],
                 "tuned_only_auc": m.tuned_only_auc,
-                "verdict": found.verdict.letter,
+                "verdict": findings.verdict.letter,
             }
         )
-        log.info("%s: AUC %.3f, verdict %s", name, m.comparison.auc.auc, found.verdict.letter)
+        log.info("%s: AUC %.3f, verdict %s", name, m.comparison.auc.auc, findings.verdict.letter)
     return rows
 
 
@@ -131,14 +131,14 @@ def ask_unseen(base: Networks, spec: ScreenSpec) -> list[dict[str, Any]]:
             for folder in NORTH_SETS
         ]
         pair.close()
-        found = [compare(scores, controls, spec.verdict) for scores in sets]
+        comparisons = [compare(scores, controls, spec.verdict) for scores in sets]
         pooled = compare(np.concatenate(sets), controls, spec.verdict)
         rows.append(
             {
                 "suspect": name,
                 "photos": len(pooled.photo_scores),
-                "aucs": [c.auc.auc for c in found],
-                "p": [c.permutation.p for c in found],
+                "aucs": [c.auc.auc for c in comparisons],
+                "p": [c.permutation.p for c in comparisons],
                 "pooled": asdict(pooled.auc),
                 "pooled_p": pooled.permutation.p,
             }
@@ -199,15 +199,15 @@ def _arm_result(
     medoids = drawn.select(groups(drawn, len(photos)).medoids.tolist())
     through = photos.similarity(medoids).max(1).values
     return ArmResult(
-        suspect,
-        seed,
-        arm,
-        scale,
-        len(drawn),
-        float(photos.similarity(drawn).max(1).values.mean()),
-        float(through.mean()),
-        float((through > drawn.encoder.copy_threshold).float().mean()),
-        float(strangers.similarity(drawn).max(1).values.mean()),
+        suspect=suspect,
+        seed=seed,
+        arm=arm,
+        scale=scale,
+        images=len(drawn),
+        best_of_n=float(photos.similarity(drawn).max(1).values.mean()),
+        representatives=float(through.mean()),
+        success=float((through > drawn.encoder.copy_threshold).float().mean()),
+        strangers=float(strangers.similarity(drawn).max(1).values.mean()),
     )
 
 
@@ -268,7 +268,7 @@ def main() -> None:
     """Run the study and write its two files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=40, help="images an arm")
+    parser.add_argument("--images", type=int, default=40, help="images per arm")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--nulls", type=int, default=0)
     args = parser.parse_args()

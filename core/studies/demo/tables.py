@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...statistics.intervals import bootstrap_ci
+from ..tables import Facts, signed, span, table
 
 GUIDED = "model guidance, pilot"
 BASELINES = (
@@ -24,86 +26,76 @@ MEASURES = {
 }
 
 
-def render_study(facts: Mapping[str, Any]) -> str:
+def render_study(facts: Facts) -> str:
     """docs-ready Markdown of `study.run_study`'s facts."""
-    return "\n".join(
-        [
-            _screened(facts["screened"]),
-            _unseen(facts["unseen"]),
-            _arms(facts["arms"]),
-            _gains(facts["arms"]),
-            _black_box(facts["black_box"]),
-            f"Run: {facts['images']} images an arm, seeds {facts['seeds']}, {facts['seconds']} s, "
-            f"{facts['threads']} threads, torch {facts['torch']}.",
-            "",
-        ]
+    black_box = (f"{name} | {_area(area)}" for name, area in facts["black_box"].items())
+    tables = (
+        _screened(facts["screened"]),
+        _unseen(facts["unseen"]),
+        _arms(facts["arms"]),
+        _gains(facts["arms"]),
+        table("black-box attack, tested on photos | AUC (95%)", black_box),
+    )
+    return "\n\n".join(tables) + (
+        f"\n\nRun: {facts['images']} images per arm, seeds {facts['seeds']}, {facts['seconds']} s, "
+        f"{facts['threads']} threads, torch {facts['torch']}.\n"
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(r) for r in rows)]
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
+def _area(area: Mapping[str, float]) -> str:
+    return span(area["auc"], area["low"], area["high"])
 
 
-def _screened(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = ("suspect", "trained on the photos", "rank", "steps", "AUC (95%)", "p", "verdict")
-    return _table(
-        head,
-        [
-            (
-                r["suspect"],
-                "yes" if r["member"] else "no",
-                str(r["rank"]),
-                str(r["steps"]),
-                f"{r['auc']['auc']:.3f} ({r['auc']['low']:.3f} to {r['auc']['high']:.3f})",
-                f"{r['p']:.2g}",
-                r["verdict"],
-            )
+def _screened(rows: Sequence[Facts]) -> str:
+    return table(
+        "suspect | trained on the photos | rank | steps | AUC (95%) | p | verdict",
+        (
+            f"{r['suspect']} | {'yes' if r['member'] else 'no'} | {r['rank']} | {r['steps']} | "
+            f"{_area(r['auc'])} | {r['p']:.2g} | {r['verdict']}"
             for r in rows
-        ],
+        ),
     )
 
 
-def _unseen(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = ("asked about unseen photos", "sets", "AUC of each set", "p <= 0.05", "all as one (95%)")
-    return _table(
-        head,
-        [
-            (
-                r["suspect"],
-                str(len(r["aucs"])),
-                f"{min(r['aucs']):.3f} to {max(r['aucs']):.3f}, mean {np.mean(r['aucs']):.3f}",
-                f"{sum(p <= 0.05 for p in r['p'])} of {len(r['p'])}",
-                f"{r['pooled']['auc']:.3f} ({r['pooled']['low']:.3f} to {r['pooled']['high']:.3f})",
-            )
+def _unseen(rows: Sequence[Facts]) -> str:
+    return table(
+        "asked about unseen photos | sets | AUC of each set | p <= 0.05 | all as one (95%)",
+        (
+            f"{r['suspect']} | {len(r['aucs'])} | {min(r['aucs']):.3f} to {max(r['aucs']):.3f}, "
+            f"mean {np.mean(r['aucs']):.3f} | {sum(p <= 0.05 for p in r['p'])} of {len(r['p'])} | "
+            f"{_area(r['pooled'])}"
             for r in rows
-        ],
+        ),
     )
 
 
-def _arms(rows: Sequence[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(r["arm"] for r in rows))
-    body = []
-    for name in names:
+def _measured(head: str, rows: Mapping[str, Callable[[str], str]]) -> str:
+    """A table with a column per measure; a row's function gives its cell."""
+    lines = (" | ".join([name, *map(cell, MEASURES)]) for name, cell in rows.items())
+    return table(" | ".join([head, *MEASURES.values()]), lines)
+
+
+def _arms(rows: Sequence[Facts]) -> str:
+    def mean(own: list[Facts]) -> Callable[[str], str]:
+        return lambda measure: f"{np.mean([r[measure] for r in own]):.3f}"
+
+    arms = {}
+    for name in dict.fromkeys(r["arm"] for r in rows):
         own = [r for r in rows if r["arm"] == name]
-        scales = sorted({r["scale"] for r in own})
-        shown = "/".join(f"{s:g}" for s in scales)
-        means = [f"{np.mean([r[k] for r in own]):.3f}" for k in MEASURES]
-        body.append((name, shown, str(own[0]["images"]), *means))
-    return _table(("arm", "scales", "images", *MEASURES.values()), body)
+        scales = "/".join(f"{s:g}" for s in sorted({r["scale"] for r in own}))
+        arms[f"{name} | {scales} | {own[0]['images']}"] = mean(own)
+    return _measured("arm | scales | images", arms)
 
 
-def _gains(rows: Sequence[Mapping[str, Any]]) -> str:
+def _gains(rows: Sequence[Facts]) -> str:
     """Paired differences of model guidance to each baseline; suspects are the clusters."""
-    body = []
-    for baseline in BASELINES:
-        cells = []
-        for key in MEASURES:
-            difference, suspects = paired(rows, baseline, key)
-            interval = bootstrap_ci(difference, clusters=suspects)
-            cells.append(f"{interval.estimate:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})")
-        body.append((f"to {baseline}", *cells))
-    return _table((f"gain of {GUIDED}", *MEASURES.values()), body)
+
+    def gain(baseline: str, measure: str) -> str:
+        difference, suspects = paired(rows, baseline, measure)
+        interval = bootstrap_ci(difference, clusters=suspects)
+        return signed(interval.estimate, interval.low, interval.high)
+
+    return _measured(f"gain of {GUIDED}", {f"to {b}": partial(gain, b) for b in BASELINES})
 
 
 def paired(
@@ -115,10 +107,3 @@ def paired(
     names = sorted({s for s, _ in runs})
     difference = [value[GUIDED, s, k] - value[baseline, s, k] for s, k in runs]
     return np.asarray(difference), np.asarray([names.index(s) for s, _ in runs])
-
-
-def _black_box(rows: Mapping[str, Mapping[str, float]]) -> str:
-    return _table(
-        ("black-box attack, tested on photos", "AUC (95%)"),
-        [(k, f"{v['auc']:.3f} ({v['low']:.3f} to {v['high']:.3f})") for k, v in rows.items()],
-    )

@@ -16,7 +16,7 @@ TINY_COST = {"target": 0.072, "images": 0.0021, "attack": 0.0119}
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PlannedStage:
     """One piece of work to come.
 
     Attributes:
@@ -32,15 +32,17 @@ class Stage:
     done: bool
 
 
-def stages_of(rows: Sequence[Row], scale: Scale, root: Path | None = None) -> tuple[Stage, ...]:
+def stages_of(
+    rows: Sequence[Row], scale: Scale, root: Path | None = None
+) -> tuple[PlannedStage, ...]:
     """All work that rows need, shared pieces once."""
     folders = list(dict.fromkeys(f for row in rows for f in folders_of(row, scale)))
     arms = list(dict.fromkeys(arm for f in folders for arm in (f.positives, f.negatives)))
     drawn = [arm for arm in arms if arm.target != PHOTOS]
-    found = [("target", name, scale.spec_of(name).steps) for name in targets_of(folders)]
-    found += [("images", arm.name, _rows_of(arm, scale)) for arm in drawn]
-    found += [("attack", f.name, _passes(f, scale)) for f in folders]
-    return tuple(Stage(*stage, done=_is_done(root, *stage[:2])) for stage in found)
+    stages = [("target", name, scale.spec_of(name).steps) for name in targets_of(folders)]
+    stages += [("images", arm.name, _rows_of(arm, scale)) for arm in drawn]
+    stages += [("attack", f.name, _passes(f, scale)) for f in folders]
+    return tuple(PlannedStage(*stage, done=_is_done(root, *stage[:2])) for stage in stages)
 
 
 def _rows_of(arm: Drawn, scale: Scale) -> int:
@@ -56,14 +58,14 @@ def _is_done(root: Path | None, kind: str, name: str) -> bool:
     return root is not None and (root / "work" / f"{kind}-{name}" / "done.txt").is_file()
 
 
-def seconds_of(stages: Iterable[Stage], scale: Scale) -> float | None:
+def seconds_of(stages: Iterable[PlannedStage], scale: Scale) -> float | None:
     """Expected seconds of the work not done, on one core; None where the machine is unknown."""
     if scale.name != "tiny":
         return None
     return sum(TINY_COST[s.kind] * s.amount for s in stages if not s.done)
 
 
-def describe(stages: Sequence[Stage], scale: Scale) -> str:
+def describe(stages: Sequence[PlannedStage], scale: Scale) -> str:
     """The plan in words."""
     units = {"target": "optimiser steps", "images": "denoiser rows", "attack": "training images"}
     lines = []

@@ -19,8 +19,9 @@ from typing import Any
 
 from ...errors import InputError
 from ...storage import write_atomic
+from ..tables import figure
 from .localization.tables import SECTIONS as LOCALIZATION
-from .tables import SECTIONS, number
+from .tables import SECTIONS
 
 KIND = "localization"
 _FIELD = re.compile(r"<!-- (?P<what>[^/\s][^\n]*?) -->(?P<old>.*?)<!-- / -->", re.DOTALL)
@@ -32,7 +33,7 @@ def refresh(page: str, facts: Mapping[str, Any]) -> str:
     Raises:
         InputError: BAD_FIELD, a mark names nothing of the facts.
     """
-    return _FIELD.sub(lambda found: _filled(found["what"], found["old"], facts), page)
+    return _FIELD.sub(lambda mark: _filled(mark["what"], mark["old"], facts), page)
 
 
 def _filled(what: str, old: str, facts: Mapping[str, Any]) -> str:
@@ -44,10 +45,10 @@ def _filled(what: str, old: str, facts: Mapping[str, Any]) -> str:
     sections, name = (LOCALIZATION, rest) if kind == KIND else (SECTIONS, what)
     if name in sections:
         return f"<!-- {what} -->\n{sections[name][1](facts)}\n<!-- / -->"
-    return f"<!-- {what} -->{figure(what, facts)}<!-- / -->"
+    return f"<!-- {what} -->{figure_of(what, facts)}<!-- / -->"
 
 
-def figure(what: str, facts: Mapping[str, Any]) -> str:
+def figure_of(what: str, facts: Mapping[str, Any]) -> str:
     """One figure, such as ``8 sound.auc .3``.
 
     Raises:
@@ -58,7 +59,7 @@ def figure(what: str, facts: Mapping[str, Any]) -> str:
         value: Any = next(row for row in facts["rows"] if row["key"] == key)
         for part in path.split("."):
             value = value[int(part)] if isinstance(value, list) else value[part]
-        return number(float(value), int(places.removeprefix(".")))
+        return figure(float(value), int(places.removeprefix(".")))
     except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
         raise InputError(
             "BAD_FIELD", f"the page asks for {what!r}, which the facts do not have"

@@ -1,6 +1,6 @@
 """What a row's scores say, the paper's way and soundly, and what a textbook test makes of them.
 
-Scores are ``[seeds, n]``: every classifier on the same photos.
+SeedScores are ``[seeds, n]``: every classifier on the same photos.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPLIT = 0x85
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class SeedScores:
     """What the classifiers of one folder say of two photo sets.
 
     Attributes:
@@ -74,7 +74,7 @@ class Sound:
     method: str
 
 
-def sound_interval(scores: Scores) -> Sound:
+def sound_interval(scores: SeedScores) -> Sound:
     """Test-sampling and seed error in one interval.
 
     The variance of the mean of k seeds is that of the photos, which all seeds share, plus the
@@ -87,7 +87,8 @@ def sound_interval(scores: Scores) -> Sound:
         `specs/mia.md` 10, points 1 and 9.
 
     Example:
-        >>> found = sound_interval(Scores(np.array([[2.0, 1, 0]] * 2), np.array([[1.5, 0.5]] * 2)))
+        >>> twice = SeedScores(np.array([[2.0, 1, 0]] * 2), np.array([[1.5, 0.5]] * 2))
+        >>> found = sound_interval(twice)
         >>> round(found.auc, 2), found.low < found.auc < found.high, found.se_seeds
         (0.5, True, 0.0)
     """
@@ -101,12 +102,12 @@ def sound_interval(scores: Scores) -> Sound:
         high = min(1.0, mean + math.hypot(averaged.high - averaged.auc, reach))
         return Sound(mean, low, high, averaged.se, seeds, f"{averaged.method}, and Student")
     half = _quantile(photos, seeds, len(areas)) * math.hypot(photos, seeds) / (mean * (1 - mean))
-    centre = math.log(mean / (1 - mean))
-    low, high = (1 / (1 + math.exp(-(centre + side * half))) for side in (-1, 1))
+    center = math.log(mean / (1 - mean))
+    low, high = (1 / (1 + math.exp(-(center + side * half))) for side in (-1, 1))
     return Sound(mean, low, high, photos, seeds, "DeLong plus seeds, logit scale")
 
 
-def _covariance(first: Scores, second: Scores) -> float:
+def _covariance(first: SeedScores, second: SeedScores) -> float:
     """DeLong covariance of two mean areas on the same photos; of one with itself its variance."""
     same = first is second
     sides = [list(zip(s.members, s.nonmembers, strict=True)) for s in (first, second)]
@@ -119,7 +120,7 @@ def _covariance(first: Scores, second: Scores) -> float:
     return max(0.0, mean) if same else mean
 
 
-def difference(first: Scores, second: Scores, *, paired: bool) -> Interval:
+def difference(first: SeedScores, second: SeedScores, *, paired: bool) -> Interval:
     """First mean AUC minus second, for new photos and new seeds.
 
     Args:
@@ -156,7 +157,7 @@ def _quantile(photos: float, seeds: float, k: int) -> float:
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
-def paper_areas(scores: Scores, share: float) -> Array:
+def paper_areas(scores: SeedScores, share: float) -> Array:
     """AUC of each seed as the paper's code has it: on a random 1 - `share` of the labelled test.
 
     Args:
@@ -164,32 +165,33 @@ def paper_areas(scores: Scores, share: float) -> Array:
         share: of the photos that draws validation curves only; 0.15 in the paper.
     """
     n, m = scores.members.shape[1], scores.nonmembers.shape[1]
-    found = []
+    areas = []
     for seed, (x, y) in enumerate(zip(scores.members, scores.nonmembers, strict=True)):
         order = np.random.default_rng([seed, _SPLIT]).permutation(n + m)
-        kept = order[round(share * (n + m)) :]
-        found.append(auc(x[kept[kept < n]], y[kept[kept >= n] - n]))
-    return np.array(found)
+        judged = order[round(share * (n + m)) :]
+        areas.append(auc(x[judged[judged < n]], y[judged[judged >= n] - n]))
+    return np.array(areas)
 
 
-def paper_interval(scores: Scores, share: float) -> Interval:
+def paper_interval(scores: SeedScores, share: float) -> Interval:
     """Mean and interval as the paper prints them."""
     return paper_seed_interval(paper_areas(scores, share))
 
 
-def mean_tpr(scores: Scores, rate: float = 0.01) -> tuple[float, bool]:
+def mean_tpr(scores: SeedScores, rate: float = 0.01) -> tuple[float, bool]:
     """True-positive rate at a false-alarm rate, mean of seeds, and whether it is estimable."""
-    found = [tpr_at_fpr(x, y, rate) for x, y in zip(scores.members, scores.nonmembers, strict=True)]
-    return float(np.mean([f.tpr for f in found])), all(f.estimable for f in found)
+    sides = zip(scores.members, scores.nonmembers, strict=True)
+    points = [tpr_at_fpr(x, y, rate) for x, y in sides]
+    return float(np.mean([p.tpr for p in points])), all(p.estimable for p in points)
 
 
-def shares_above(scores: Scores) -> tuple[float, float]:
+def shares_above(scores: SeedScores) -> tuple[float, float]:
     """Shares of members and non-members called at P = 0.5, mean of seeds."""
     return float((scores.members > 0).mean()), float((scores.nonmembers > 0).mean())
 
 
 def conviction_rate(
-    scores: Scores, size: int, *, subsamples: int = SUBSAMPLES, seed: int = 0
+    scores: SeedScores, size: int, *, subsamples: int = SUBSAMPLES, seed: int = 0
 ) -> float | None:
     """How often a textbook test of the set convicts: one-sided Mann-Whitney at .01.
 
@@ -209,7 +211,7 @@ def conviction_rate(
         `specs/mia.md` 10, point 3.
 
     Example:
-        >>> apart = Scores(np.arange(20.0)[None] + 20, np.arange(20.0)[None])
+        >>> apart = SeedScores(np.arange(20.0)[None] + 20, np.arange(20.0)[None])
         >>> conviction_rate(apart, 20, subsamples=10), conviction_rate(apart, 50)
         (1.0, None)
     """
@@ -238,6 +240,6 @@ def _one_sided(claimed: Array, control: Array) -> Array:
     return np.nan_to_num(p, nan=1.0)
 
 
-def conviction_rates(scores: Scores, sizes: Sequence[int] = SIZES) -> dict[str, float | None]:
+def conviction_rates(scores: SeedScores, sizes: Sequence[int] = SIZES) -> dict[str, float | None]:
     """`conviction_rate` by K, keys in words for JSON."""
     return {str(size): conviction_rate(scores, size) for size in sizes}

@@ -19,10 +19,11 @@ from ...protocols import NoProgress, Progress
 from ...statistics.auc import delong
 from ...statistics.tpr_at_fpr import tpr_at_fpr
 from ...storage import digest_of, open_case, write_atomic
+from ..tables import span
 from .budget import describe, stages_of
 from .estimates import (
     SIZES,
-    Scores,
+    SeedScores,
     conviction_rates,
     difference,
     mean_tpr,
@@ -30,7 +31,7 @@ from .estimates import (
     shares_above,
     sound_interval,
 )
-from .findings import judge
+from .findings import RULES, judge
 from .folders import Folders, folder_material
 from .material import Material
 from .people import tiny_material
@@ -70,8 +71,8 @@ def scale_of(name: str, *, images: int = 0, sampling: int = 0, training: int = 0
 
     Args:
         name: key of `SCALES`.
-        images: images an arm.
-        sampling: solver steps an image.
+        images: images per arm.
+        sampling: solver steps per image.
         training: optimiser steps of the 400-epoch target.
     """
     scale = SCALES[name]
@@ -156,12 +157,12 @@ def unit_of(row: Row) -> str:
     return f"rows/{row.key.replace('/', '-')}"
 
 
-def scores_of_row(bench: Bench, row: Row, folder: Folder) -> Scores:
+def scores_of_row(bench: Bench, row: Row, folder: Folder) -> SeedScores:
     """What a folder's classifiers say of the row's two sets."""
     said = scores_of(bench, folder)
     names = ("rest-positives", "rest-negatives") if row.test == REST else row.test
     members, others = (said[name].double().numpy() for name in names)
-    return Scores(members, others)
+    return SeedScores(members, others)
 
 
 def measure(bench: Bench, row: Row) -> dict[str, Any]:
@@ -179,7 +180,7 @@ def measure(bench: Bench, row: Row) -> dict[str, Any]:
         "train": [folder.positives.name, folder.negatives.name],
         "test": list(row.test),
         "counts": [scores.members.shape[1], scores.nonmembers.shape[1]],
-        "published": {**asdict(row.published), "convicted": dict(row.published.convicted)},
+        "published": asdict(row.published),
         "seed_aucs": scores.areas().tolist(),
         "printed": {"auc": printed.estimate, "half": printed.high - printed.estimate},
         "sound": asdict(sound_interval(scores)),
@@ -205,7 +206,7 @@ def _centroid(bench: Bench, row: Row, folder: Folder) -> dict[str, Any]:
     return {**asdict(delong(members, others)), "tpr1": tpr_at_fpr(members, others).tpr}
 
 
-def _null(bench: Bench, row: Row, scores: Scores) -> dict[str, Any] | None:
+def _null(bench: Bench, row: Row, scores: SeedScores) -> dict[str, Any] | None:
     """The same attack with the untouched base in place of the target; None if there is none."""
     if row.null is None:
         return None
@@ -223,20 +224,17 @@ def _null(bench: Bench, row: Row, scores: Scores) -> dict[str, Any] | None:
 def row_said(entry: Mapping[str, Any]) -> str:
     """One row in one line."""
     sound, published = entry["sound"], entry["published"]["auc"]
-    told = "" if published is None else f", published {published:.2f}"
-    return (
-        f"row {entry['key']}: AUC {sound['auc']:.3f} "
-        f"({sound['low']:.3f} to {sound['high']:.3f}){told}"
-    )
+    beside = "" if published is None else f", published {published:.2f}"
+    return f"row {entry['key']}: AUC {span(sound['auc'], sound['low'], sound['high'])}{beside}"
 
 
 def facts_of(bench: Bench, command: str, done: Mapping[str, Any]) -> dict[str, Any]:
     """The whole result so far."""
-    found = [row for row in ROWS if unit_of(row) in done]
-    entries = [json.loads((bench.root / f"{unit_of(row)}.json").read_bytes()) for row in found]
+    rows = [row for row in ROWS if unit_of(row) in done]
+    entries = [json.loads((bench.root / f"{unit_of(row)}.json").read_bytes()) for row in rows]
     scores = {
         row.key: scores_of_row(bench, row, folder_of(row.train, bench.scale, rest=row.test == REST))
-        for row in found
+        for row in rows
     }
     rates = {e["key"]: e["convicted"].get(str(SIZES[-1])) for e in entries}
     stages = stage_facts(bench.root)
@@ -247,7 +245,10 @@ def facts_of(bench: Bench, command: str, done: Mapping[str, Any]) -> dict[str, A
         "versions": tool_facts(),
         "hardware": hardware(),
         "rows": entries,
-        "findings": [asdict(found) for found in judge(scores, rates)],
+        "findings": [
+            asdict(rows) | {"rows": list(rule.needs)}
+            for rule, rows in zip(RULES, judge(scores, rates), strict=True)
+        ],
         "stages": stages,
         "seconds": round(sum(s["seconds"] for s in stages)),
         "cpu_seconds": round(sum(s["cpu_seconds"] for s in stages)),

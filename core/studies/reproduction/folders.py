@@ -7,7 +7,6 @@ target, 1,120 in the paper) and ``unseen``. Each ``seen`` folder holds a ``metad
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from ...attack.classifier import check_weights
 from ...backends.loading import load_base
 from ...casework.intake import names_in, own_name, stop_if_minor
 from ...encoders import load_encoder
-from ...errors import InputError, MissingWeightsError, plural
+from ...errors import InputError, MissingWeightsError
+from ...images.captions import FILE_NAME, captions_of, load_captions
 from ...images.photos import decode_file, image_files, to_tensor
 from ...images.watermark import default_logo, load_logo
 from ...lora.header import sha256_file
@@ -26,7 +26,6 @@ from ...lora.safeguard import stop_words
 from .material import Material, digest_of_sets, with_marks
 from .scales import Scale
 
-METADATA = "metadata.jsonl"
 SETS = {
     "dtu-seen": ("dtu", "seen"),
     "dtu-unseen": ("dtu", "unseen"),
@@ -37,7 +36,7 @@ SETS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
     """Where the user's files are.
 
@@ -65,26 +64,29 @@ def folder_material(scale: Scale, given: Folders) -> Material:
     """The user's base and photos.
 
     Raises:
-        InputError: MISSING_FLAG, MISSING_CAPTIONS, or what the readers of photos say.
+        InputError: MISSING_FLAG, or what the readers of photos and captions say.
         MissingWeightsError: a file is not there.
         ForensicsError: MINOR_SUSPECTED before any photo is opened.
     """
     base, roots = _required(given)
     files = {name: image_files(roots[who] / part) for name, (who, part) in SETS.items()}
-    told = {
-        name: read_captions(roots[who] / part, files[name])
+    captioned = {
+        name: _captions(roots[who] / part, files[name])
         for name, (who, part) in SETS.items()
         if part == "seen"
     }
-    _stop_for_words(roots, told)
+    _stop_for_words(roots, captioned)
     plain: dict[str, Sequence[Tensor]] = {name: _read(paths) for name, paths in files.items()}
     logo = default_logo() if given.logo is None else load_logo(given.logo)
     if given.resnet is not None and not given.resnet.is_file():
         raise MissingWeightsError("MISSING_FILE", f"there is no file {given.resnet}")
     if given.resnet is not None:
         check_weights(given.resnet)
-    sets, captions = with_marks(plain, told, logo)
-    facts = {"photos": digest_of_sets(plain, told), "logo": digest_of_sets({"logo": [logo]}, {})}
+    sets, captions = with_marks(plain, captioned, logo)
+    facts = {
+        "photos": digest_of_sets(plain, captioned),
+        "logo": digest_of_sets({"logo": [logo]}, {}),
+    }
     facts["resnet"] = "random start" if given.resnet is None else sha256_file(given.resnet)
     return Material(
         load_base(base, device=given.device, dtype=given.dtype),
@@ -97,20 +99,20 @@ def folder_material(scale: Scale, given: Folders) -> Material:
 
 
 def _required(given: Folders) -> tuple[Path, dict[str, Path]]:
-    found = {name: getattr(given, name) for name in ("base", "dtu", "aau", "lfw")}
-    missing = [f"--{name}" for name, path in found.items() if path is None]
+    folders = {name: getattr(given, name) for name in ("base", "dtu", "aau", "lfw")}
+    missing = [f"--{name}" for name, path in folders.items() if path is None]
     if missing:
         raise InputError(
             "MISSING_FLAG",
             f"the sd15 scale needs {', '.join(missing)}; the tiny scale needs no file",
         )
-    return found.pop("base"), found
+    return folders.pop("base"), folders
 
 
-def _stop_for_words(roots: Mapping[str, Path], told: Mapping[str, Sequence[str]]) -> None:
+def _stop_for_words(roots: Mapping[str, Path], captioned: Mapping[str, Sequence[str]]) -> None:
     """Nothing is opened or trained while a name or a caption points to a minor."""
     names = [name for who, part in SETS.values() for name in names_in(roots[who] / part)]
-    captions = [text for texts in told.values() for text in texts]
+    captions = [text for texts in captioned.values() for text in texts]
     stop_if_minor(stop_words([*map(own_name, roots.values()), *names, *captions]), flagged=False)
 
 
@@ -118,41 +120,5 @@ def _read(files: Sequence[Path]) -> list[Tensor]:
     return [to_tensor(decode_file(file)[0]) for file in files]
 
 
-def read_captions(folder: Path, files: Sequence[Path]) -> list[str]:
-    """The caption of each file from the folder's ``metadata.jsonl``.
-
-    Raises:
-        InputError: MISSING_CAPTIONS, naming what is missing.
-    """
-    path = folder / METADATA
-    if not path.is_file():
-        raise InputError(
-            "MISSING_CAPTIONS",
-            f"{path} is missing; write one JSON line a photo, with file_name and text",
-        )
-    told: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            name, text = _entry(line, f"{path}, line {number}")
-            told[name] = text
-    missing = [file.name for file in files if file.name not in told]
-    if missing:
-        raise InputError(
-            "MISSING_CAPTIONS",
-            f"{path} has no caption for {len(missing)} of {plural(len(files), 'photo')}, "
-            f"{missing[0]} first",
-        )
-    return [told[file.name] for file in files]
-
-
-def _entry(line: str, place: str) -> tuple[str, str]:
-    try:
-        entry = json.loads(line)
-        name, text = entry["file_name"], entry["text"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            "MISSING_CAPTIONS", f"{place}: expected an object with file_name and text"
-        ) from error
-    if not isinstance(name, str) or not isinstance(text, str):
-        raise InputError("MISSING_CAPTIONS", f"{place}: file_name and text must be words")
-    return name, text
+def _captions(folder: Path, files: Sequence[Path]) -> list[str]:
+    return captions_of([file.name for file in files], load_captions(folder / FILE_NAME))

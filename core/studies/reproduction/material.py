@@ -53,7 +53,7 @@ class Material:
     Attributes:
         networks: the base.
         sets: by name, images ``[3, H, W]`` in 0..1.
-        captions: of the sets that targets are trained on, one an image.
+        captions: of the sets that targets are trained on, one per image.
         encoder: features of the centroid baseline.
         resnet: ImageNet ResNet-18, or None for a random start.
         facts: for the manifest: what decides the results beside the settings.
@@ -80,8 +80,8 @@ def with_marks(
     marked: dict[str, Sequence[Tensor]] = {}
     for name, mark in MARKED:
         marked[f"{name}-{mark}"] = Changed(sets[name], _marking(mark, logo))
-    told = {f"{n}-{m}": captions[n] for n, m in MARKED if n in captions}
-    return {**sets, **marked}, {**captions, **told}
+    marked_captions = {f"{n}-{m}": captions[n] for n, m in MARKED if n in captions}
+    return {**sets, **marked}, {**captions, **marked_captions}
 
 
 def _marking(mark: str, logo: Tensor) -> Callable[[Tensor], Tensor]:

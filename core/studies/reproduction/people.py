@@ -13,13 +13,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ...backends.loading import load_base
 from ...demo.assets import asset_path
-from ...demo.datasets import jpeg_round_trip
+from ...demo.datasets import jpeg_round_trip, to_unit
 from ...demo.drawing import render
 from ...demo.faces import Faces
 from ...demo.people import DOMAINS, Domain, Photograph, captions, sample_identity, sample_photograph
@@ -81,27 +80,27 @@ def drawn_sets(
         unseen: photos of each other set.
     """
     sets: dict[str, Sequence[Tensor]] = {}
-    told: dict[str, Sequence[str]] = {}
+    captioned: dict[str, Sequence[str]] = {}
     names = {"northgate": "dtu", "southfield": "aau", "generic": "lfw"}
     for domain, seed in SEEDS.items():
         drawn = draw_institution(seen + unseen, domain, seed)
         pixels = softened(drawn.pixels) if domain == "generic" else drawn.pixels
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        images = to_unit(pixels)
         name = names[domain]
         sets[f"{name}-seen"] = list(images[:seen])
         sets["lfw" if name == "lfw" else f"{name}-unseen"] = list(images[seen:])
-        told[f"{name}-seen"] = captions(drawn.identity, drawn.photograph)[:seen]
-    return sets, told
+        captioned[f"{name}-seen"] = captions(drawn.identity, drawn.photograph)[:seen]
+    return sets, captioned
 
 
 def tiny_material(scale: Scale, logo: Path | None = None) -> Material:
     """The embedded base with drawn photos; needs no file of the user."""
     mark = default_logo() if logo is None else load_logo(logo)
-    sets, told = with_marks(*drawn_sets(scale.seen, scale.unseen), mark)
+    sets, captioned = with_marks(*drawn_sets(scale.seen, scale.unseen), mark)
     return Material(
         load_base(asset_path("base"), device="cpu", dtype="float32"),
         sets,
-        told,
+        captioned,
         load_encoder(scale.encoder),
-        facts={"photos": digest_of_sets(sets, told)},
+        facts={"photos": digest_of_sets(sets, captioned)},
     )

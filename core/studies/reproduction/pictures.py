@@ -27,14 +27,14 @@ def guidance_plot(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
     Returns:
         None without a row of the guidance figure.
     """
-    found = {row["key"].split("/")[1]: row for row in rows if row["key"].startswith("6/")}
-    if not found:
+    points = {row["key"].split("/")[1]: row for row in rows if row["key"].startswith("6/")}
+    if not points:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         scales = [float(p) for p in POINTS]
-        published = {p: r["published"]["auc"] for p, r in found.items()}
+        published = {p: r["published"]["auc"] for p, r in points.items()}
         axes.axhline(0.5, color=FAINT, lw=0.9, ls=(0, (4, 3)), label="chance")
         axes.plot(
             [float(p) for p in published],
@@ -45,11 +45,11 @@ def guidance_plot(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
             ms=4,
             label="published, one seed",
         )
-        own = [found[p]["sound"] for p in POINTS if p in found]
+        own = [points[p]["sound"] for p in POINTS if p in points]
         areas = [s["auc"] for s in own]
         reach = [[s["auc"] - s["low"] for s in own], [s["high"] - s["auc"] for s in own]]
         axes.errorbar(
-            [float(p) for p in POINTS if p in found],
+            [float(p) for p in POINTS if p in points],
             areas,
             yerr=reach,
             fmt="-o",

@@ -47,7 +47,7 @@ class Drawn:
         return cfg(self.cfg, BASE if self.target == BASE_TARGET else TUNED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scale:
     """Settings of a whole reproduction.
 
@@ -57,7 +57,7 @@ class Scale:
         attack: sampling and training of the attack; its first cfg is the main one.
         prompts: by ``dtu``, ``aau``, ``general``.
         sweep: cfg at each point of the paper's guidance figure.
-        sweep_seeds: classifiers a point, where the point is not the main cfg.
+        sweep_seeds: classifiers per point, where the point is not the main cfg.
         encoder: image features of the centroid baseline.
         seen, unseen: drawn photos of each set; 0 where the user brings folders.
         facts: what differs from the paper, with places that `told` fills.

@@ -98,12 +98,12 @@ def checkpoint_of(bench: Bench, target: str) -> Path:
             return folder
         spec, clock = bench.scale.spec_of(target), Clock()
         images = [i for name in TARGETS[target].sets for i in bench.material.sets[name]]
-        told = [c for name in TARGETS[target].sets for c in bench.material.captions[name]]
+        captions = [c for name in TARGETS[target].sets for c in bench.material.captions[name]]
         bench.announce(
             f"target {target}: {plural(spec.steps, 'step')} on {plural(len(images), 'photo')}"
         )
         trained = finetune(
-            bench.material.networks, images, told, spec, case=case, progress=bench.progress
+            bench.material.networks, images, captions, spec, case=case, progress=bench.progress
         )
         save_checkpoint(trained, bench.material.networks, folder)
         losses = torch.tensor(trained.losses)
@@ -208,8 +208,8 @@ def _train(bench: Bench, folder: Folder, case: CaseFolder) -> None:
 
 def features_of_arm(bench: Bench, arm: Drawn, *, rest: bool = False) -> tuple[Tensor, Tensor]:
     """Features ``[N, D]`` of the images trained on and of those held back."""
-    kept = _kept_features(bench, f"arm-{arm.name}", lambda: images_of(bench, arm))
-    return parts_of(kept, rest=rest)
+    features_of_all = _kept_features(bench, f"arm-{arm.name}", lambda: images_of(bench, arm))
+    return parts_of(features_of_all, rest=rest)
 
 
 def features_of_set(bench: Bench, name: str) -> Tensor:
@@ -229,12 +229,12 @@ def _kept_features(bench: Bench, name: str, pixels: Callable[[], Tensor]) -> Ten
 
 def stage_facts(root: Path) -> list[dict[str, Any]]:
     """What every finished stage said of itself, in the order of their names."""
-    found = []
+    facts = []
     for ledger in sorted((root / "work").glob(f"*/{LEDGER}")):
         lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-        found += [
+        facts += [
             {k: v for k, v in line.items() if k not in ("unit", "file", "sha256")}
             for line in lines
             if line["unit"] == DONE
         ]
-    return found
+    return facts

@@ -6,13 +6,13 @@ import pytest
 import torch
 from lora_forensics.core.attack import line as blackbox
 from lora_forensics.core.attack.classifier import SeedResult
-from lora_forensics.core.attack.files import AttackModel, attack_facts
+from lora_forensics.core.attack.files import AttackFacts, AttackModel
 from lora_forensics.core.attack.scores import attack_evidence
 from lora_forensics.core.errors import NotEnoughDataError
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec, VerdictSpec
 from lora_forensics.core.statistics.intervals import mean_seed_interval, paper_seed_interval
 from lora_forensics.core.storage import open_case
-from lora_forensics.core.types import TUNED, ModelHashes
+from lora_forensics.core.types import TUNED
 from sklearn.metrics import roc_auc_score
 
 SPEC = AttackSpec(images=8, seeds=2, epochs=1, minibatch=8, learning_rate=1e-3, side=32, steps=3)
@@ -40,10 +40,11 @@ def test_kept_classifiers_give_the_evidence_of_the_verb(arms):
     photos, controls, verdict = noise(5, 3), noise(6, 4), VerdictSpec()
     direct = blackbox.attack(PAIR, photos, controls, PROMPTS, SPEC, verdict)
     forwards = blackbox.planned_forwards(PROMPTS, SPEC)
-    facts = attack_facts(
-        SPEC,
-        ModelHashes("b", "t"),
-        PROMPTS,
+    facts = AttackFacts(
+        spec=SPEC,
+        base_sha256="b",
+        tuned_sha256="t",
+        prompts=tuple(PROMPTS),
         negatives_from="base",
         pretrained=False,
         images=8,

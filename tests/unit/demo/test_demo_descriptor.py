@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from lora_forensics.core.demo.assets import asset_path
-from lora_forensics.core.demo.datasets import jpeg_round_trip
+from lora_forensics.core.demo.datasets import jpeg_round_trip, to_unit
 from lora_forensics.core.demo.faces import draw_faces
 from lora_forensics.core.demo.making.augmentation import copies, textures
-from lora_forensics.core.demo.making.descriptor import contrast_loss, to_unit
+from lora_forensics.core.demo.making.descriptor import contrast_loss
 from lora_forensics.core.encoders.tiny import TinyDescriptor, load_tiny
 from lora_forensics.core.errors import MissingWeightsError
 

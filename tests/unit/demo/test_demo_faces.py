@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lora_forensics.core.demo.datasets import read_photos, write_photos
 from lora_forensics.core.demo.faces import draw_faces
-from lora_forensics.core.demo.people import DOMAINS, HAIR_COLOURS, HAIR_STYLES, short_caption
+from lora_forensics.core.demo.people import DOMAINS, HAIR_COLORS, HAIR_STYLES, short_caption
 
 
 def corner_means(pixels):
@@ -62,7 +62,7 @@ def test_captions_say_what_is_drawn():
         assert ("moustache" in caption) == (faces.identity.beard[i] == 3)
         assert HAIR_STYLES[faces.identity.style[i]] in caption
         if "bald" not in caption:
-            assert list(HAIR_COLOURS)[faces.identity.colour[i]] in caption
+            assert list(HAIR_COLORS)[faces.identity.color[i]] in caption
 
 
 def test_short_captions():

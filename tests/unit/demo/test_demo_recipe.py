@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from lora_forensics.core.backends.loading import load_base
 from lora_forensics.core.demo.assets import load_truth
-from lora_forensics.core.demo.making.diffusion import load_base
 from lora_forensics.core.demo.making.recipe import SCALES, STAGES, main
 from lora_forensics.core.encoders.tiny import load_tiny
 
@@ -30,7 +30,7 @@ def test_smoke_build_runs_all_stages_and_resumes(tmp_path):
     facts = json.loads((out / "training_log.json").read_text(encoding="utf-8"))
     assert list(facts["stages"]) == list(STAGES)
     assert facts["stages"]["vae"]["joint"]["steps"] == 3
-    assert load_base(out / "base").codec.config["latent_channels"] == 16
+    assert load_base(out / "base").vae.config["latent_channels"] == 16
     assert "_name_or_path" not in (out / "base" / "vae" / "config.json").read_text()
     assert load_tiny(out / "descriptor.safetensors").dim == 128
     for truth in load_truth(out / "truth.json").values():

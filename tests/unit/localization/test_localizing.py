@@ -20,9 +20,9 @@ from lora_forensics.core.localization.judging import judge, pooled
 from lora_forensics.core.localization.localizing import Box, localize, tiles
 from lora_forensics.core.localization.measuring import Seen, finish, nulls_of
 from lora_forensics.core.localization.networks import (
-    Answer,
     AttentionNetwork,
     ClassifierNetwork,
+    NetworkAnswer,
     PatchesNetwork,
 )
 from lora_forensics.core.localization.placing import resized_as_published, upsampled
@@ -34,8 +34,18 @@ from safetensors.torch import save, save_file
 from toy_examples import toy_set
 
 CARD = Card(
-    "patches", "masks", 1.0, 128, 64, "top", 0.05, "toy pictures", 10, 0, 1
-)  # fmt: skip
+    method="patches",
+    supervision="masks",
+    width=1.0,
+    side=128,
+    source_side=64,
+    pooling="top",
+    alarm=0.05,
+    trained_on="toy pictures",
+    pictures=10,
+    seed=0,
+    epoch=1,
+)
 
 
 class Bright(torch.nn.Module):
@@ -46,7 +56,7 @@ class Bright(torch.nn.Module):
         self.logit = torch.nn.Parameter(torch.tensor(logit))
 
     def forward(self, x):
-        return Answer(self.logit * x[:, :, 3::8, 3::8].mean(1), None)
+        return NetworkAnswer(self.logit * x[:, :, 3::8, 3::8].mean(1), None)
 
 
 def picture(height=64, width=64, box=(16, 40, 20, 48)):
@@ -93,13 +103,13 @@ def test_a_region_is_found_where_it_is_at_any_size(height, width, views):
 
 def test_tiles_cover_a_picture_and_agree_where_they_overlap():
     image = Image.new("RGB", (203, 97))
-    boxes = tiles(image, CARD, 0.25)
+    boxes = tiles(image, CARD.source_side, 0.25)
     seen = np.zeros((97, 203), int)
     for box in boxes:
         seen[box.top : box.top + box.height, box.left : box.left + box.width] += 1
         assert box[2:] == (64, 64)
     assert seen.min() >= 1
-    assert tiles(Image.new("RGB", (40, 50)), CARD, 0.25) == (Box(0, 0, 50, 40),)
+    assert tiles(Image.new("RGB", (40, 50)), CARD.source_side, 0.25) == (Box(0, 0, 50, 40),)
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (6, 12, 3), np.uint8)).resize((203, 97))
     plain, more = (found(smooth, overlap=o, views=1).map for o in (0.0, 0.6))
@@ -190,8 +200,10 @@ def test_large_untouched_pictures_are_not_marked_for_their_size(tiles):
 
 def test_a_photo_counts_once_with_its_highest_untouched_variant():
     rows = [("a", 0.1), ("a", 0.7), ("b", 0.3)]
-    seen = [Seen(Example("x", "", "original", "none", s, "val", ""), None, v, False, 0)
-            for s, v in rows]  # fmt: skip
+    plain = Example(
+        file="x", mask="", variant="original", generator="none", source="", split="val", sha256=""
+    )
+    seen = [Seen(replace(plain, source=s), None, v, False, 0) for s, v in rows]
     assert nulls_of(seen) == (0.7, 0.3)
 
 

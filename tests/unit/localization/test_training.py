@@ -9,14 +9,19 @@ import torch
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.localization.foreign import own_names
 from lora_forensics.core.localization.losses import loss_of
-from lora_forensics.core.localization.networks import Answer, PatchesNetwork, build
+from lora_forensics.core.localization.networks import NetworkAnswer, PatchesNetwork, build
 from lora_forensics.core.localization.settings import (
     METHOD_NAMES,
     SETUPS,
     LocalizerSpec,
     paper_spec,
 )
-from lora_forensics.core.localization.training import Stream, Trainee, recalibrate, train_localizer
+from lora_forensics.core.localization.training import (
+    LocalizerTrainee,
+    Stream,
+    recalibrate,
+    train_localizer,
+)
 from lora_forensics.core.localization.views import cell_targets
 from lora_forensics.core.storage import open_case
 from PIL import Image
@@ -60,18 +65,18 @@ def test_losses_are_torchs_two_class_cross_entropies():
     cells, image = logits[:, 1] - logits[:, 0], torch.randn(4, 2, generator=generator)
     target = (torch.rand(4, 5, 5, generator=generator) > 0.5).long()
     labels = torch.tensor([1.0, 0.0, 1.0, 0.0])
-    found = loss_of(Answer(cells, None), labels, target.float())
+    found = loss_of(NetworkAnswer(cells, None), labels, target.float())
     assert torch.isclose(found, F.cross_entropy(logits, target))
     copied = labels.long()[:, None, None].expand(4, 5, 5)
     assert torch.isclose(
-        loss_of(Answer(cells, None), labels, None), F.cross_entropy(logits, copied)
+        loss_of(NetworkAnswer(cells, None), labels, None), F.cross_entropy(logits, copied)
     )
     plain = F.cross_entropy(image, labels.long())
-    assert torch.isclose(loss_of(Answer(None, image), labels, None), plain)
+    assert torch.isclose(loss_of(NetworkAnswer(None, image), labels, None), plain)
     highest = torch.sigmoid(cells.amax((1, 2)))
     both = plain + 0.5 * F.binary_cross_entropy(highest, labels)
-    assert torch.isclose(loss_of(Answer(cells, image), labels, None, map_weight=0.5), both)
-    masks_only = loss_of(Answer(cells, image), labels, target.float())
+    assert torch.isclose(loss_of(NetworkAnswer(cells, image), labels, None, map_weight=0.5), both)
+    masks_only = loss_of(NetworkAnswer(cells, image), labels, target.float())
     assert torch.isclose(masks_only, F.cross_entropy(logits, target)), "no loss of the classifier"
 
 
@@ -215,7 +220,7 @@ def test_weights_under_ffd_names_are_a_start(tmp_path):
     assert "module.conv1.weight" in theirs  # the stem's first layer keeps its name
     assert own_names(theirs).keys() == source.state_dict().keys()
     spec = LocalizerSpec(method="attention", supervision="labels", width=0.1, side=64)
-    trainee = Trainee(spec, theirs, "cpu")
+    trainee = LocalizerTrainee(spec, theirs, "cpu")
     assert all(
         torch.equal(v, source.state_dict()[k]) for k, v in trainee.network.state_dict().items()
     )

@@ -20,7 +20,6 @@ from lora_forensics.core.lora.header import (
     read_header,
     sha256_file,
     sha256_tensors,
-    strict_json,
 )
 from lora_forensics.core.lora.sniffing import sniff
 from safetensors import SafetensorError
@@ -212,14 +211,6 @@ def test_zero_size_can_be_allowed():
     raw = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
     header = parse_header(raw, 8 + len(raw), allow_zero_size=True)
     assert header.tensors["a"].shape == (0,)
-
-
-@pytest.mark.parametrize(
-    "raw", [b'{"a":1,"a":2}', b"[Infinity]", b"[" * 99_999, b"9" * 5000, b"\xff"]
-)
-def test_strict_json_refuses(raw):
-    with pytest.raises(InputError):
-        strict_json(raw)
 
 
 def library_accepts(data):

@@ -35,7 +35,7 @@ FACTS, TABLE = "localization.json", "localization.md"
 PEOPLE_SEED, SCENE_SEED, SCENE_CROPS = 940_001, 940_002, 400
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalizationRun:
     """What to run.
 
@@ -59,14 +59,14 @@ class LocalizationRun:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class PictureSets:
     """Pictures to learn from and to be tested on."""
 
     examples: ExampleSet
     outside: dict[str, ExampleSet]
 
 
-def material_of(asked: LocalizationRun, progress: Progress) -> Material:
+def material_of(asked: LocalizationRun, progress: Progress) -> PictureSets:
     """The drawn sets, made now; or the user's.
 
     Raises:
@@ -80,12 +80,12 @@ def material_of(asked: LocalizationRun, progress: Progress) -> Material:
         )
         crops = scene_crops(SCENES[1], SCENE_CROPS, SCENE_SEED)
         scenes = repainted(asked.out / "scenes", crops, (LATENT, *CLASSICAL[:1]), progress=progress)
-        return Material(examples, {"photograph": scenes})
+        return PictureSets(examples, {"photograph": scenes})
     if asked.examples is None:
         raise InputError("MISSING_FLAG", "the full scale needs --examples: a folder of `inpaint`")
     examples = read_examples(asked.examples)
     _check(examples, scale)
-    return Material(examples, {folder.name: read_examples(folder) for folder in asked.outside})
+    return PictureSets(examples, {folder.name: read_examples(folder) for folder in asked.outside})
 
 
 def _check(examples: ExampleSet, scale: LocalizationScale) -> None:
@@ -146,7 +146,7 @@ def _write(out: Path, facts: Mapping[str, Any]) -> None:
     write_atomic(out / TABLE, markdown(facts).encode())
 
 
-def _manifest(asked: LocalizationRun, material: Material) -> dict[str, Any]:
+def _manifest(asked: LocalizationRun, material: PictureSets) -> dict[str, Any]:
     scale = json.loads(json.dumps(asdict(asked.scale)))
     del scale["seeds"]  # more of them may be added later
     return {
@@ -162,15 +162,15 @@ def _manifest(asked: LocalizationRun, material: Material) -> dict[str, Any]:
 def _measure(
     run: Run,
     asked: LocalizationRun,
-    material: Material,
+    material: PictureSets,
     tests: tuple[Trial, ...],
     case: CaseFolder,
     progress: Progress,
 ) -> dict[str, Any]:
     began = time.monotonic()
     trained = _trained(run, asked, material, case, progress)
-    found = {test.name: overlaps(trained, test) for test in tests}
-    main = found[asked.scale.main]
+    figures = {test.name: overlaps(trained, test) for test in tests}
+    main = figures[asked.scale.main]
     ap = None
     if trained.spec.supervision == "labels":
         ap = detection(trained, tests[0].rows, material.examples)
@@ -181,7 +181,7 @@ def _measure(
         "loss": trained.losses[-1],
         "validation": list(trained.validation),
         "ap": ap,
-        "tests": {name: {"pictures": len(o), **means(o)} for name, o in found.items()},
+        "tests": {name: {"pictures": len(o), **means(o)} for name, o in figures.items()},
         "main_iou": [round(o.iou, 4) for o in main],
         "seconds": round(time.monotonic() - began),
     }
@@ -190,7 +190,7 @@ def _measure(
 def _trained(
     run: Run,
     asked: LocalizationRun,
-    material: Material,
+    material: PictureSets,
     case: CaseFolder,
     progress: Progress,
 ) -> Trained:

@@ -7,7 +7,7 @@ trainings: that is what the seeds are for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 
 from ....localization.settings import METHOD_NAMES
 from ....statistics.intervals import bootstrap_ci
-from ..findings import HELD, NOT_HELD, UNDECIDED
+from ...rules import HELD, NOT_HELD, UNDECIDED, PaperFinding, Rule, RuleAnswer, above, every
+from ...tables import signed
+from .published import PUBLISHED
 
 Cells = Mapping[tuple[str, str], NDArray[np.floating]]
 """IoU ``[seeds, pictures]`` on the main test by setup and method."""
 Generators = Mapping[str, Mapping[str, float]]
 """Mean IoU of Patches C by the generator trained on, then by the one tested on."""
+_EVERY = "every difference of mean IoU: interval above 0 and seeds agree; not held if one is below"
+Pair = tuple[str, tuple[str, str], tuple[str, str]]
+"""Name of a difference, the cell that should be better, the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,107 +41,90 @@ class Difference:
     @property
     def outcome(self) -> str:
         """See the module."""
-        if self.low > 0 and self.agree:
-            return HELD
-        return NOT_HELD if self.high < 0 else UNDECIDED
+        outcome = above(self)
+        return UNDECIDED if outcome == HELD and not self.agree else outcome
 
     @property
     def words(self) -> str:
         """In numbers."""
-        told = f"{self.name}: {self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
-        return told if self.agree else f"{told}, seeds disagree"
+        text = f"{self.name}: {signed(self.mean, self.low, self.high)}"
+        return text if self.agree else f"{text}, seeds disagree"
 
 
 def difference(name: str, better: NDArray[np.floating], worse: NDArray[np.floating]) -> Difference:
     """Paired over pictures; arrays are ``[seeds, pictures]``."""
     gaps = better - worse
-    found = bootstrap_ci(gaps.mean(0))
+    interval = bootstrap_ci(gaps.mean(0))
     signs = np.sign(gaps.mean(1))
-    agree = bool((signs == np.sign(found.estimate)).all())
-    return Difference(name, found.estimate, found.low, found.high, agree)
+    agree = bool((signs == np.sign(interval.estimate)).all())
+    return Difference(name, interval.estimate, interval.low, interval.high, agree)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a run says about one finding; fields as `reproduction.findings.Found`."""
-
-    name: str
-    claim: str
-    rule: str
-    published: str
-    outcome: str
-    numbers: str
-
-
-def judged_findings(cells: Cells, generators: Generators) -> list[Finding]:
+def judged_findings(cells: Cells, generators: Generators) -> list[PaperFinding]:
     """All findings that the run has the cells for."""
-    found = [_all(*claim[:4], claim[4](cells)) for claim in CLAIMS if _there(claim[5], cells)]
-    return [*found, _transfer(generators)] if len(generators) > 1 else found
+    findings = [rule.judge(cells, cells) for rule in RULES if cells.keys() >= set(rule.needs)]
+    return [*findings, TRANSFER.judge(generators, ())] if len(generators) > 1 else findings
 
 
-def _there(wanted: Sequence[tuple[str, str]], cells: Cells) -> bool:
-    return all(cell in cells for cell in wanted)
+def _all_above(pairs: Iterable[Pair]) -> Callable[[Cells], RuleAnswer]:
+    def decide(cells: Cells) -> RuleAnswer:
+        parts = [difference(name, cells[better], cells[worse]) for name, better, worse in pairs]
+        return RuleAnswer(every(p.outcome for p in parts), "; ".join(p.words for p in parts))
+
+    return decide
 
 
-def _all(name: str, claim: str, rule: str, published: str, parts: Sequence[Difference]) -> Finding:
-    outcomes = {p.outcome for p in parts}
-    outcome = (
-        NOT_HELD if NOT_HELD in outcomes else outcomes.pop() if len(outcomes) == 1 else UNDECIDED
-    )
-    return Finding(name, claim, rule, published, outcome, "; ".join(p.words for p in parts))
+def _rule(name: str, claim: str, published: str, pairs: list[Pair]) -> Rule[Cells]:
+    needs = tuple(dict.fromkeys(cell for _, *both in pairs for cell in both))
+    return Rule(name, claim, _EVERY, published, needs, _all_above(pairs))
 
 
-def _masks_first(cells: Cells) -> list[Difference]:
-    return [
-        difference(f"{m} C - {s}", cells["C", m], cells[s, m]) for m in METHOD_NAMES for s in "AB"
-    ]
-
-
-def _patches_first(cells: Cells) -> list[Difference]:
-    return [
-        difference(f"{s} patches - {m}", cells[s, "patches"], cells[s, m])
-        for s in "AB"
-        for m in ("gradcam", "attention")
-    ]
-
-
-def _whole_first(cells: Cells) -> list[Difference]:
-    return [difference("patches A - B", cells["A", "patches"], cells["B", "patches"])]
-
-
-_WEAK = [(s, m) for s in "AB" for m in METHOD_NAMES]
-_RULE = "every difference of mean IoU: interval above 0 and seeds agree; not held if one is below"
-CLAIMS: list[
-    tuple[str, str, str, str, Callable[[Cells], list[Difference]], list[tuple[str, str]]]
-] = [
-    (
-        "masks_first", "Masks (C) beat labels (A, B) in every method", _RULE,
-        "70.3 to 84.5 against 9.7 to 64.9", _masks_first,
-        [*_WEAK, *(("C", m) for m in METHOD_NAMES)],
-    ),
-    (
-        "patches_first", "Under labels Patches beats Grad-CAM and Attention", _RULE,
-        "A 64.9 against 16.8 and 9.7; B 37.7 against 21.5 and 23.2", _patches_first, _WEAK,
-    ),
-    (
-        "whole_first", "Patches learns better from whole fakes (A) than from spliced ones (B)",
-        _RULE, "64.9 against 37.7", _whole_first, [("A", "patches"), ("B", "patches")],
-    ),
-]  # fmt: skip
-
-
-def _transfer(generators: Generators) -> Finding:
+def _transfer(generators: Generators) -> RuleAnswer:
     """Each generator against the mean of the others, on its own test pictures."""
     lost = {
         own: tested[own] - float(np.mean([v for other, v in tested.items() if other != own]))
         for own, tested in generators.items()
     }
     outcome = HELD if min(lost.values()) > 0 else NOT_HELD if max(lost.values()) < 0 else UNDECIDED
-    return Finding(
-        "transfer",
-        "A localiser loses on generators that it was not trained on",
-        "own generator minus the mean of the others, mean IoU: above 0 for each",
-        "84.5 on its own, 30.8 on COCO Glide",
-        outcome,
-        "; ".join(f"{name} {gap:+.3f}" for name, gap in lost.items()),
-    )
+    return RuleAnswer(outcome, "; ".join(f"{name} {gap:+.3f}" for name, gap in lost.items()))
+
+
+_A, _B, _C = (
+    {method: cell.iou for method, cell in PUBLISHED.table[setup].items()} for setup in "ABC"
+)
+_LABELS, (_OWN, _FOREIGN) = [*_A.values(), *_B.values()], PUBLISHED.foreign["Patches, setup C"]
+RULES: tuple[Rule[Cells], ...] = (
+    _rule(
+        "masks_first",
+        "Masks (C) beat labels (A, B) in every method",
+        f"{min(_C.values())} to {max(_C.values())} against {min(_LABELS)} to {max(_LABELS)}",
+        [(f"{m} C - {s}", ("C", m), (s, m)) for m in METHOD_NAMES for s in "AB"],
+    ),
+    _rule(
+        "patches_first",
+        "Under labels Patches beats Grad-CAM and Attention",
+        "; ".join(
+            f"{s} {own['patches']} against {own['gradcam']} and {own['attention']}"
+            for s, own in (("A", _A), ("B", _B))
+        ),
+        [
+            (f"{s} patches - {m}", (s, "patches"), (s, m))
+            for s in "AB"
+            for m in ("gradcam", "attention")
+        ],
+    ),
+    _rule(
+        "whole_first",
+        "Patches learns better from whole fakes (A) than from spliced ones (B)",
+        f"{_A['patches']} against {_B['patches']}",
+        [("patches A - B", ("A", "patches"), ("B", "patches"))],
+    ),
+)
+TRANSFER: Rule[Generators] = Rule(
+    "transfer",
+    "A localiser loses on generators that it was not trained on",
+    "own generator minus the mean of the others, mean IoU: above 0 for each",
+    f"{_OWN} on its own, {_FOREIGN} on COCO Glide",
+    (),
+    _transfer,
+)

@@ -12,7 +12,7 @@ PRACTICAL = "practical"
 PAPER_SETUPS = ("A", "B", "C")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LocalizationScale:
     """Sizes of a run.
 
@@ -50,15 +50,15 @@ class LocalizationScale:
             setup: A, B, C or ``practical``, which is C's with degraded pictures.
             seed: of weights and order.
         """
-        found = paper_spec(method, "C" if setup == PRACTICAL else setup)
+        settings = paper_spec(method, "C" if setup == PRACTICAL else setup)
         if setup == PRACTICAL:
-            found = replace(found, flip=0.5, degrade=0.5)
+            settings = replace(settings, flip=0.5, degrade=0.5)
         if method == "attention" and self.attention_rate is not None:
-            found = replace(found, learning_rate=self.attention_rate)
+            settings = replace(settings, learning_rate=self.attention_rate)
         width = self.widths.get(method, 1.0)
-        epochs = self.epochs.get(found.supervision, found.epochs)
+        epochs = self.epochs.get(settings.supervision, settings.epochs)
         changes: dict[str, Any] = {"width": width, "epochs": epochs, **self.changes}
-        return replace(found, side=self.side, seed=seed, **changes)
+        return replace(settings, side=self.side, seed=seed, **changes)
 
 
 TINY = LocalizationScale(
@@ -95,7 +95,7 @@ SCALES = {"tiny": TINY}
 
 def full_scale(main: str, generators: tuple[str, ...], seeds: int) -> LocalizationScale:
     """The paper's settings on the user's set."""
-    return LocalizationScale("full", main, generators, seeds)
+    return LocalizationScale(name="full", main=main, generators=generators, seeds=seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +125,16 @@ class Run:
 def runs_of(scale: LocalizationScale) -> tuple[Run, ...]:
     """All trainings, seed by seed: a run with fewer seeds is the first part of one with more."""
     seeds, main = range(scale.seeds), (scale.main,)
-    found = [
+    runs = [
         Run("main", method, setup, main, seed)
         for seed in seeds
         for setup in PAPER_SETUPS
         for method in METHOD_NAMES
     ]
     others = [g for g in scale.generators if g != scale.main]
-    found += [Run("generators", "patches", "C", (g,), 0) for g in others]
+    runs += [Run("generators", "patches", "C", (g,), 0) for g in others]
     if len(scale.generators) > 2:
         mixes = [tuple(g for g in scale.generators if g != out) for out in scale.generators]
-        found += [Run("generators", "patches", "C", mix, 0) for mix in mixes]
-    found += [Run(PRACTICAL, "patches", PRACTICAL, main, seed) for seed in seeds]
-    return tuple(sorted(found, key=lambda run: run.seed))
+        runs += [Run("generators", "patches", "C", mix, 0) for mix in mixes]
+    runs += [Run(PRACTICAL, "patches", PRACTICAL, main, seed) for seed in seeds]
+    return tuple(sorted(runs, key=lambda run: run.seed))

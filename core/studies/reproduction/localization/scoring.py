@@ -17,7 +17,7 @@ from ....inpainting.variants import ORIGINAL, REGENERATED, SPLICED
 from ....localization.judging import Judgement, judge
 from ....localization.placing import resized_as_published
 from ....localization.training import Trained
-from ....localization.views import jpeg, normalised, rescaled, resized
+from ....localization.views import jpeg, normalized, rescaled, resized
 from ....statistics.overlap import Overlap, image_ap, overlap
 
 _CHUNK = 32
@@ -49,11 +49,11 @@ def tests_of(examples: ExampleSet, main: str, outside: dict[str, ExampleSet]) ->
     """The main test first; then changed pictures, each other kind, each other set."""
     held = examples.pick(split="test")
     first = held.pick(variants=(SPLICED,), generators=(main,))
-    found = [Trial(main, first), *(Trial(name, first, do) for name, do in CHANGES.items())]
-    found += _kinds(held, main, "")
+    trials = [Trial(main, first), *(Trial(name, first, do) for name, do in CHANGES.items())]
+    trials += _kinds(held, main, "")
     for name, other in outside.items():
-        found += _kinds(other.pick(split="test"), "", f"{name}: ")
-    return tuple(t for t in found if len(t.rows))
+        trials += _kinds(other.pick(split="test"), "", f"{name}: ")
+    return tuple(t for t in trials if len(t.rows))
 
 
 def _kinds(held: ExampleSet, main: str, prefix: str) -> Iterator[Trial]:
@@ -72,7 +72,7 @@ def judged(trained: Trained, examples: ExampleSet, change: Change | None = None)
     def seen(row: Example) -> torch.Tensor:
         picture = examples.picture(row)
         changed = picture if change is None else change(picture)
-        return normalised(resized(changed, spec.side, lanczos=spec.lanczos))
+        return normalized(resized(changed, spec.side, lanczos=spec.lanczos))
 
     parts = []
     for at in range(0, len(examples), _CHUNK):
@@ -102,14 +102,14 @@ def detection(trained: Trained, fake: ExampleSet, examples: ExampleSet) -> tuple
     return image_ap(*scores)
 
 
-def means(found: Sequence[Overlap]) -> dict[str, float]:
+def means(figures: Sequence[Overlap]) -> dict[str, float]:
     """Mean figures; all-fake's IoU and all-real's PBCA beside."""
-    area = float(np.mean([o.area for o in found]))
+    area = float(np.mean([o.area for o in figures]))
     return {
-        "iou": float(np.mean([o.iou for o in found])),
-        "pbca": float(np.mean([o.pbca for o in found])),
-        "f1": float(np.mean([o.f1 for o in found])),
-        "pixel_ap": float(np.nanmean([o.pixel_ap for o in found])),
+        "iou": float(np.mean([o.iou for o in figures])),
+        "pbca": float(np.mean([o.pbca for o in figures])),
+        "f1": float(np.mean([o.f1 for o in figures])),
+        "pixel_ap": float(np.nanmean([o.pixel_ap for o in figures])),
         "all_fake_iou": area,
         "all_real_pbca": 1 - area,
     }

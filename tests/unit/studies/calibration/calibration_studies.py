@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 from lora_forensics.core.rates.scope import CaseFacts
-from lora_forensics.core.studies.calibration.cases import Case
+from lora_forensics.core.studies.calibration.cases import StudyCase
 from lora_forensics.core.studies.calibration.examine import (
     ATTACK,
     EXTRACTION,
     PRIMARY,
     Examined,
+    MethodScores,
     Nulls,
-    Scores,
     with_test,
 )
+from lora_forensics.core.studies.calibration.folders import Plan
 from lora_forensics.core.studies.calibration.settings import CalibrationSpec
 
 SMALL = CalibrationSpec(
@@ -33,12 +34,14 @@ SMALL = CalibrationSpec(
 )
 
 
-def case(number: int, used: float, **changes) -> Case:
-    plain = Case(number, used, 4, 100, 8, "clean", 70_000 + number)
+def study_case(number: int, used: float, **changes) -> StudyCase:
+    plain = StudyCase(
+        number=number, used=used, rank=4, steps=100, photos=8, quality="clean", seed=70_000 + number
+    )
     return replace(plain, **changes)
 
 
-def scores(rng, gap: float, n: int = 8, m: int = 40) -> Scores:
+def scores(rng, gap: float, n: int = 8, m: int = 40) -> MethodScores:
     return with_test(rng.normal(gap, 1, n), rng.normal(0, 1, m), permutations=199)
 
 
@@ -53,7 +56,16 @@ def examined(number: int, used: float, letter: str = "D", gap: float = 0.0, **ch
     ps = dict.fromkeys(("placebo", "noise"), (number % 20 + 1) / 20)
     nulls = {k: Nulls(0.1, tuple([0.0] * 19), p) for k, p in ps.items()}
     return Examined(
-        case(number, used, **changes), letter, "why", 0.5, 0.5, False, nulls, found, 1000, 2.0
+        case=study_case(number, used, **changes),
+        letter=letter,
+        decisive="why",
+        probe_auc=0.5,
+        probe_p=0.5,
+        too_weak=False,
+        nulls=nulls,
+        scores=found,
+        forwards=1000,
+        seconds=2.0,
     )
 
 
@@ -63,25 +75,16 @@ def many(guilty: int = 36, innocent: int = 36, partial: int = 0, gap: float = 2.
     return [*rows, *(examined(200 + i, 0.5, "D", gap / 2) for i in range(partial))]
 
 
-PLAN = {
-    "tool": "0.1.0",
-    "scale": "tiny",
-    "base": "ab" * 32,
-    "family": "sd1",
-    "source": {"drawn": "faces"},
-    "cases": [{}] * 81,
-    "settings": {
-        "seed": 1,
-        "attack_images": 64,
-        "attack_epochs": 4,
-        "attack_seeds": 3,
-        "batch": 8,
-        "controls": 40,
-        "qualities": ["clean"],
-        "placebos": 19,
-        "noise_nulls": 19,
-    },
-}
+PLAN = Plan(
+    tool="0.1.0",
+    scale="tiny",
+    base="ab" * 32,
+    family="sd1",
+    encoder="cd" * 32,
+    source={"drawn": "faces"},
+    settings=CalibrationSpec(seed=1, qualities=("clean",)),
+    cases=tuple(study_case(i, 1.0) for i in range(81)),
+)
 
 INSIDE = CaseFacts(
     base="ab" * 32, family="sd1", photos=8, controls=40, rank=4.0, steps=100.0, exposure=100.0,

@@ -72,7 +72,7 @@ def test_an_own_base_and_pool_make_a_study():
     study = own_study(spec, asset_path("base"), photos, "a headshot", encoder="tiny")
     assert study.scale.startswith("own base")
     assert len(study.cases) == 18
-    facts = study.plan()["source"]
+    facts = study.plan().source
     assert facts["caption"] == "a headshot"
     assert not any(str(Path(photos)) in str(v) for v in facts.values())
     assert "18 adapters" in plan_text(study)

@@ -6,11 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from calibration_studies import study_case
 from lora_forensics.core.demo.datasets import PUBLIC_SETS
 from lora_forensics.core.demo.faces import draw_faces
 from lora_forensics.core.demo.suspects import PHOTO_SEEDS
 from lora_forensics.core.errors import InputError, NotEnoughDataError
-from lora_forensics.core.studies.calibration.cases import Case, design, own_first, placebos_of
+from lora_forensics.core.studies.calibration.cases import design, own_first, placebos_of
 from lora_forensics.core.studies.calibration.photos import (
     DEGRADE,
     DrawnFaces,
@@ -98,8 +99,8 @@ def hashes(photos):
 @pytest.mark.parametrize(("used", "common"), [(1.0, 6), (0.0, 0), (0.5, 3)])
 @pytest.mark.parametrize("quality", list(DEGRADE))
 def test_asked_photos_are_training_photos_as_far_as_the_truth_says(used, common, quality):
-    case = Case(0, used, 4, 10, 6, quality, 81)
-    sets = photo_sets(case, DrawnFaces(), replace(SPEC, controls=12), 64)
+    asked_case = study_case(0, used, photos=6, quality=quality, seed=81)
+    sets = photo_sets(asked_case, DrawnFaces(), replace(SPEC, controls=12), 64)
     training, asked, controls = (hashes(p) for p in (sets.training, sets.asked, sets.controls))
     assert len(set(training) & set(asked)) == common
     assert not set(controls) & {*training, *asked}
@@ -107,7 +108,7 @@ def test_asked_photos_are_training_photos_as_far_as_the_truth_says(used, common,
 
 
 def test_cases_share_no_pixels():
-    cases = [Case(i, 0.0, 4, 10, 4, "clean", 90 + i) for i in range(3)]
+    cases = [study_case(i, 0.0, photos=4, seed=90 + i) for i in range(3)]
     spec = replace(SPEC, controls=10)
     seen = Counter()
     for c in cases:
@@ -118,36 +119,35 @@ def test_cases_share_no_pixels():
 
 def test_split_is_the_same_size_for_every_truth():
     for used in (1.0, 0.5, 0.0):
-        rows = split(Case(0, used, 4, 10, 16, "clean", 1), SPEC)
+        rows = split(study_case(0, used, photos=16), SPEC)
         assert [len(rows[k]) for k in ("training", "asked", "controls")] == [16, 16, 40]
         assert not set(rows["controls"]) & {*rows["training"], *rows["asked"]}
 
 
 def test_order_of_drawing_says_nothing_about_the_role():
-    names = DrawnFaces().names(Case(0, 0.0, 4, 10, 8, "clean", 4), 16, 40)
+    names = DrawnFaces().names(study_case(0, 0.0, seed=4), 16, 40)
     assert sorted(names, key=lambda n: int(n.split("-")[1])) != names
     assert len(set(names)) == 56
 
 
 def test_qualities_treat_photos_and_controls_alike_and_leave_their_marks():
-    case, spec = Case(0, 0.0, 4, 10, 8, "jpeg", 7), replace(SPEC, controls=20)
-    sets = photo_sets(case, DrawnFaces(), spec, 64)
+    one, spec = study_case(0, 0.0, quality="jpeg", seed=7), replace(SPEC, controls=20)
+    sets = photo_sets(one, DrawnFaces(), spec, 64)
     for part in (sets.training, sets.asked, sets.controls):
         qualities = [f.jpeg_quality for f in part.facts]
         assert {f.format for f in part.facts} == {"JPEG"}
         assert 25 < min(qualities) < max(qualities) < 95
-    clean = photo_sets(replace(case, quality="clean"), DrawnFaces(), spec, 64)
+    clean = photo_sets(replace(one, quality="clean"), DrawnFaces(), spec, 64)
     assert {f.format for f in clean.controls.facts} == {"PNG"}
-    mixed = photo_sets(replace(case, quality="mixed"), DrawnFaces(), spec, 64)
+    mixed = photo_sets(replace(one, quality="mixed"), DrawnFaces(), spec, 64)
     spread = [p.controls.images.pixels.std((1, 2, 3)) for p in (clean, mixed)]
     assert spread[1].std() / spread[1].mean() > spread[0].std() / spread[0].mean()
     assert {f.format for f in mixed.controls.facts} == {"PNG", "JPEG"}
 
 
 def test_the_same_case_is_drawn_again_to_the_byte():
-    case = Case(0, 0.0, 4, 10, 4, "mixed", 7)
-    spec = replace(SPEC, controls=10)
-    a, b = (photo_sets(case, DrawnFaces(), spec, 64) for _ in range(2))
+    one, spec = study_case(0, 0.0, photos=4, quality="mixed", seed=7), replace(SPEC, controls=10)
+    a, b = (photo_sets(one, DrawnFaces(), spec, 64) for _ in range(2))
     assert a.controls.facts == b.controls.facts
 
 
@@ -160,7 +160,7 @@ def pool(tmp_path):
 
 def test_a_pool_gives_all_cases_the_same_controls_and_no_adapter_saw_one(pool):
     spec = replace(SPEC, controls=12)
-    cases = [Case(i, 0.0, 4, 10, 4, "clean", 90 + i) for i in range(12)]
+    cases = [study_case(i, 0.0, photos=4, seed=90 + i) for i in range(12)]
     sets = [pool.names(c, 8, 12) for c in cases]
     assert len({tuple(s[8:]) for s in sets}) == 1
     assert all(not set(s[:8]) & set(s[8:]) for s in sets)
@@ -175,7 +175,7 @@ def test_a_pool_gives_all_cases_the_same_controls_and_no_adapter_saw_one(pool):
 
 def test_a_small_pool_is_refused(pool):
     with pytest.raises(NotEnoughDataError, match="SMALL_POOL"):
-        pool.names(Case(0, 0.0, 4, 10, 16, "clean", 1), 32, 12)
+        pool.names(study_case(0, 0.0, photos=16), 32, 12)
 
 
 def test_a_pools_identity_follows_its_files(pool):

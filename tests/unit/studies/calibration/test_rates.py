@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from calibration_studies import PLAN, examined, many
-from lora_forensics.core.errors import NotEnoughDataError
+from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.rates.reading import load_rates
 from lora_forensics.core.studies.calibration import rates as R
 from lora_forensics.core.studies.calibration.document import main, render
@@ -156,9 +156,13 @@ def test_a_claim_about_p_values_fails_when_nulls_accuse():
     assert not claim.held
 
 
-def test_results_come_back_from_json():
-    e = examined(3, 1.0, "A", 1.0)
-    assert read_examined(json.loads(e.json(1.0))) == replace(e, seconds=1.0)
+def test_results_come_back_from_json(tmp_path):
+    e, path = examined(3, 1.0, "A", 1.0), tmp_path / "result.json"
+    path.write_bytes(e.json(1.0))
+    assert read_examined(path) == replace(e, seconds=1.0)
+    path.write_bytes(path.read_bytes().replace(b'"floor"', b'"ceiling"', 1))
+    with pytest.raises(InputError, match=r"BAD_RESULT.*scores\['primary'\].floor is missing"):
+        read_examined(path)
 
 
 def test_page_and_json_say_the_same(tmp_path):

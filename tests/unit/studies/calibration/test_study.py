@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from calibration_studies import SMALL
+from calibration_studies import SMALL, study_case
 from lora_forensics.core.errors import RunError
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
 from lora_forensics.core.rates.reading import load_rates
 from lora_forensics.core.storage import LOCK
 from lora_forensics.core.studies.calibration import run
-from lora_forensics.core.studies.calibration.cases import Case
 from lora_forensics.core.studies.calibration.examine import read_examined
 from lora_forensics.core.studies.calibration.folders import open_study
 from lora_forensics.core.studies.calibration.rates import Results
@@ -21,7 +20,7 @@ from lora_forensics.core.studies.calibration.run import plan_text, run_study, ti
 from lora_forensics.core.studies.calibration.summary import read_study, summarise
 
 CASES = tuple(
-    Case(i, used, 2, 2, 4, quality, 910_000 + i)
+    study_case(i, used, rank=2, steps=2, photos=4, quality=quality, seed=910_000 + i)
     for i, (used, quality) in enumerate(
         [(1.0, "clean"), (0.0, "jpeg"), (1.0, "mixed"), (0.0, "clean")]
     )
@@ -93,8 +92,7 @@ def test_every_case_has_an_adapter_that_says_how_it_was_trained(finished):
 def test_every_case_went_through_every_line(finished):
     out, _ = finished
     for case in CASES:
-        facts = json.loads((out / case.name / "result.json").read_bytes())
-        e = read_examined(facts)
+        e = read_examined(out / case.name / "result.json")
         assert e.case == case
         assert e.letter in "ABCD"
         assert {"primary", "attack", "extraction", "fusion", "residual", "loss"} <= e.scores.keys()
@@ -198,6 +196,6 @@ def test_the_plan_names_cost_and_counts(study):
 
 def test_results_need_both_truths(finished):
     out, _ = finished
-    one = read_examined(json.loads((out / CASES[0].name / "result.json").read_bytes()))
+    one = read_examined(out / CASES[0].name / "result.json")
     with pytest.raises(ValueError, match="FEW_CASES"):
         Results.of([one])

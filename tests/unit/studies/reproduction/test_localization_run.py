@@ -33,9 +33,9 @@ from lora_forensics.core.studies.reproduction.localization.tables import main_ta
 from toy_examples import Smoother, photos, squares, toy_set
 
 TOY = LocalizationScale(
-    "full",
-    "smoother",
-    ("smoother", "fainter", "third"),
+    name="full",
+    main="smoother",
+    generators=("smoother", "fainter", "third"),
     seeds=1,
     side=64,
     changes={"width": 0.1, "batch": 4, "iterations": 2, "epochs": 1, "recalibration": 1},
@@ -67,7 +67,9 @@ def examples(tmp_path_factory):
 def run(examples, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "run"
     other = toy_set(tmp_path_factory.mktemp("other") / "elsewhere", 30, seed=7).root
-    asked = LocalizationRun(out, TOY, examples, (other,), command="the command")
+    asked = LocalizationRun(
+        out=out, scale=TOY, examples=examples, outside=(other,), command="the command"
+    )
     return asked, reproduce_localization(asked)
 
 
@@ -122,7 +124,9 @@ def test_a_second_call_trains_nothing(run, monkeypatch):
 def test_more_seeds_go_on(run):
     asked, facts = run
     more = LocalizationScale(**{**TOY.__dict__, "seeds": 2})
-    again = reproduce_localization(LocalizationRun(asked.out, more, asked.examples, asked.outside))
+    again = reproduce_localization(
+        LocalizationRun(out=asked.out, scale=more, examples=asked.examples, outside=asked.outside)
+    )
     kept = {r["key"]: r for r in again["runs"]}
     assert len(again["runs"]) == len(facts["runs"]) + 10
     assert all(kept[r["key"]] == r for r in facts["runs"])
@@ -147,12 +151,14 @@ def test_a_set_that_lacks_something_is_named(examples, tmp_path):
     with pytest.raises(InputError, match=r"MISSING_VARIANT.*whole"):
         reproduce_localization(
             LocalizationRun(
-                tmp_path / "a", LocalizationScale("full", "smoother", ("smoother",)), toy
+                out=tmp_path / "a",
+                scale=LocalizationScale(name="full", main="smoother", generators=("smoother",)),
+                examples=toy,
             )
         )
-    scale = LocalizationScale("full", "lama", ("lama",))
+    scale = LocalizationScale(name="full", main="lama", generators=("lama",))
     with pytest.raises(InputError, match=r"MISSING_VARIANT.*lama"):
-        reproduce_localization(LocalizationRun(tmp_path / "b", scale, examples))
+        reproduce_localization(LocalizationRun(out=tmp_path / "b", scale=scale, examples=examples))
 
 
 def test_flags_of_the_other_scale_are_refused(examples, tmp_path, capsys):

@@ -6,7 +6,7 @@ from lora_forensics.core.errors import InputError
 from lora_forensics.core.statistics.auc import auc, delong
 from lora_forensics.core.studies.reproduction import findings
 from lora_forensics.core.studies.reproduction.estimates import (
-    Scores,
+    SeedScores,
     conviction_rate,
     difference,
     mean_tpr,
@@ -26,18 +26,18 @@ def drawn(area, *, n=120, m=150, seeds=5, rng=0, spread=0.3):
     shift = np.sqrt(2) * NORMAL.ppf(area) * np.sqrt(1 + spread**2)
     x, y = generator.normal(shift, 1, n), generator.normal(0, 1, m)
     noise = generator.normal(0, spread, (seeds, n + m))
-    return Scores(x + noise[:, :n], y + noise[:, n:])
+    return SeedScores(x + noise[:, :n], y + noise[:, n:])
 
 
 def exact(area, n, spread=0.01, rng=0):
     """Normal quantiles of exactly this AUC, and noise of the seeds."""
     grid = NORMAL.ppf((np.arange(n) + 0.5) / n)
     noise = np.random.default_rng(rng).normal(0, spread, (2, 2 * n))
-    return Scores(grid + np.sqrt(2) * NORMAL.ppf(area) + noise[:, :n], grid + noise[:, n:])
+    return SeedScores(grid + np.sqrt(2) * NORMAL.ppf(area) + noise[:, :n], grid + noise[:, n:])
 
 
 def constant(value, n=60, m=60):
-    return Scores(np.full((3, n), value), np.zeros((3, m)))
+    return SeedScores(np.full((3, n), value), np.zeros((3, m)))
 
 
 def test_sound_interval_covers_the_truth_and_the_papers_does_not():
@@ -61,7 +61,7 @@ def test_without_seed_spread_the_interval_is_delongs():
 def test_seed_spread_widens_the_interval():
     calm = drawn(0.8, spread=0.0)
     shifts = np.array([[-1.0], [-0.5], [0.0], [0.5], [1.0]])
-    wild = Scores(calm.members + shifts, calm.nonmembers)
+    wild = SeedScores(calm.members + shifts, calm.nonmembers)
     narrow, wide = sound_interval(calm), sound_interval(wild)
     assert wide.se_seeds > 0.05
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
@@ -71,7 +71,7 @@ def test_the_error_of_the_photos_is_that_of_the_mean_of_the_seeds():
     generator = np.random.default_rng(3)
     x, y = generator.normal(1, 1, 60), generator.normal(0, 1, 60)
     noise = generator.normal(0, 1.0, (4, 120))
-    found = sound_interval(Scores(x + noise[:, :60], y + noise[:, 60:])).se_photos
+    found = sound_interval(SeedScores(x + noise[:, :60], y + noise[:, 60:])).se_photos
     draws = generator.integers(0, 60, (2, 600, 60))
     areas = [
         np.mean([auc((x + e[:60])[a], (y + e[60:])[b]) for e in noise])
@@ -88,7 +88,7 @@ def test_a_perfect_row_is_not_certain():
 
 def test_difference_of_the_same_photos_is_sharper():
     a = drawn(0.8, spread=0.05)
-    b = Scores(a.members - 0.3, a.nonmembers)
+    b = SeedScores(a.members - 0.3, a.nonmembers)
     paired, apart = difference(a, b, paired=True), difference(a, b, paired=False)
     assert paired.estimate == apart.estimate == pytest.approx(a.areas().mean() - b.areas().mean())
     assert paired.high - paired.low < 0.6 * (apart.high - apart.low)
@@ -120,7 +120,7 @@ def test_rates_are_means_over_seeds():
 
 def test_convictions_without_a_signal_are_rare_and_those_of_a_perfect_one_certain():
     generator = np.random.default_rng(1)
-    null = Scores(generator.normal(size=(5, 400)), generator.normal(size=(5, 400)))
+    null = SeedScores(generator.normal(size=(5, 400)), generator.normal(size=(5, 400)))
     assert conviction_rate(null, 20) == pytest.approx(0.01, abs=0.007)
     assert conviction_rate(constant(1.0), 20) == 1.0
     assert conviction_rate(constant(0.0), 20) == 0.0
@@ -131,7 +131,7 @@ def test_convictions_follow_the_power_of_the_test():
     area, k = 0.66, 50
     generator = np.random.default_rng(2)
     shift = np.sqrt(2) * NORMAL.ppf(area)
-    scores = Scores(generator.normal(shift, 1, (1, 2000)), generator.normal(0, 1, (1, 2000)))
+    scores = SeedScores(generator.normal(shift, 1, (1, 2000)), generator.normal(0, 1, (1, 2000)))
     truth = auc(scores.members[0], scores.nonmembers[0])
     se = np.sqrt((2 * k + 1) / (12 * k * k))
     power = NORMAL.sf(NORMAL.ppf(0.99) - (truth - 0.5) / se)
@@ -140,9 +140,9 @@ def test_convictions_follow_the_power_of_the_test():
 
 def test_scores_of_unequal_seeds_are_refused():
     with pytest.raises(InputError, match="BAD_SHAPE"):
-        Scores(np.zeros((2, 5)), np.zeros((3, 5)))
+        SeedScores(np.zeros((2, 5)), np.zeros((3, 5)))
     with pytest.raises(InputError, match="TOO_FEW_PHOTOS"):
-        Scores(np.zeros((2, 1)), np.zeros((2, 5)))
+        SeedScores(np.zeros((2, 1)), np.zeros((2, 5)))
 
 
 CASES = [

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,22 +13,25 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 
-class Pace(Protocol):
-    """How long and how fast to train: what every recipe has.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a part of the demo is trained.
 
     Attributes:
-        steps: optimiser steps. rate: peak learning rate.
-        seconds: stop after this wall time (0: never).
+        steps: optimiser steps. batch: pictures per step. rate: peak learning rate.
+        seed: of everything.
+        seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
-    @property
-    def steps(self) -> int: ...  # noqa: D102
+    steps: int
+    batch: int
+    rate: float
+    seed: int
+    seconds: float = 0
 
-    @property
-    def rate(self) -> float: ...  # noqa: D102
-
-    @property
-    def seconds(self) -> float: ...  # noqa: D102
+    def facts(self) -> dict[str, float]:
+        """For the training log."""
+        return {"seed": self.seed, "batch": self.batch, "rate": self.rate}
 
 
 def adamw(parameters: Iterable[Tensor], rate: float, *, decay: float = 1e-4) -> torch.optim.AdamW:
@@ -36,9 +39,9 @@ def adamw(parameters: Iterable[Tensor], rate: float, *, decay: float = 1e-4) -> 
     return torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=decay, fused=True)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the learning rate of every group."""
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = rate
 
 
@@ -95,7 +98,7 @@ class AveragedWeights:
 def fit(
     weights: Sequence[Tensor],
     loss_of: Callable[[float], Tensor],
-    pace: Pace,
+    recipe: Recipe,
     *,
     label: str,
     curve: Callable[[int, float], float] = cosine_rate,
@@ -107,28 +110,28 @@ def fit(
     Args:
         weights: what to train.
         loss_of: share of the training done to the loss of a fresh batch.
-        pace: steps, rate, seconds.
+        recipe: steps, rate, seconds.
         label: for the log.
         curve: step and share done to the share of the peak rate.
         decay: weight decay.
         checkpoint: called every 1,000 steps while the model carries the average.
 
     Returns:
-        ``steps``, ``seconds`` and ``final_loss``, a running mean.
+        `Recipe.facts`, ``steps``, ``seconds`` and ``final_loss``, a running mean.
     """
-    optimiser, average = adamw(weights, pace.rate, decay=decay), AveragedWeights(weights, 0.998)
+    optimizer, average = adamw(weights, recipe.rate, decay=decay), AveragedWeights(weights, 0.998)
     start, step, recent = time.monotonic(), 0, 0.0
-    while step < pace.steps:
+    while step < recipe.steps:
         elapsed = time.monotonic() - start
-        done = elapsed / pace.seconds if pace.seconds else step / pace.steps
+        done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
         if done >= 1:
             break
-        set_rate(optimiser, pace.rate * curve(step, done))
+        set_rate(optimizer, recipe.rate * curve(step, done))
         loss = loss_of(done)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
+        optimizer.step()
         average.update()
         step += 1
         recent += max(1 / step, 0.01) * (loss.item() - recent)
@@ -138,4 +141,5 @@ def fit(
             with average.applied():
                 checkpoint()
     average.copy_to_model()
-    return {"steps": step, "seconds": time.monotonic() - start, "final_loss": recent}
+    spent = {"steps": step, "seconds": time.monotonic() - start, "final_loss": recent}
+    return recipe.facts() | spent
