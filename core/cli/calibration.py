@@ -39,7 +39,9 @@ def add(commands: Any) -> None:
     p.add_argument("--encoder", default="auto", help="own: copy descriptor: auto, tiny, sscd, clip")
     p.add_argument("--models", type=Path, help="own: folder with weights that you bring")
     p.add_argument(
-        "--shard", default="1/1", help="i/n: this process takes part i first; all share --out"
+        "--shard",
+        default="1/1",
+        help="i/n: this process takes part i first; all share --out (default: 1/1)",
     )
     p.add_argument("--threads", type=int, default=0, help="threads of this process; 0 = torch's")
     p.add_argument("--plan-only", action="store_true", help="print the plan and its cost, stop")
@@ -89,9 +91,8 @@ def _calibrate(args: argparse.Namespace) -> None:
     with Bars() as bars:
         busy = run_study(study, args.out, shard=shard, shards=shards, progress=bars, announce=say)
     if busy:
-        say(
-            f"other processes still have {plural(len(busy), 'case')}; the last one writes the rates"
-        )
+        cases = plural(len(busy), "case")
+        say(f"other processes still have {cases}; the last one writes the rates")
         return
     _report(summarise(read_study(args.out), command=_command(args)), args.out)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +22,9 @@ from ..specs import (
     Spec,
 )
 from .flags import add_command, add_flags, override, request_of
-from .terminal import Bars, say
+from .terminal import EXIT_DONE, EXIT_INPUT, Bars, say
 
 if TYPE_CHECKING:
-    from ..casework.request import Request
     from ..verdicts.case import Case
 
 Sections = Mapping[str, type[Spec]]
@@ -104,7 +102,7 @@ def case_of(args: argparse.Namespace) -> Request:
     return request_of(Request, args, spec=settings_of(args), command=args.command_line)
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     from ..casework.case import run_case
 
     request = case_of(args)
@@ -120,6 +118,6 @@ def print_verdict(case: Case, out: Path) -> int:
     print(f"\n{case_words(case)}")
     print(f"Report: {out / 'report.html'}  (machine-readable: {out / 'report.json'})")
     if case.verdict.letter != "ERROR":
-        return 0
-    print(case.verdict.reasons[0], file=sys.stderr)
-    return 2
+        return EXIT_DONE
+    say(str(case.verdict.reasons[0]))
+    return EXIT_INPUT

@@ -31,7 +31,12 @@ def add(commands: Any) -> None:
         "or metadata text",
     )
     p = add_command(commands, "demo", "screen the embedded guilty and innocent suspects", _demo)
-    p.add_argument("--out", type=Path, default=Path("demo-case"), help="folder for the cases")
+    p.add_argument(
+        "--out",
+        type=Path,
+        default=Path("demo-case"),
+        help="folder for the cases (default: demo-case)",
+    )
 
 
 def _inspect(args: argparse.Namespace) -> None:

@@ -27,7 +27,8 @@ def _mia(papers: Any) -> None:
         "--scale",
         choices=("tiny", "sd15"),
         default="tiny",
-        help="tiny: drawn faces, about 48 minutes of one quiet core; sd15: your base and photos",
+        help="tiny: drawn faces, about 48 minutes of one quiet core; sd15: your base and photos "
+        "(default: tiny)",
     )
     p.add_argument(
         "--rows", nargs="+", default=[], metavar="ROW", help="such as 2 4/400 8 base; default all"
@@ -56,7 +57,8 @@ def _localization(papers: Any) -> None:
         "--scale",
         choices=("tiny", "full"),
         default="tiny",
-        help="tiny: drawn faces, narrow networks; full: your set, the paper's settings",
+        help="tiny: drawn faces, narrow networks; full: your set, the paper's settings "
+        "(default: tiny)",
     )
     p.add_argument("--seeds", type=int, default=0, help="trainings per cell; 0 = the scale's")
     p.add_argument("--examples", type=Path, help="full: folder of `inpaint --whole N`")
@@ -67,7 +69,7 @@ def _localization(papers: Any) -> None:
     p.add_argument("--outside", type=Path, nargs="+", default=[], help="full: sets to test on")
     p.add_argument("--imagenet", type=Path, help="full: Grad-CAM's start (legacy_xception)")
     p.add_argument("--ffd", type=Path, help="full: Attention's start, as safetensors")
-    p.add_argument("--device", default="cpu", help="cpu, cuda")
+    p.add_argument("--device", default="cpu", help="cpu, cuda (default: cpu)")
 
 
 def _run_localization(args: argparse.Namespace) -> None:

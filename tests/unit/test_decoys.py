@@ -401,6 +401,13 @@ def test_names_in_the_secret_count_as_well(tmp_path):
         rank_files(rank_request(tmp_path, tmp_path / "photos"))
 
 
+def test_one_decoy_is_no_plural(tmp_path, capsys):
+    source = folder_of(tmp_path / "in", photos(2))
+    command = ["decoys", "make", "--photos", str(source), "--out", str(tmp_path / "out")]
+    assert main([*command, "--decoys", "1"]) == 0
+    assert "\n1 decoy: the smallest p that a later rank" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_stopped_make_leaves_nothing_behind(tmp_path, monkeypatch, ready):
     source, out = folder_of(tmp_path / "in", photos(12)), tmp_path / "out"
