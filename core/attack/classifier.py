@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -136,9 +135,9 @@ def _check_fit(path: Path, shapes: Mapping[str, tuple[int, ...]], model: nn.Modu
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{path.name} is no ResNet-18 of 1000 classes: {len(wrong)} tensors are missing or do "
-            f"not fit, such as {', '.join(wrong[:3])}; give ImageNet weights as safetensors with "
-            "torchvision's or timm's names",
+            f"{path.name} is not a ResNet-18 of 1000 classes: {len(wrong)} tensors are missing or "
+            f"do not fit, such as {', '.join(wrong[:3])}; give ImageNet weights as safetensors "
+            "with torchvision's or timm's names",
         )
 
 
@@ -347,8 +346,3 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     parts = [model(normalize(chunk.to(device))).cpu().double() for chunk in images.split(64)]
     logits = torch.cat(parts) if len(images) else torch.empty(0, 2, dtype=torch.float64)
     return logits[:, 1] - logits[:, 0]
-
-
-def average_logits(results: list[SeedResult]) -> np.ndarray:
-    """Mean logit difference over seeds, ``[N]``."""
-    return torch.stack([r.logits for r in results]).mean(0).numpy()

@@ -135,7 +135,8 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, archite
     if wrong:
         raise InputError(
             "WRONG_WEIGHTS",
-            f"{path} is no {architecture}: {len(wrong)} tensors do not fit, such as {wrong[0]!r}",
+            f"{path} is not a {architecture}: {len(wrong)} tensors do not fit, such as "
+            f"{wrong[0]!r}",
         )
     network.load_state_dict(dict(tensors))
 
