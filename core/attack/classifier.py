@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -347,8 +346,3 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     parts = [model(normalize(chunk.to(device))).cpu().double() for chunk in images.split(64)]
     logits = torch.cat(parts) if len(images) else torch.empty(0, 2, dtype=torch.float64)
     return logits[:, 1] - logits[:, 0]
-
-
-def average_logits(results: list[SeedResult]) -> np.ndarray:
-    """Mean logit difference over seeds, ``[N]``."""
-    return torch.stack([r.logits for r in results]).mean(0).numpy()

@@ -230,16 +230,16 @@ def _eyes(c: Canvas, who: PerFace, shot: PerFace) -> None:
         c.paint(c.cover(glint) * inside * 0.9, white)
         lid = np.maximum(np.abs(ball) - (0.010 + 0.006 * who.woman), y - 0.2 * tall)
         c.paint(c.cover(lid) * 0.95, who.skin * 0.18)
-        _brow(c, who, shot, x, side, dark)
+        _brow(c, who, shot, x, side=side, hair=dark)
 
 
-def _brow(c: Canvas, who: PerFace, shot: PerFace, x: Array, side: int, dark: Array) -> None:
+def _brow(c: Canvas, who: PerFace, shot: PerFace, x: Array, *, side: int, hair: Array) -> None:
     arch = who.eye_y - who.brow_lift - shot.frown + who.brow_slope * (side * x) + 1.6 * x**2
     taper = 1 - 0.4 * np.clip(side * x / who.eye_size, 0, 1)
     stroke = np.maximum(
         np.abs(c.fv - arch) - who.brow_thick * taper, np.abs(x) - who.eye_size * 1.3
     )
-    c.paint(c.cover(stroke) * 0.92, dark)
+    c.paint(c.cover(stroke) * 0.92, hair)
 
 
 def _nose(c: Canvas, who: PerFace, shot: PerFace) -> None:

@@ -117,7 +117,7 @@ class DiffusionInpainter:
             hole.to(cond.device),
             self._sigmas.float(),
             path,
-            noise,
+            noise=noise,
             flow=self.pair.prediction == "flow",
             eta=self.spec.eta,
             on_forward=lambda _: tick(rows_each),

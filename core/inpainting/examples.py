@@ -242,7 +242,9 @@ def make_examples(
     for inpainter in inpainters:
         for at in range(0, len(photos), _GROUP):
             index = range(at, min(at + _GROUP, len(photos)))
-            rows += _group(photos, masks, inpainter, case, index, seed, progress.step)
+            rows += _group(
+                photos, masks, inpainter, case, index=index, seed=seed, tick=progress.step
+            )
     return listed(case, rows)
 
 
@@ -291,6 +293,7 @@ def _group(
     masks: Sequence[NDArray[np.bool_]],
     inpainter: Inpainter,
     case: CaseFolder,
+    *,
     index: range,
     seed: int,
     tick: Tick,
@@ -303,7 +306,7 @@ def _group(
         {v: f"img/{digest_of([v, s, facts, n, _mask_digest(masks[i])])[:20]}" for v in VARIANTS}
         for i, s, n in zip(index, sources, seeds, strict=True)
     ]
-    made = _made(inpainter, pixels, hole, seeds, units, case, tick)
+    made = _made(inpainter, pixels, hole, seeds, units, case=case, tick=tick)
     rows = []
     for k, (i, source) in enumerate(zip(index, sources, strict=True)):
         mask = _stored_mask(case, masks[i])
@@ -329,6 +332,7 @@ def _made(
     hole: Tensor,
     seeds: Sequence[int],
     units: Sequence[dict[str, str]],
+    *,
     case: CaseFolder,
     tick: Tick,
 ) -> list[dict[str, Tensor]]:

@@ -99,8 +99,8 @@ def repaint(
     mask: Tensor,
     sigmas: Tensor,
     path: tuple[Move, ...],
-    noise: NoiseSource,
     *,
+    noise: NoiseSource,
     flow: bool = False,
     eta: float = 1.0,
     on_forward: Callable[[Tensor], None] = lambda _: None,
@@ -135,7 +135,7 @@ def repaint(
             x = renoised(x, a, b, fresh)
             continue
         denoised = model(x, level[move.start])
-        unknown = denoising_step(x, denoised, a, b, fresh, eta)
+        unknown = denoising_step(x, denoised, a, b, fresh, eta=eta)
         original = b[0] * known + b[1] * fresh
         x = torch.where(mask > 0, unknown, original)
         on_forward(denoised)
@@ -148,11 +148,13 @@ def denoising_step(
     start: tuple[Tensor, Tensor],
     end: tuple[Tensor, Tensor],
     noise: Tensor,
+    *,
     eta: float,
 ) -> Tensor:
     """DDIM from (a, sigma) to a lower level, with the variance that `eta` asks for."""
     (a, s), (a_end, s_end) = start, end
     eps = (x - a * denoised) / s
+    # At eta 1 the variance of the posterior q(x_end | x_start, x0): that of ancestral DDPM.
     variance = eta**2 * s_end**2 * (1 - (a / a_end) ** 2 * s_end**2 / s**2)
     spread = variance.clamp_min(0)
     return a_end * denoised + (s_end**2 - spread).sqrt() * eps + spread.sqrt() * noise
@@ -163,8 +165,9 @@ def renoised(
 ) -> Tensor:
     """A latent at (a, sigma) as it would be at a higher level: the forward process, exactly."""
     (a, s), (a_end, s_end) = start, end
-    kept = a_end / a
-    return kept * x + (s_end**2 - kept**2 * s**2).clamp_min(0).sqrt() * noise
+    shrink = a_end / a
+    # Shrunk noise keeps shrink^2 s^2 of variance; what is missing to s_end^2 is drawn anew.
+    return shrink * x + (s_end**2 - shrink**2 * s**2).clamp_min(0).sqrt() * noise
 
 
 def _check(known: Tensor, mask: Tensor) -> None:

@@ -9,7 +9,6 @@ from ..inpainting.variants import ORIGINAL, REGENERATED, ROUND_TRIP, SPLICED, WH
 from ..specs import Spec, setting
 
 METHOD_NAMES = ("patches", "gradcam", "attention")
-PAPER_FACTOR = 299 / 256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -207,7 +207,9 @@ def examine(
     pair = pair_of(base, adapter)
     try:
         findings = screen(pair, encoder, question, settings, case=kept, progress=progress)
-        measured = _signals(pair, encoder, question, spec, settings, kept, progress)
+        measured = _signals(
+            pair, encoder, question, spec, settings=settings, kept=kept, progress=progress
+        )
     finally:
         pair.close()
     extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
@@ -219,6 +221,7 @@ def _signals(
     encoder: ImageEncoder,
     question: Question,
     spec: CalibrationSpec,
+    *,
     settings: ScreenSpec,
     kept: CaseFolder,
     progress: Progress,

@@ -24,7 +24,7 @@ from ...demo.people import short_caption
 from ...errors import NotEnoughDataError, plural
 from ...images.photos import Photos, decode_file, fit_square, image_files, load_photos
 from ...storage import digest_of, sha256_bytes, write_atomic
-from .cases import GUILTY, INNOCENT, StudyCase, placebos_of
+from .cases import StudyCase, placebos_of
 from .settings import CalibrationSpec
 
 Picture = NDArray[np.uint8]
@@ -189,11 +189,6 @@ def split(case: StudyCase, spec: CalibrationSpec) -> dict[str, list[int]]:
         "asked": [*range(used), *range(n, 2 * n - used)],
         "controls": list(range(2 * n, 2 * n + spec.controls)),
     }
-
-
-def truth_of(case: StudyCase) -> str:
-    """A word for how many of the asked photos were used."""
-    return {GUILTY: "guilty", INNOCENT: "innocent"}.get(case.used, "partial")
 
 
 def _write(picture: Picture, quality: str, folder: Path, number: int, rng: Generator) -> Path:

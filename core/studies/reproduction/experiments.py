@@ -37,14 +37,13 @@ from .material import Material
 from .people import tiny_material
 from .pictures import guidance_plot, save_sheet
 from .rows import REST, ROWS, Row, select_rows
-from .scales import SCALES, Folder, Scale, folder_of
+from .scales import SCALES, Folder, Scale, folder_of, own_folder
 from .stages import Bench, features_of_arm, features_of_set, images_of, scores_of, stage_facts
 from .tables import markdown
 
 SCHEMA = 1
 FACTS, TABLE, PLOT = "reproduction.json", "reproduction.md", "guidance.png"
 SHEET_IMAGES = 24
-OVERRIDES = ("images", "steps", "seeds", "epochs", "side", "cfgs")
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def scores_of_row(bench: Bench, row: Row, folder: Folder) -> SeedScores:
 
 def measure(bench: Bench, row: Row) -> dict[str, Any]:
     """Everything about one row, as JSON facts."""
-    folder = folder_of(row.train, bench.scale, rest=row.test == REST)
+    folder = own_folder(row, bench.scale)
     scores = scores_of_row(bench, row, folder)
     tpr, estimable = mean_tpr(scores)
     printed = paper_interval(scores, bench.scale.attack.test_holdout)
@@ -232,10 +231,7 @@ def facts_of(bench: Bench, command: str, done: Mapping[str, Any]) -> dict[str, A
     """The whole result so far."""
     rows = [row for row in ROWS if unit_of(row) in done]
     entries = [json.loads((bench.root / f"{unit_of(row)}.json").read_bytes()) for row in rows]
-    scores = {
-        row.key: scores_of_row(bench, row, folder_of(row.train, bench.scale, rest=row.test == REST))
-        for row in rows
-    }
+    scores = {row.key: scores_of_row(bench, row, own_folder(row, bench.scale)) for row in rows}
     rates = {e["key"]: e["convicted"].get(str(SIZES[-1])) for e in entries}
     stages = stage_facts(bench.root)
     return {
@@ -246,8 +242,8 @@ def facts_of(bench: Bench, command: str, done: Mapping[str, Any]) -> dict[str, A
         "hardware": hardware(),
         "rows": entries,
         "findings": [
-            asdict(rows) | {"rows": list(rule.needs)}
-            for rule, rows in zip(RULES, judge(scores, rates), strict=True)
+            asdict(finding) | {"rows": list(rule.needs)}
+            for rule, finding in zip(RULES, judge(scores, rates), strict=True)
         ],
         "stages": stages,
         "seconds": round(sum(s["seconds"] for s in stages)),
@@ -275,7 +271,7 @@ def write_results(out: Path, facts: Mapping[str, Any]) -> None:
 
 def draw_sheets(bench: Bench, rows: Sequence[Row]) -> None:
     """A contact sheet of each arm below ``sheets``, for looking at what was made."""
-    folders = [folder_of(row.train, bench.scale, rest=row.test == REST) for row in rows]
+    folders = [own_folder(row, bench.scale) for row in rows]
     for arm in dict.fromkeys(a for f in folders for a in (f.positives, f.negatives)):
         path = bench.root / "sheets" / f"{arm.name}.png"
         if not path.exists():

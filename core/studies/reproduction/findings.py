@@ -111,8 +111,9 @@ def _mean(gains: Sequence[Interval]) -> Interval:
     return Interval(middle, low, high, gains[0].level, "mean of paired differences")
 
 
-def _printed(*keys: str) -> list[str]:
-    return [figure(PUBLISHED[key].auc) for key in keys]
+def _printed(*keys: str, between: str = " ") -> str:
+    """The published AUC of rows."""
+    return between.join(figure(PUBLISHED[key].auc) for key in keys)
 
 
 RULES: tuple[Rule[RunResults], ...] = (
@@ -120,7 +121,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "generated negatives",
         "Generated negatives beat real ones",
         "row 7 minus row 2 (same test photos): interval above 0; not held if below 0",
-        "{} minus {}; row 4/400 {}".format(*_printed("7", "2", "4/400")),
+        f"{_printed('7', '2', between=' minus ')}; row 4/400 {_printed('4/400')}",
         ("2", "7"),
         _of_gain("7", "2", above),
     ),
@@ -128,7 +129,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "near chance",
         "Seen against unseen photos of one institution is near chance",
         "row 8 below .60; not held if its whole interval is at .60 or above",
-        *_printed("8"),
+        _printed("8"),
         ("8",),
         _of_area("8", _near_chance),
     ),
@@ -136,7 +137,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "visible mark",
         "A visible mark brings the AUC near 1",
         "row 11: interval above .95; not held if below",
-        *_printed("11"),
+        _printed("11"),
         ("11",),
         _of_area("11", lambda area: above(area, NEAR_ONE)),
     ),
@@ -144,7 +145,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "faint mark",
         "A faint mark is no help",
         "row 12 minus row 4/400: interval below +.05; not held if above 0",
-        " minus ".join(_printed("12", "4/400")),
+        _printed("12", "4/400", between=" minus "),
         ("12", "4/400"),
         _of_gain("12", "4/400", _no_help),
     ),
@@ -152,7 +153,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "middle guidance",
         "Middle guidance is best",
         "mean of points 4, 8, 12 minus each end: both intervals above 0; not held if one is below",
-        " ".join(_printed(*(f"6/{p}" for p in POINTS))),
+        _printed(*(f"6/{p}" for p in POINTS)),
         tuple(f"6/{p}" for p in POINTS),
         _middle_guidance,
     ),
@@ -160,7 +161,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "mixing",
         "Mixing in other photos does not hurt much",
         "row 13 minus row 4/400: interval above -.10; not held if below",
-        " minus ".join(_printed("13", "4/400")),
+        _printed("13", "4/400", between=" minus "),
         ("13", "4/400"),
         _of_gain("13", "4/400", lambda change: above(change, -MIXING_LOSS)),
     ),
@@ -168,7 +169,7 @@ RULES: tuple[Rule[RunResults], ...] = (
         "untouched base",
         "The untouched base is not at .5",
         "row 9: interval without .5; not held if within .45 to .55",
-        *_printed("9"),
+        _printed("9"),
         ("9",),
         _of_area("9", _not_chance),
     ),

@@ -123,9 +123,14 @@ def folder_of(arms: tuple[Arm, Arm], scale: Scale, *, rest: bool = False) -> Fol
     return Folder(scale.drawn(arms[0]), scale.drawn(arms[1]), rest, seeds)
 
 
+def own_folder(row: Row, scale: Scale) -> Folder:
+    """The training folder of a row."""
+    return folder_of(row.train, scale, rest=row.test == REST)
+
+
 def folders_of(row: Row, scale: Scale) -> tuple[Folder, ...]:
     """The folder of a row and that of its null, if it has one."""
-    own = folder_of(row.train, scale, rest=row.test == REST)
+    own = own_folder(row, scale)
     return (own,) if row.null is None else (own, folder_of(row.null, scale))
 
 

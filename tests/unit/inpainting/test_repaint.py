@@ -90,8 +90,9 @@ def test_every_step_equals_diffusers(eta):
     with torch.no_grad():
         wanted = diffusers_run(eps, known, mask, scheduler, schedule, draws, eta)
         found = repaint(
-            model, known, mask, level_sigmas(sigmas, 20), path, lambda n, _: draws[n], eta=eta
-        )
+            model, known, mask, level_sigmas(sigmas, 20), path,
+            noise=lambda n, _: draws[n], eta=eta,
+        )  # fmt: skip
     torch.testing.assert_close(found, wanted[-1], rtol=1e-9, atol=1e-9)
     before = [draws[0], *wanted[:-1]]
     theirs = [x for x, move in zip(before, path, strict=True) if move.down]
@@ -111,7 +112,7 @@ def test_known_pixels_stay_to_the_bit(flow):
     sigmas = torch.linspace(0.05, 1.0 if flow else 8.0, 12)
     found = repaint(
         lambda x, s: 0.9 * torch.tanh(x), known, mask, level_sigmas(sigmas, 6),
-        moves(6, 2, 3), seeded, flow=flow,
+        moves(6, 2, 3), noise=seeded, flow=flow,
     )  # fmt: skip
     kept = (mask == 0).expand_as(known)
     assert torch.equal(found[kept], known[kept])
@@ -130,7 +131,9 @@ def test_without_jumps_and_known_pixels_it_is_ancestral_sampling():
     def model(x, s):
         return x / (1 + s**2)
 
-    found = repaint(model, known, torch.ones(1, 1, 4, 4).double(), levels, moves(8, 2, 1), seeded)
+    found = repaint(
+        model, known, torch.ones(1, 1, 4, 4).double(), levels, moves(8, 2, 1), noise=seeded
+    )
     x = seeded(0, known) * (1 + levels[-1] ** 2).sqrt()
     for n, (s, down) in enumerate(zip(levels.flip(0)[:-1], levels.flip(0)[1:], strict=True), 1):
         up = (down**2 * (s**2 - down**2) / s**2).sqrt()
@@ -167,9 +170,9 @@ def test_the_gaussian_posterior_is_sampled():
     mask[..., 1] = 1
     sigmas = torch.logspace(-2, 1.5, 60).double()
     path = moves(60, 10, 10)
-    found = repaint(model, known, mask, level_sigmas(sigmas, 60), path, seeded)[:, 0, 0, 1]
+    found = repaint(model, known, mask, level_sigmas(sigmas, 60), path, noise=seeded)[:, 0, 0, 1]
     assert float(found.mean()) == pytest.approx(rho * 1.5, abs=0.1)
-    plain = repaint(model, known, mask, level_sigmas(sigmas, 60), moves(60, 10, 1), seeded)
+    plain = repaint(model, known, mask, level_sigmas(sigmas, 60), moves(60, 10, 1), noise=seeded)
     error = abs(float(plain[:, 0, 0, 1].mean()) - rho * 1.5)
     assert abs(float(found.mean()) - rho * 1.5) < error, "resampling brings it nearer"
 
@@ -178,9 +181,9 @@ def test_bad_input_is_named():
     x = torch.zeros(1, 1, 2, 2)
     levels = level_sigmas(torch.linspace(0.1, 1, 4), 2)
     with pytest.raises(InputError, match="BAD_SHAPE"):
-        repaint(lambda x, s: x, x, torch.zeros(1, 1, 3, 2), levels, moves(2), seeded)
+        repaint(lambda x, s: x, x, torch.zeros(1, 1, 3, 2), levels, moves(2), noise=seeded)
     with pytest.raises(InputError, match="BAD_MASK"):
-        repaint(lambda x, s: x, x, torch.full((1, 1, 2, 2), 0.5), levels, moves(2), seeded)
+        repaint(lambda x, s: x, x, torch.full((1, 1, 2, 2), 0.5), levels, moves(2), noise=seeded)
     with pytest.raises(InputError, match="BAD_SETTING"):
         moves(0)
     with pytest.raises(InputError, match="BAD_SETTING"):

@@ -130,7 +130,7 @@ def reproduce_localization(
         announce(f"{plural(len(runs), 'training')}, {plural(len(tests), 'kind')} of test pictures")
         for run in runs:
             if not case.has(f"entry/{run.key}"):
-                entry = _measure(run, asked, material, tests, case, progress)
+                entry = _measure(run, asked, material, tests, case, progress=progress)
                 case.put(f"entry/{run.key}", ".json", json.dumps(entry).encode())
                 announce(_said(entry))
                 _write(asked.out, _facts(asked, manifest, tests, runs, case))
@@ -165,6 +165,7 @@ def _measure(
     material: PictureSets,
     tests: tuple[Trial, ...],
     case: CaseFolder,
+    *,
     progress: Progress,
 ) -> dict[str, Any]:
     began = time.monotonic()
