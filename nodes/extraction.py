@@ -7,9 +7,9 @@ from dataclasses import asdict
 from comfy_api.latest import io
 
 from ..core.casework.exhibits import exhibits, grid, pairs_sheet
+from ..core.casework.intake import claimed_images
 from ..core.casework.lines import DrawnExtraction, LineEvidence
 from ..core.casework.photo_sets import compared_sets
-from ..core.casework.questions import claimed_images
 from ..core.encoders.embedding import embed
 from ..core.extraction.line import Extraction, extract, judge
 from ..core.report.words import extraction_words

@@ -9,9 +9,9 @@ from comfy_api.latest import io
 from ..core.backends.families import family_of_host
 from ..core.casework.bundle import CaseBundle, Circumstances, build_case
 from ..core.casework.exhibits import exhibits, pairs_sheet
+from ..core.casework.intake import base_caveats, claimed_images
 from ..core.casework.lines import checked_lines, checked_rank, merged_facts
 from ..core.casework.photo_sets import compared_sets, stop_for_names
-from ..core.casework.questions import base_caveats, claimed_images
 from ..core.casework.screening import Question, Screened, conclude, screen
 from ..core.encoders.embedding import embed
 from ..core.rates.reading import shipped_rates

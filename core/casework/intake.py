@@ -10,7 +10,7 @@ from ..errors import ForensicsError, InputError, NotEnoughDataError, RunError, p
 from ..images.photos import image_files
 from ..lora.claims import Claims, read_claims
 from ..lora.header import read_header, sha256_file, sha256_tensors
-from ..lora.inspection import Inspection
+from ..lora.inspection import Inspection, Severity
 from ..lora.safeguard import stop_words
 
 MIN_PHOTOS, MIN_CONTROLS = 2, 2
@@ -142,6 +142,21 @@ def model_signs(model: Path, inspection: Inspection | None = None) -> list[str]:
         metadata = read_header(file, allow_zero_size=True).metadata
         texts += [*metadata, *metadata.values(), *claimed_prompts(read_claims(metadata))]
     return stop_words(texts)
+
+
+def claimed_images(inspection: Inspection | None) -> int:
+    """Training images that the file's metadata claims; 0 when it says nothing."""
+    return 0 if inspection is None else inspection.claims.images or 0
+
+
+def base_caveats(inspection: Inspection | None) -> tuple[str, ...]:
+    """What a reader must know when the file names another base than the one that was used."""
+    findings = () if inspection is None else inspection.findings
+    return tuple(
+        f"The file names another base: {f.message}."
+        for f in findings
+        if f.subject == "base" and f.severity == Severity.WARNING
+    )
 
 
 def recovered_prompts(inspection: Inspection | None) -> tuple[str, ...]:

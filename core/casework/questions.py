@@ -14,14 +14,21 @@ from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
 from ..images.photos import Photos, image_files, load_photos
 from ..images.sets import Sets, near_duplicates, sessions
-from ..lora.inspection import Inspection, Severity, inspect_lora
+from ..lora.inspection import Inspection, inspect_lora
 from ..membership.null_ranks import NullGroup
 from ..protocols import Progress
 from ..storage import CaseFolder
 from ..training.counterfactual import Recipe, counterfactual_group, recipe_of, split_controls
 from ..training.retraining import training_on
 from .decoy_files import known_by
-from .intake import model_signs, read_given, recovered_prompts, stop_if_minor
+from .intake import (
+    base_caveats,
+    claimed_images,
+    model_signs,
+    read_given,
+    recovered_prompts,
+    stop_if_minor,
+)
 from .placebos import placebo_group, placebos_of
 from .request import Request
 from .screening import Question
@@ -75,21 +82,6 @@ def build_question(
         device=str(pair.device),
         captions=_captions(request, sets),
         caveats=base_caveats(inspection),
-    )
-
-
-def claimed_images(inspection: Inspection | None) -> int:
-    """Training images that the file's metadata claims; 0 when it says nothing."""
-    return 0 if inspection is None else inspection.claims.images or 0
-
-
-def base_caveats(inspection: Inspection | None) -> tuple[str, ...]:
-    """What a reader must know when the file names another base than the one that was used."""
-    findings = () if inspection is None else inspection.findings
-    return tuple(
-        f"The file names another base: {f.message}."
-        for f in findings
-        if f.subject == "base" and f.severity == Severity.WARNING
     )
 
 

@@ -206,14 +206,14 @@ def examine(
     )
     pair = pair_of(base, adapter)
     try:
-        findings = screen(pair, encoder, question, settings, case=kept, progress=progress)
+        screened = screen(pair, encoder, question, settings, case=kept, progress=progress)
         measured = _signals(
             pair, encoder, question, spec, settings=settings, kept=kept, progress=progress
         )
     finally:
         pair.close()
     extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
-    return _record(case, findings, measured, extra * (len(sets.asked) + len(sets.controls)))
+    return _record(case, screened.findings, measured, extra * (len(sets.asked) + len(sets.controls)))
 
 
 def _signals(

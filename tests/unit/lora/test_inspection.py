@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from lora_forensics.core.casework.questions import base_caveats
+from lora_forensics.core.casework.intake import base_caveats
 from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.lora import safeguard
 from lora_forensics.core.lora.binding import bind
