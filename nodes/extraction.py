@@ -14,6 +14,7 @@ from ..core.encoders.embedding import embed
 from ..core.extraction.line import Extraction, extract, judge
 from ..core.report.words import extraction_words
 from ..core.specs import ExtractSpec, VerdictSpec
+from ..core.storage import Work
 from . import _sockets as sockets
 from ._host import HostProgress, png_image, to_image, work_folder
 from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
@@ -65,9 +66,7 @@ class Extract(io.ComfyNode):
         with suspect.pair(vae, resolution, chosen) as pair:
             facts = {"models": pair.describe(), "strength": suspect.strength}
             with work_folder({"kind": "extraction", **facts}) as case:
-                drawn = extract(
-                    pair, descriptor, chosen, n0, spec, case=case, progress=HostProgress()
-                )
+                drawn = extract(pair, descriptor, chosen, n0, spec, work=Work(case, HostProgress()))
         best = drawn.images.select(drawn.clusters.medoids.tolist())
         sheet = to_image(grid(best.pixels)[None])
         kept = DrawnExtraction(drawn, asdict(spec))

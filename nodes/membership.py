@@ -14,6 +14,7 @@ from ..core.errors import plural
 from ..core.membership.line import screen_membership
 from ..core.report.words import membership_words, score_table
 from ..core.specs import MembershipSpec, ScreenSpec
+from ..core.storage import Work
 from . import _sockets as sockets
 from ._host import HostProgress, drawn, to_image, work_folder
 from ._nulls import folder_files, folder_fingerprint, lora_folders, null_groups, placebos_of
@@ -76,9 +77,8 @@ class WhiteBox(io.ComfyNode):
             facts |= {"settings": asdict(spec), "models": models, "descriptor": encoder}
             with work_folder(facts) as case:
                 found = screen_membership(
-                    pair, sets.photos, sets.controls, chosen, ScreenSpec(membership=spec),
-                    nulls=nulls, clusters=sets.sessions, embed=descriptor, case=case,
-                    progress=HostProgress(),
+                    pair, sets, chosen, ScreenSpec(membership=spec), nulls=nulls,
+                    embed=descriptor, work=Work(case, HostProgress()),
                 )  # fmt: skip
         said = {
             "settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,

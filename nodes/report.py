@@ -17,7 +17,7 @@ from ..core.encoders.embedding import embed
 from ..core.rates.reading import shipped_rates
 from ..core.report.words import case_words, verdict_card
 from ..core.specs import LINES, PRESETS, ScreenSpec, VerdictSpec
-from ..core.storage import digest_of
+from ..core.storage import Work, digest_of
 from . import _sockets as sockets
 from ._host import (
     HostProgress,
@@ -105,7 +105,7 @@ class QuickScreen(io.ComfyNode):
             asked = {"question": suspect.question(sets), "descriptor": asdict(descriptor.id)}
             with work_folder({"kind": "screen", **asked, **facts}) as case:
                 screened = screen(
-                    pair, descriptor, question, spec, lines=run, case=case, progress=HostProgress()
+                    pair, descriptor, question, spec, lines=run, work=Work(case, HostProgress())
                 )
                 pictures = _drawn(screened, case)
         about = _about(suspect, sets, facts, dropped=dropped, steps=photos.steps(pair.resolution))

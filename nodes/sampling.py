@@ -9,6 +9,7 @@ from ..core.sampling.generation import generate
 from ..core.sampling.guidance import Guidance, cfg, model_guidance
 from ..core.sampling.plans import plan
 from ..core.specs import SampleSpec
+from ..core.storage import Work
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
 from ._host import HostProgress, to_image, work_folder
@@ -133,7 +134,7 @@ def draw(suspect, vae, resolution, prompts, jobs, spec) -> ImageBatch:
     with suspect.pair(vae, resolution, prompts) as pair:
         facts = {"models": pair.describe(), "strength": suspect.strength}
         with work_folder({"kind": "images", **facts, "solver": [spec.sampler, spec.steps]}) as case:
-            return generate(pair, jobs, spec, case=case, progress=HostProgress())
+            return generate(pair, jobs, spec, work=Work(case, HostProgress()))
 
 
 def provenance(images: ImageBatch) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..sampling.generation import generate
 from ..sampling.guidance import cfg
 from ..sampling.plans import forwards, plan
 from ..specs import AttackSpec, SampleSpec, VerdictSpec
-from ..storage import CaseFolder
+from ..storage import UNKEPT, Work
 from ..types import BASE, TUNED, ImageBatch
 from ..verdicts.evidence import AttackEvidence
 from .classifier import (
@@ -40,8 +41,7 @@ def draw_arm(
     model: float,
     spec: AttackSpec,
     *,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> ImageBatch:
     """Images of one arm; both arms share prompts, seeds, cfg and sampler.
 
@@ -50,16 +50,13 @@ def draw_arm(
         prompts: used in turn.
         model: 0 base (negatives), 1 tuned (positives).
         spec: images and guidance scales; every noise is drawn at every scale.
-        case: keeps images for resume.
-        progress: long work.
+        work: keeps finished parts, is told of steps.
     """
     per_scale = -(-spec.images // len(spec.cfgs))
     jobs = plan(prompts, [cfg(scale, model) for scale in spec.cfgs], per_scale, spec.seed)
     task = "attack: tuned images" if model == TUNED else "attack: base images"
     side = spec.side or MAX_SIDE
-    return generate(
-        pair, jobs, sample_spec(spec), case=case, progress=progress, task=task, max_side=side
-    )
+    return generate(pair, jobs, sample_spec(spec), work=work, task=task, max_side=side)
 
 
 def planned_forwards(prompts: Sequence[str], spec: AttackSpec, arms: int = 2) -> int:
@@ -78,8 +75,7 @@ def train_seeds(
     n_photos: int | None = None,
     weights: Path | None = None,
     device: str = "cpu",
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> list[SeedResult]:
     """One classifier per seed, all applied to the same query images; finished seeds are kept.
 
@@ -92,30 +88,36 @@ def train_seeds(
             validation curves.
         weights: ImageNet ResNet-18; None starts at random.
         device: where the classifiers are trained.
-        case: keeps finished seeds.
-        progress: one step an epoch.
+        work: keeps finished parts, is told of steps.
 
     Raises:
         NotEnoughDataError: fewer than 4 images in an arm.
     """
-    progress = progress or NoProgress()
-    done = sum(case.has(f"attack/seed-{s}") for s in range(spec.seeds)) if case else 0
-    progress.start("attack: classifiers", spec.seeds * spec.epochs, done * spec.epochs)
+    done = sum(work.has(f"attack/seed-{s}") for s in range(spec.seeds))
+    work.progress.start("attack: classifiers", spec.seeds * spec.epochs, done * spec.epochs)
     results = []
     for seed in range(spec.seeds):
-        unit = f"attack/seed-{seed}"
-        if case is not None and case.has(unit):
-            results.append(_kept(case.read_tensors(unit)))
-            continue
-        watched = None if n_photos is None else _watched(queries, n_photos, spec, seed)
-        result = train_and_score(
-            positives, negatives, queries, spec, seed,
-            weights=weights, watched=watched, device=device, on_epoch=progress.step,
+        train = partial(
+            _train_seed, positives, negatives, queries, spec, seed,
+            n_photos=n_photos, weights=weights, device=device, on_epoch=work.progress.step,
         )  # fmt: skip
-        if case is not None:
-            case.put_tensors(unit, _tensors(result))
-        results.append(result)
+        results.append(_kept(work.tensors(f"attack/seed-{seed}", train)))
     return results
+
+
+def _train_seed(
+    positives: Tensor,
+    negatives: Tensor,
+    queries: Tensor,
+    spec: AttackSpec,
+    seed: int,
+    *,
+    n_photos: int | None,
+    **more: Any,
+) -> dict[str, Tensor]:
+    watched = None if n_photos is None else _watched(queries, n_photos, spec, seed)
+    result = train_and_score(positives, negatives, queries, spec, seed, watched=watched, **more)
+    return _tensors(result)
 
 
 def _tensors(result: SeedResult) -> dict[str, Tensor]:
@@ -223,8 +225,7 @@ def attack(
     weights: Path | None = None,
     device: str = "cpu",
     clusters: tuple[str, ...] | None = None,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> AttackEvidence:
     """Run the black-box attack.
 
@@ -243,20 +244,19 @@ def attack(
         weights: ImageNet ResNet-18; None starts at random.
         device: where the classifiers are trained.
         clusters: session of each photo, then of each control.
-        case: keeps finished work.
-        progress: long work.
+        work: keeps finished parts, is told of steps.
     """
-    positives = draw_arm(pair, prompts, TUNED, spec, case=case, progress=progress).pixels
+    positives = draw_arm(pair, prompts, TUNED, spec, work=work).pixels
     arms = 1
     if negatives is None:
-        negatives = draw_arm(pair, prompts, BASE, spec, case=case, progress=progress).pixels
+        negatives = draw_arm(pair, prompts, BASE, spec, work=work).pixels
         arms = 2
     queries = torch.cat([photos, controls])
     if spec.codec == "on":
         queries = pair.decode(pair.encode(queries))
     results = train_seeds(
         positives, negatives, queries, spec,
-        n_photos=len(photos), weights=weights, device=device, case=case, progress=progress,
+        n_photos=len(photos), weights=weights, device=device, work=work,
     )  # fmt: skip
     return attack_evidence(
         results,

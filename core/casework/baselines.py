@@ -26,7 +26,7 @@ from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
 from ..protocols import ImageEncoder, NoProgress, Progress
 from ..specs import AttackSpec
-from ..storage import CaseFolder, open_case, write_atomic
+from ..storage import CaseFolder, Work, open_case, write_atomic
 from ..types import BASE, TUNED, ImageBatch
 from .opening import Opened, open_request
 from .questions import prompts_of
@@ -160,7 +160,7 @@ class _Work:
     def _arm(self, model: float) -> ImageBatch:
         return draw_arm(
             self.opened.pair, self.prompts, model, self.spec,
-            case=self.folder, progress=self.progress,
+            work=Work(self.folder, self.progress),
         )  # fmt: skip
 
     def _view(self, method: str) -> Callable[[Tensor], Tensor]:
@@ -188,7 +188,7 @@ class _Work:
         arms = tuple(
             draw_reconstructions(
                 self.opened.pair, captions, model=model, spec=spec, scale=self.spec.cfgs[0],
-                case=self.folder, progress=self.progress,
+                work=Work(self.folder, self.progress),
             )
             for model in (TUNED, BASE)
         )  # fmt: skip

@@ -28,7 +28,7 @@ from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
 from ..protocols import QUIET, ImageEncoder, Progress
 from ..rates.reading import load_rates, shipped_rates
-from ..storage import CaseFolder, digest_of, open_case, sha256_bytes
+from ..storage import CaseFolder, Work, digest_of, open_case, sha256_bytes
 from ..verdicts.case import Case
 from .book import write_report
 from .bundle import Circumstances, build_case, failed_case
@@ -81,8 +81,7 @@ def run_case(
     try:
         question = with_counterfactuals(request, pair, question, recipe, folder, progress)
         screened = screen(
-            pair, encoder, question, request.spec, lines=request.lines, case=folder,
-            progress=progress,
+            pair, encoder, question, request.spec, lines=request.lines, work=Work(folder, progress),
         )  # fmt: skip
         alike = screened.findings.look_alikes
         pictures = exhibits(question.sets, screened.heat, alike) if request.pictures else {}

@@ -14,7 +14,7 @@ from ..protocols import Progress
 from ..sampling.generation import generate
 from ..sampling.guidance import Guidance, cfg, model_guidance
 from ..sampling.plans import forwards, plan
-from ..storage import open_case, write_atomic
+from ..storage import Work, open_case, write_atomic
 from ..types import BASE
 from .intake import check_output, model_signs, stop_if_minor
 from .questions import inspect_pair
@@ -53,7 +53,7 @@ def sample_files(
         }
         folder = open_case(request.out, facts)
         try:
-            images = generate(pair, jobs, request.spec, case=folder, progress=progress)
+            images = generate(pair, jobs, request.spec, work=Work(folder, progress))
             rows = [asdict(source) for source in images.sources]
             write_atomic(request.out / "images.json", json.dumps(rows, indent=1).encode())
         finally:

@@ -24,10 +24,10 @@ from ..images.sets import Sets
 from ..membership.line import planned_forwards as membership_forwards
 from ..membership.line import screen_membership
 from ..membership.null_ranks import NullGroup
-from ..protocols import ImageEncoder, ModelPair, Progress
+from ..protocols import ImageEncoder, ModelPair
 from ..specs import LINES, ScreenSpec
 from ..statistics.probe import BlindProbe, blind_probe
-from ..storage import CaseFolder
+from ..storage import UNKEPT, Work
 from ..types import Embeddings
 from ..verdicts.case import Findings
 from ..verdicts.evidence import AttackEvidence, ExtractionEvidence, MembershipEvidence
@@ -101,8 +101,7 @@ def screen(
     spec: ScreenSpec,
     *,
     lines: Sequence[str] = LINES,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> Screened:
     """Answer a question with the chosen lines of evidence.
 
@@ -112,24 +111,20 @@ def screen(
         question: photos, controls, prompts.
         spec: all settings.
         lines: which lines to run; the verdict rests on ``membership``.
-        case: keeps finished work, so that the same call resumes.
-        progress: long work.
+        work: keeps finished parts, is told of steps.
     """
     sets = question.sets
     photos, controls = (embed(p.images, encoder) for p in (sets.photos, sets.controls))
     membership = heat = extraction = black_box = None
     if "membership" in lines:
         white_box = screen_membership(
-            pair, sets.photos, sets.controls, question.prompts, spec,
-            nulls=question.nulls, captions=question.captions, clusters=sets.sessions,
-            embed=encoder, case=case, progress=progress,
+            pair, sets, question.prompts, spec,
+            nulls=question.nulls, captions=question.captions, embed=encoder, work=work,
         )  # fmt: skip
         membership, heat = white_box.evidence, white_box.heat
     if "extraction" in lines:
         n0 = spec.extract.clusters or question.n0 or len(sets.photos)
-        drawn = extract(
-            pair, encoder, question.prompts, n0, spec.extract, case=case, progress=progress
-        )
+        drawn = extract(pair, encoder, question.prompts, n0, spec.extract, work=work)
         extraction = judge(drawn, photos, controls, spec.verdict, clusters=sets.sessions)
     if "attack" in lines:
         black_box = attack(
@@ -144,8 +139,7 @@ def screen(
             weights=question.resnet,
             device=question.device,
             clusters=sets.sessions,
-            case=case,
-            progress=progress,
+            work=work,
         )
     findings = conclude(
         question, photos, controls, spec, encoder,

@@ -14,13 +14,13 @@ import torch
 
 from ..encoders.embedding import embed
 from ..errors import InputError
-from ..protocols import ImageEncoder, ModelPair, Progress
+from ..protocols import ImageEncoder, ModelPair
 from ..sampling.generation import generate
 from ..sampling.guidance import Guidance, cfg, model_guidance
 from ..sampling.plans import forwards, plan
 from ..specs import ExtractSpec, SampleSpec, VerdictSpec
 from ..statistics.similarity import average_similarity, extraction_success_rate
-from ..storage import CaseFolder
+from ..storage import UNKEPT, Work
 from ..types import Embeddings, ImageBatch
 from ..verdicts.comparison import compare
 from ..verdicts.evidence import Extracted, ExtractionEvidence, PilotPoint
@@ -67,8 +67,7 @@ def extract(
     n0: int,
     spec: ExtractSpec,
     *,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> Extraction:
     """Draw images, group them, and pick one representative a group. Needs no photo.
 
@@ -78,21 +77,18 @@ def extract(
         prompts: training captions or trigger words, used in turn.
         n0: representatives wanted, the number of training images if known.
         spec: budget, guidance, pilot.
-        case: keeps images for resume.
-        progress: long work.
+        work: keeps finished parts, is told of steps.
 
     Raises:
         InputError: no prompt, or n0 < 1.
     """
     if n0 < 1:
         raise InputError("BAD_SETTING", f"{n0} representatives were asked for; give 1 or more")
-    pilot = _pilot(pair, encoder, prompts, spec, case, progress)
+    pilot = _pilot(pair, encoder, prompts, spec, work)
     scale = max(pilot, key=lambda point: point.score).scale if pilot else spec.scale
     chosen = rule(spec, scale)
     jobs = plan(prompts, [chosen], spec.images, spec.seed)
-    drawn = generate(
-        pair, jobs, sample_spec(spec), case=case, progress=progress, task=f"extract {chosen.label}"
-    )
+    drawn = generate(pair, jobs, sample_spec(spec), work=work, task=f"extract {chosen.label}")
     embeddings = embed(drawn, encoder)
     spent = forwards(jobs, spec.steps) + _pilot_forwards(prompts, spec)
     return Extraction(drawn, embeddings, groups(embeddings, n0), chosen, pilot, spent)
@@ -133,16 +129,13 @@ def _pilot(
     encoder: ImageEncoder,
     prompts: Sequence[str],
     spec: ExtractSpec,
-    case: CaseFolder | None,
-    progress: Progress | None,
+    work: Work,
 ) -> tuple[PilotPoint, ...]:
     if not _needs_pilot(spec):
         return ()
     rules = [rule(spec, scale) for scale in spec.pilot]
     jobs = plan(prompts, rules, spec.pilot_images, spec.seed)
-    images = generate(
-        pair, jobs, sample_spec(spec), case=case, progress=progress, task="pilot of the weight"
-    )
+    images = generate(pair, jobs, sample_spec(spec), work=work, task="pilot of the weight")
     vectors = embed(images, encoder).vectors.split(spec.pilot_images)
     return tuple(
         PilotPoint(scale, pilot_score(v.numpy()))

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..images.photos import Photos
-from ..protocols import ModelPair, NoProgress, Progress
+from ..images.sets import Sets
+from ..protocols import ModelPair
 from ..specs import MembershipSpec, ScreenSpec, VerdictSpec
 from ..statistics.auc import auc
-from ..storage import CaseFolder
+from ..storage import UNKEPT, Work
 from ..verdicts.comparison import compare, effect_interval
 from ..verdicts.evidence import (
     CaptionControls,
@@ -72,59 +72,52 @@ def _caption_rows(spec: MembershipSpec) -> int:
 
 def screen_membership(
     pair: ModelPair,
-    photos: Photos,
-    controls: Photos,
+    sets: Sets,
     prompts: Sequence[str],
     spec: ScreenSpec,
     *,
     nulls: Sequence[NullGroup] = (),
     captions: Sequence[str] = (),
-    clusters: tuple[str, ...] | None = None,
     embed: Embed | None = None,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> WhiteBox:
     """White-box membership of photos against controls, with null models if any are asked for.
 
     Args:
         pair: base and tuned model.
-        photos: the photos in question.
-        controls: photos that were not used.
+        sets: photos in question and controls.
         prompts: the first conditions every image.
         spec: settings of the line and of the verdict.
         nulls: trained null models; noise adapters come from the pair itself.
         captions: each image's own, photos first, for the prompt controls of the conditional gap;
             without captions that differ there is nothing to control.
-        clusters: session of each photo, then of each control.
         embed: pixels to unit vectors, for the deep signals.
-        case: keeps finished work.
-        progress: long work.
+        work: keeps finished parts, is told of steps.
 
     Raises:
         InputError: NON_FINITE.
     """
-    progress = progress or NoProgress()
-    n, settings, prompt = len(photos), spec.membership, prompts[0]
-    pixels = torch.cat([photos.images.pixels, controls.images.pixels])
+    n, settings, prompt = len(sets.photos), spec.membership, prompts[0]
+    pixels, clusters = sets.pixels, sets.sessions
     subjects = Subjects(pixels, pair.encode(pixels), (prompt,) * len(pixels))
     names, left_out = possible(pair, subjects, settings, embed)
     measured = measure(
         pair, subjects, signal_spec(spec), names,
-        case=case, unit="membership", progress=progress, embed=embed,
+        work=work, unit="membership", embed=embed,
     )  # fmt: skip
     losses, heat = measured.losses, measured.heat
     assert losses is not None
     assert heat is not None
     ranks = [
         rank_nulls(group, losses, subjects.latents, n, prompt, settings, clusters=clusters,
-                   case=case, progress=progress)
+                   work=work)
         for group in (noise_group(pair, settings), *nulls)
         if group.models
     ]  # fmt: skip
     checked = None
     if settings.signals == "deep" and "conditional_gap" in names and len(set(captions)) > 1:
         own = subjects.captioned(captions)
-        checked = _caption_controls(pair, own, n, spec, prompt, clusters=clusters, case=case)
+        checked = _caption_controls(pair, own, n, spec, prompt, clusters=clusters, work=work)
     evidence = membership_evidence(
         Losses(losses.base[:n], losses.tuned[:n]),
         Losses(losses.base[n:], losses.tuned[n:]),
@@ -148,15 +141,14 @@ def _caption_controls(
     spec: ScreenSpec,
     trigger: str,
     *,
-    clusters: tuple[str, ...] | None,
-    case: CaseFolder | None,
+    clusters: tuple[str, ...],
+    work: Work,
 ) -> CaptionControls:
-    if case is not None and case.has(CAPTIONS):
-        gaps = {name: v.numpy() for name, v in case.read_tensors(CAPTIONS).items()}
-    else:
+    def measured() -> dict[str, Tensor]:
         gaps = gap_controls(pair, subjects, signal_spec(spec), trigger, spec.membership.seed)
-        if case is not None:
-            case.put_tensors(CAPTIONS, {k: torch.from_numpy(v) for k, v in gaps.items()})
+        return {name: torch.from_numpy(v) for name, v in gaps.items()}
+
+    gaps = {name: v.numpy() for name, v in work.tensors(CAPTIONS, measured).items()}
     check = caption_dependent(
         {k: v[:photos] for k, v in gaps.items()},
         {k: v[photos:] for k, v in gaps.items()},

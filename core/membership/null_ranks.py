@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..protocols import ModelPair, NoProgress, Progress
+from ..protocols import ModelPair
 from ..sampling.plans import seed_of
 from ..specs import MembershipSpec
 from ..statistics.auc import AucDifference, delong_paired
 from ..statistics.auc_bootstrap import bootstrap_auc_paired
 from ..statistics.ranks import null_rank_p
-from ..storage import CaseFolder
+from ..storage import UNKEPT, Work
 from ..types import TUNED
 from ..verdicts.comparison import standardized
 from ..verdicts.evidence import NullKind, NullRank
@@ -80,8 +80,7 @@ def rank_nulls(
     spec: MembershipSpec,
     *,
     clusters: tuple[str, ...] | None = None,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> NullRank | None:
     """Rank of the suspect's standardized effect among that of null models.
 
@@ -95,26 +94,24 @@ def rank_nulls(
         prompt: the conditioning.
         spec: timesteps and draws.
         clusters: session of each image, photos first.
-        case: keeps each null's losses for resume.
-        progress: one step a model.
+        work: keeps finished parts, is told of steps.
 
     Returns:
         None for an empty group, or where the pair has no such models.
     """
-    progress = progress or NoProgress()
     few = replace(spec, noises=min(spec.noises, spec.null_noises))
     base, tuned = losses.base[..., : few.noises], losses.tuned[..., : few.noises]
     compared = _compared(len(latents), photos, group)
     rows = torch.tensor(compared)
-    kept = [case is not None and case.has(_unit(model)) for model in group.models]
-    progress.start(f"{group.kind} models", len(group.models), sum(kept))
+    kept = [work.has(_unit(model)) for model in group.models]
+    work.progress.start(f"{group.kind} models", len(group.models), sum(kept))
     scores = []
     for model, known in zip(group.models, kept, strict=True):
-        null = _losses(model, latents[rows], prompt, few, case)
+        null = _losses(model, latents[rows], prompt, few, work)
         if null is None:
             return None
         scores.append(base_ratio(Losses(base[rows], null)))
-        progress.step(0 if known else 1)
+        work.progress.step(0 if known else 1)
     own = base_ratio(Losses(base[rows], tuned[rows]))
     if not scores:
         return None
@@ -176,19 +173,20 @@ def _unit(model: NullModel) -> str:
 
 
 def _losses(
-    model: NullModel, latents: Tensor, prompt: str, spec: MembershipSpec, case: CaseFolder | None
+    model: NullModel, latents: Tensor, prompt: str, spec: MembershipSpec, work: Work
 ) -> Tensor | None:
     """Losses ``[N, T, K]`` under one null model."""
     unit = _unit(model)
-    if case is not None and case.has(unit):
-        return case.read_tensors(unit)["tuned"]
-    pair = model.open()
-    if pair is None:
+    pair = None if work.has(unit) else model.open()
+    if pair is None and not work.has(unit):
         return None
+
+    def measured() -> dict[str, Tensor]:
+        assert pair is not None
+        return {"tuned": eps_losses(pair, latents, prompt, spec, models=(TUNED,))[0]}
+
     try:
-        tuned = eps_losses(pair, latents, prompt, spec, models=(TUNED,))[0]
+        return work.tensors(unit, measured)["tuned"]
     finally:
-        pair.close()
-    if case is not None:
-        case.put_tensors(unit, {"tuned": tuned})
-    return tuned
+        if pair is not None:
+            pair.close()

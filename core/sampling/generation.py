@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from ..errors import ForensicsError, plural
 from ..images.photos import pixels_sha256, png_bytes, to_tensor, to_uint8
-from ..protocols import ModelPair, NoProgress, Progress
+from ..protocols import ModelPair
 from ..specs import SampleSpec
-from ..storage import CaseFolder, digest_of
+from ..storage import UNKEPT, CaseFolder, Work, digest_of
 from ..types import ImageBatch, Source
 from .plans import Job, sample_latents
 
@@ -39,8 +39,7 @@ def generate(
     jobs: Sequence[Job],
     spec: SampleSpec,
     *,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
     task: str = "sampling",
     max_side: int = 512,
 ) -> ImageBatch:
@@ -50,8 +49,7 @@ def generate(
         pair: the models.
         jobs: the plan.
         spec: solver, steps, batch.
-        case: keeps each image and skips those already there; None keeps all in memory.
-        progress: counts solver steps times images.
+        work: keeps finished parts, is told of steps.
         task: its caption.
         max_side: images are held in memory at this side at most; files keep the native one.
 
@@ -61,19 +59,18 @@ def generate(
     Raises:
         ForensicsError: more than 1% of the images are constant or not finite (BAD_SAMPLES).
     """
-    progress = progress or NoProgress()
-    found = {} if case is None else _stored(case, jobs, spec, max_side)
+    found = {} if work.case is None else _stored(work.case, jobs, spec, max_side)
     missing = _unique([job for job in jobs if unit_of(job, spec) not in found], spec)
     total = len(found) + len(missing)
-    progress.start(task, total * spec.steps, len(found) * spec.steps)
-    for batch, latents in sample_latents(pair, missing, spec, progress=progress):
+    work.progress.start(task, total * spec.steps, len(found) * spec.steps)
+    for batch, latents in sample_latents(pair, missing, spec, progress=work.progress):
         decoded = pair.decode(latents)
-        progress.show(decoded)
+        work.progress.show(decoded)
         for job, pixels in zip(batch, decoded, strict=True):
             unit = unit_of(job, spec)
             data = png_bytes(torch.nan_to_num(pixels))
-            if case is not None:
-                case.put(unit, ".png", data, prompt=job.prompt, seed=job.seed)
+            if work.case is not None:
+                work.case.put(unit, ".png", data, prompt=job.prompt, seed=job.seed)
             found[unit] = _held(data, max_side)
     units = [unit_of(job, spec) for job in jobs]
     pixels = torch.stack([found[u].pixels for u in units])

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, plural
-from ...protocols import ModelPair, Progress
+from ...protocols import ModelPair
 from ...sampling.generation import generate
 from ...sampling.guidance import cfg
 from ...sampling.plans import Job, seed_of
 from ...specs import SampleSpec
-from ...storage import CaseFolder
+from ...storage import UNKEPT, Work
 from ...types import TUNED, ImageBatch
 from .vectors import directions
 
@@ -67,8 +67,7 @@ def draw_reconstructions(
     spec: SampleSpec = RELEASED,
     images: int = IMAGES,
     scale: float = SCALE,
-    case: CaseFolder | None = None,
-    progress: Progress | None = None,
+    work: Work = UNKEPT,
 ) -> ImageBatch:
     """Images from each caption, caption by caption.
 
@@ -79,15 +78,14 @@ def draw_reconstructions(
         spec: solver, steps and run seed.
         images: drawn from each caption.
         scale: guidance scale.
-        case: keeps images, so that the same call resumes.
-        progress: long work.
+        work: keeps finished parts, is told of steps.
 
     Returns:
         ``len(captions) * images`` images.
     """
     jobs = plan_reconstructions(captions, model, spec.seed, images=images, scale=scale)
     task = "reconstruction: " + ("tuned images" if model == TUNED else "base images")
-    return generate(pair, jobs, spec, case=case, progress=progress, task=task)
+    return generate(pair, jobs, spec, work=work, task=task)
 
 
 @torch.no_grad()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...protocols import ModelPair, NoProgress, Progress
+from ...protocols import ModelPair
 from ...specs import SignalSpec
-from ...storage import CaseFolder
+from ...storage import UNKEPT, Work
 from .catalogue import SIGNALS, STAGES, STANDARD, planned_rows, planned_stages
 from .paired import Floats, Losses
 from .queries import Ask, Embed
@@ -76,9 +77,8 @@ def measure(
     spec: SignalSpec,
     names: Sequence[str] = STANDARD,
     *,
-    case: CaseFolder | None = None,
+    work: Work = UNKEPT,
     unit: str = "signals",
-    progress: Progress | None = None,
     embed: Embed | None = None,
 ) -> Measured:
     """Score photos and controls under several signals without doing any work twice.
@@ -88,9 +88,8 @@ def measure(
         subjects: photos and controls together, so that pooled scalings see both.
         spec: all settings.
         names: keys of `SIGNALS`.
-        case: keeps each stage of each chunk, so that the same call resumes.
+        work: keeps finished parts, is told of steps.
         unit: folder of the kept files below the case; another subject set needs another.
-        progress: long work, in images times stages.
         embed: pixels to unit vectors, for reconstruction.
 
     Raises:
@@ -102,10 +101,9 @@ def measure(
     if refused:
         told = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise InputError("BAD_SIGNAL", f"not measurable here, leave them out: {told}")
-    work = _Work(pair, spec, stages, case, unit, embed)
-    progress = progress or NoProgress()
-    progress.start("white-box signals", len(subjects) * len(stages), work.done(subjects))
-    parts = [work.chunk(i, chunk, progress) for i, chunk in enumerate(subjects.chunks(CHUNK))]
+    staged = _Staged(pair, spec, stages, work, unit, embed)
+    work.progress.start("white-box signals", len(subjects) * len(stages), staged.done(subjects))
+    parts = [staged.chunk(i, chunk) for i, chunk in enumerate(subjects.chunks(CHUNK))]
     raw = {k: torch.cat([p[k] for p in parts]) for k in parts[0] if not k.startswith("_")}
     scores = {name: SIGNALS[name].score(raw, spec).numpy() for name in names}
     _finite(scores)
@@ -120,11 +118,11 @@ def measure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _Staged:
     pair: ModelPair
     spec: SignalSpec
     stages: Mapping[str, tuple[float, ...]]
-    case: CaseFolder | None
+    work: Work
     unit: str
     embed: Embed | None
 
@@ -133,28 +131,22 @@ class _Work:
         return f"{self.unit}/{stage}-{kind}-{index:04d}"
 
     def done(self, subjects: Subjects) -> int:
-        if self.case is None:
-            return 0
-        sizes = [len(c) for c in subjects.chunks(CHUNK)]
         return sum(
-            size
-            for i, size in enumerate(sizes)
+            len(chunk)
+            for i, chunk in enumerate(subjects.chunks(CHUNK))
             for stage in self.stages
-            if self.case.has(self.path(stage, i))
+            if self.work.has(self.path(stage, i))
         )
 
-    def chunk(self, index: int, subjects: Subjects, progress: Progress) -> dict[str, Tensor]:
+    def chunk(self, index: int, subjects: Subjects) -> dict[str, Tensor]:
         raw: dict[str, Tensor] = {}
         for stage, models in self.stages.items():
             path = self.path(stage, index)
-            if self.case is not None and self.case.has(path):
-                raw |= self.case.read_tensors(path)
-                continue
-            found = STAGES[stage].run(Ask(self.pair, subjects, self.spec, models, self.embed), raw)
-            if self.case is not None:
-                self.case.put_tensors(path, found)
-            raw |= found
-            progress.step(len(subjects))
+            known = self.work.has(path)
+            ask = Ask(self.pair, subjects, self.spec, models, self.embed)
+            raw |= self.work.tensors(path, partial(STAGES[stage].run, ask, raw))
+            if not known:
+                self.work.progress.step(len(subjects))
         return raw
 
 

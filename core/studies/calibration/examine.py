@@ -25,7 +25,7 @@ from ...protocols import ImageEncoder, ModelPair, Progress
 from ...records import Reader
 from ...specs import PRESETS, AttackSpec, MembershipSpec, ScreenSpec
 from ...statistics.permutation import permutation_test
-from ...storage import CaseFolder
+from ...storage import CaseFolder, Work
 from ...verdicts.case import Findings
 from ...verdicts.evidence import Comparison
 from .cases import StudyCase
@@ -206,14 +206,16 @@ def examine(
     )
     pair = pair_of(base, adapter)
     try:
-        screened = screen(pair, encoder, question, settings, case=kept, progress=progress)
+        screened = screen(pair, encoder, question, settings, work=Work(kept, progress))
         measured = _signals(
             pair, encoder, question, spec, settings=settings, kept=kept, progress=progress
         )
     finally:
         pair.close()
     extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
-    return _record(case, screened.findings, measured, extra * (len(sets.asked) + len(sets.controls)))
+    return _record(
+        case, screened.findings, measured, extra * (len(sets.asked) + len(sets.controls))
+    )
 
 
 def _signals(
@@ -234,9 +236,8 @@ def _signals(
         Subjects(pixels, pair.encode(pixels), captions),
         signal_spec(settings),
         signal_names(spec),
-        case=kept,
+        work=Work(kept, progress),
         unit="membership",
-        progress=progress,
         embed=encoder,
     )
 

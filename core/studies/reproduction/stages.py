@@ -25,7 +25,7 @@ from ...protocols import NoProgress, Progress
 from ...sampling.generation import generate
 from ...sampling.plans import plan
 from ...specs import SampleSpec
-from ...storage import LEDGER, CaseFolder, digest_of, open_case
+from ...storage import LEDGER, CaseFolder, Work, digest_of, open_case
 from ...training.finetune import finetune, save_checkpoint
 from .material import Material, features, stacked
 from .rows import BASE_TARGET, PHOTOS, TARGETS
@@ -140,7 +140,7 @@ def images_of(bench: Bench, arm: Drawn) -> Tensor:
             if not done:
                 bench.announce(f"images of {arm.name}: {len(jobs)}")
                 clock = Clock()
-            made = generate(pair, jobs, sampling, case=case, progress=progress, max_side=spec.side)
+            made = generate(pair, jobs, sampling, work=Work(case, progress), max_side=spec.side)
         finally:
             pair.close()
         if not done:
@@ -199,8 +199,7 @@ def _train(bench: Bench, folder: Folder, case: CaseFolder) -> None:
         replace(bench.scale.attack, seeds=folder.seeds),
         weights=bench.material.resnet,
         device=str(bench.base_pair().device),
-        case=case,
-        progress=bench.progress,
+        work=Work(case, bench.progress),
     )
     counts = [[name, len(images)] for name, images in queries.items()]  # the ledger sorts keys
     finish(case, clock, "attack", name=folder.name, counts=counts)

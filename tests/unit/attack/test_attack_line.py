@@ -11,7 +11,7 @@ from lora_forensics.core.attack.scores import attack_evidence
 from lora_forensics.core.errors import NotEnoughDataError
 from lora_forensics.core.specs import ATTACK_PRESETS, AttackSpec, VerdictSpec
 from lora_forensics.core.statistics.intervals import mean_seed_interval, paper_seed_interval
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 from lora_forensics.core.types import TUNED
 from sklearn.metrics import roc_auc_score
 
@@ -62,14 +62,14 @@ def test_finished_seeds_are_kept_and_not_trained_again(tmp_path, monkeypatch):
     photos, controls, verdict = noise(5, 3), noise(6, 4), VerdictSpec()
     case = open_case(tmp_path / "case", {"a": 1})
     args = (PAIR, photos, controls, PROMPTS)
-    blackbox.attack(*args, replace(SPEC, seeds=1), verdict, case=case)
+    blackbox.attack(*args, replace(SPEC, seeds=1), verdict, work=Work(case))
     assert set(case.done) == {"attack/seed-0"}
-    whole = blackbox.attack(*args, SPEC, verdict, case=case)
+    whole = blackbox.attack(*args, SPEC, verdict, work=Work(case))
     assert set(case.done) == {"attack/seed-0", "attack/seed-1"}
     assert asdict(whole) == asdict(blackbox.attack(*args, SPEC, verdict))
     assert case.read_tensors("attack/seed-0")["curve"].shape == (SPEC.epochs, 2)
     monkeypatch.setattr(blackbox, "train_and_score", lambda *a, **k: pytest.fail("trained again"))
-    assert asdict(blackbox.attack(*args, SPEC, verdict, case=case)) == asdict(whole)
+    assert asdict(blackbox.attack(*args, SPEC, verdict, work=Work(case))) == asdict(whole)
     case.close()
 
 
@@ -97,7 +97,7 @@ def test_the_paper_preset_runs_and_says_what_it_is(arms, monkeypatch, tmp_path):
     monkeypatch.setattr(blackbox, "train_and_score", spy)
     case = open_case(tmp_path / "case", {})
     args = (pair, photos, controls, PROMPTS, PAPER, VerdictSpec())
-    found = blackbox.attack(*args, negatives=arms[0.0], negatives_from="shadow", case=case)
+    found = blackbox.attack(*args, negatives=arms[0.0], negatives_from="shadow", work=Work(case))
     case.close()
     queries = torch.cat([photos, controls])
     for pixels, labels in seen:
@@ -112,7 +112,10 @@ def test_the_paper_preset_runs_and_says_what_it_is(arms, monkeypatch, tmp_path):
     for word in ("random", "shadow", "last epoch", "15%", "codec"):
         assert word in said
     resumed = blackbox.attack(
-        *args, negatives=arms[0.0], negatives_from="shadow", case=open_case(tmp_path / "case", {})
+        *args,
+        negatives=arms[0.0],
+        negatives_from="shadow",
+        work=Work(open_case(tmp_path / "case", {})),
     )
     assert repr(resumed) == repr(found)
     assert len(seen) == 2

@@ -6,7 +6,7 @@ from lora_forensics.core.sampling.generation import generate, unit_of
 from lora_forensics.core.sampling.guidance import cfg, model_guidance
 from lora_forensics.core.sampling.plans import plan
 from lora_forensics.core.specs import SampleSpec
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 
 SPEC = SampleSpec(steps=4, batch=4)
 RULES = [cfg(1.0), model_guidance(1.5)]
@@ -44,12 +44,12 @@ def test_interrupted_run_resumes_to_the_same_images(tmp_path):
     whole = generate(GaussianPair(), jobs, SPEC)
     case = open_case(tmp_path / "c", {})
     with pytest.raises(KeyboardInterrupt):
-        generate(GaussianPair(), jobs, SPEC, case=case, progress=Interrupt(24))
+        generate(GaussianPair(), jobs, SPEC, work=Work(case, Interrupt(24)))
     kept = len(case.done)
     assert 0 < kept < len(jobs)
     case.close()
     pair = GaussianPair()
-    again = generate(pair, jobs, SPEC, case=open_case(tmp_path / "c", {}))
+    again = generate(pair, jobs, SPEC, work=Work(open_case(tmp_path / "c", {})))
     assert torch.equal(again.pixels, whole.pixels)
     cost = sum(len(j.guidance.branches) for j in jobs)
     assert 0 < pair.rows < cost * SPEC.steps
@@ -89,8 +89,8 @@ def test_large_images_are_held_small_but_kept_and_hashed_native(tmp_path):
     jobs = plan(["p"], [cfg(1.0)], 2, 0)
     native = generate(GaussianPair(side=16), jobs, SPEC)
     case = open_case(tmp_path / "c", {})
-    small = generate(GaussianPair(side=16), jobs, SPEC, case=case, max_side=8)
+    small = generate(GaussianPair(side=16), jobs, SPEC, work=Work(case), max_side=8)
     assert small.pixels.shape[-2:] == (8, 8)
     assert [s.sha256 for s in small.sources] == [s.sha256 for s in native.sources]
-    resumed = generate(GaussianPair(side=16), jobs, SPEC, case=case)
+    resumed = generate(GaussianPair(side=16), jobs, SPEC, work=Work(case))
     assert torch.equal(resumed.pixels, native.pixels)

@@ -9,7 +9,7 @@ from lora_forensics.core.attack.baselines import reconstruction as redraw
 from lora_forensics.core.attack.baselines.vectors import pixel_vectors
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.specs import SampleSpec, VerdictSpec
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 from lora_forensics.core.types import BASE, TUNED
 from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
@@ -120,15 +120,17 @@ def test_reconstructions_share_noise_between_the_arms_and_resume(tmp_path):
     spec = SampleSpec(steps=2, batch=4, seed=3)
     captions = ["a red house", "a cat", "a red house"]
     case = open_case(tmp_path / "case", {})
-    tuned = redraw.draw_reconstructions(pair, captions, spec=spec, images=2, case=case)
-    base = redraw.draw_reconstructions(pair, captions, model=BASE, spec=spec, images=2, case=case)
+    tuned = redraw.draw_reconstructions(pair, captions, spec=spec, images=2, work=Work(case))
+    base = redraw.draw_reconstructions(
+        pair, captions, model=BASE, spec=spec, images=2, work=Work(case)
+    )
     assert [s.prompt for s in tuned.sources] == [c for c in captions for _ in range(2)]
     assert [s.seed for s in tuned.sources] == [s.seed for s in base.sources]
     assert len({s.seed for s in tuned.sources}) == 6
     assert len(case.done) == 12
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair, "decode", lambda _: pytest.fail("drawn again"))
-        again = redraw.draw_reconstructions(pair, captions, spec=spec, images=2, case=case)
+        again = redraw.draw_reconstructions(pair, captions, spec=spec, images=2, work=Work(case))
     assert torch.equal(again.pixels, tuned.pixels)
     case.close()
     for bad in ({"captions": []}, {"captions": ["a"], "images": 0}):

@@ -16,7 +16,7 @@ from lora_forensics.core.membership.signals import (
 )
 from lora_forensics.core.membership.signals.paired import base_ratio, paired_losses
 from lora_forensics.core.specs import MembershipSpec, SignalSpec
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 
 SPEC = SignalSpec(
     timesteps=(50, 350, 650),
@@ -139,10 +139,10 @@ def test_the_primary_signal_is_that_of_paired():
 def test_a_second_call_resumes_and_computes_nothing(tmp_path):
     both, pair = subjects(10, 0.3, 0.5, 6), Captioned()
     case = open_case(tmp_path / "case", {})
-    first = measure(pair, both, SPEC, DEEP, case=case, embed=embed)
+    first = measure(pair, both, SPEC, DEEP, work=Work(case), embed=embed)
     case.close()
     rows, case = pair.rows, open_case(tmp_path / "case", {})
-    again = measure(pair, both, SPEC, DEEP, case=case, embed=embed)
+    again = measure(pair, both, SPEC, DEEP, work=Work(case), embed=embed)
     assert pair.rows == rows
     assert all(np.array_equal(first.scores[n], again.scores[n]) for n in DEEP)
 
@@ -163,16 +163,16 @@ def test_an_interrupted_call_loses_one_stage_of_one_chunk(tmp_path):
     both, names = subjects(10, 0.3, 0.5, 6), ("base_ratio", "sima_delta", "secmi")
     case = open_case(tmp_path / "case", {})
     with pytest.raises(KeyboardInterrupt):
-        measure(GaussianPair(), both, SPEC, names, case=case, progress=Stop())
+        measure(GaussianPair(), both, SPEC, names, work=Work(case, Stop()))
     pair = GaussianPair()
-    measure(pair, both, SPEC, names, case=case)
+    measure(pair, both, SPEC, names, work=Work(case))
     assert pair.rows == 2 * planned_rows(names, SPEC)  # the second chunk holds two photos
 
 
 def test_a_later_call_that_needs_the_base_asks_again(tmp_path):
     both, case = subjects(3, 0.3, 0.5, 6), open_case(tmp_path / "case", {})
-    measure(GaussianPair(), both, SPEC, ("loss",), case=case)
-    kept = measure(GaussianPair(), both, SPEC, ("base_ratio",), case=case)
+    measure(GaussianPair(), both, SPEC, ("loss",), work=Work(case))
+    kept = measure(GaussianPair(), both, SPEC, ("base_ratio",), work=Work(case))
     fresh = measure(GaussianPair(), both, SPEC, ("base_ratio",))
     assert np.array_equal(kept.scores["base_ratio"], fresh.scores["base_ratio"])
 
