@@ -16,6 +16,7 @@ from ..core.encoders.embedding import embed
 from ..core.images.sets import Sets
 from ..core.report.words import baseline_words, score_table
 from ..core.specs import SampleSpec, VerdictSpec
+from ..core.storage import Work
 from ..core.types import BASE, TUNED, ImageBatch
 from . import _sockets as sockets
 from ._host import HostProgress, drawn, work_folder
@@ -144,7 +145,7 @@ class Reconstruction(io.ComfyNode):
             with work_folder({"kind": "reconstruction", **facts, "solver": solver}) as case:
                 scores = [
                     _drawn_scores(pair, captions, queries, descriptor, model=model, spec=spec,
-                                  images=images, scale=scale, case=case, progress=HostProgress())
+                                  images=images, scale=scale, work=Work(case, HostProgress()))
                     for model in CALIBRATION[calibrate]
                 ]  # fmt: skip
         found = scores[0] if len(scores) == 1 else scores[0] - scores[1]

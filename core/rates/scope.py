@@ -38,11 +38,11 @@ class CaseFacts:
 
 FACTS = {
     "rank": "rank of the adapter",
-    "steps": "number of training steps",
-    "exposure": "number of passes over each photo",
+    "steps": "training steps",
+    "exposure": "passes over each photo",
     "learning_rate": "learning rate",
-    "photos": "number of photos in question",
-    "controls": "number of controls",
+    "photos": "photos in question",
+    "controls": "controls",
 }
 
 

@@ -15,7 +15,7 @@ from lora_forensics.core.membership.signals.paired import paired_losses
 from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling.plans import seed_of
 from lora_forensics.core.specs import MembershipSpec
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 from scipy import stats
 
 SPEC = MembershipSpec(timesteps=(100, 400), noises=4, nulls=3, null_noises=2, batch=32)
@@ -114,14 +114,14 @@ class Counted(NoProgress):
 def test_finished_nulls_are_not_opened_again(tmp_path):
     case = open_case(tmp_path / "case", {})
     group = NullGroup("placebo", placebos([0.1, 0.2]))
-    first = measured(GaussianPair(), group, case=case)
+    first = measured(GaussianPair(), group, work=Work(case))
 
     def fail():
         raise AssertionError("opened again")
 
     kept = NullGroup("placebo", tuple(NullModel(m.name, fail) for m in group.models))
     progress = Counted()
-    assert measured(GaussianPair(), kept, case=case, progress=progress) == first
+    assert measured(GaussianPair(), kept, work=Work(case, progress)) == first
     assert (progress.found, progress.made) == (2, 0)
     case.close()
 

@@ -120,17 +120,16 @@ def test_reconstructions_share_noise_between_the_arms_and_resume(tmp_path):
     spec = SampleSpec(steps=2, batch=4, seed=3)
     captions = ["a red house", "a cat", "a red house"]
     case = open_case(tmp_path / "case", {})
-    tuned = redraw.draw_reconstructions(pair, captions, spec=spec, images=2, work=Work(case))
-    base = redraw.draw_reconstructions(
-        pair, captions, model=BASE, spec=spec, images=2, work=Work(case)
-    )
+    more = {"spec": spec, "images": 2, "work": Work(case)}
+    tuned = redraw.draw_reconstructions(pair, captions, **more)
+    base = redraw.draw_reconstructions(pair, captions, model=BASE, **more)
     assert [s.prompt for s in tuned.sources] == [c for c in captions for _ in range(2)]
     assert [s.seed for s in tuned.sources] == [s.seed for s in base.sources]
     assert len({s.seed for s in tuned.sources}) == 6
     assert len(case.done) == 12
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair, "decode", lambda _: pytest.fail("drawn again"))
-        again = redraw.draw_reconstructions(pair, captions, spec=spec, images=2, work=Work(case))
+        again = redraw.draw_reconstructions(pair, captions, **more)
     assert torch.equal(again.pixels, tuned.pixels)
     case.close()
     for bad in ({"captions": []}, {"captions": ["a"], "images": 0}):
