@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, NotEnoughDataError, plural
-from .protocols import NoProgress, Progress
+from .protocols import QUIET, Progress
 from .records import Reader
 from .specs import DecoySpec
 from .statistics.ranks import null_rank_p
@@ -232,7 +232,7 @@ def rank_variants(
     photos: Sequence[Pixels],
     score: Callable[[Variant], float],
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> DecoyRank:
     """Score every variant with the suspect and rank the published one.
 
@@ -249,7 +249,6 @@ def rank_variants(
     Source:
         Specification mia.md, section 11, decoy rank; rank of one draw among exchangeable ones.
     """
-    progress = progress or NoProgress()
     progress.start("decoys", len(secret.seeds))
     scores = []
     for number in range(len(secret.seeds)):

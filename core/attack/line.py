@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..protocols import ModelPair, NoProgress, Progress
+from ..protocols import QUIET, ModelPair, Progress
 from ..sampling.generation import generate
 from ..sampling.guidance import cfg
 from ..sampling.plans import forwards, plan
@@ -147,7 +147,7 @@ def train_classifiers(
     *,
     weights: Path | None = None,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> tuple[TrainedClassifier, ...]:
     """One classifier per seed, kept whole, to be saved and to score photos later.
 
@@ -162,7 +162,6 @@ def train_classifiers(
     Raises:
         NotEnoughDataError: fewer than 4 images in an arm.
     """
-    progress = progress or NoProgress()
     progress.start("attack: classifiers", spec.seeds * spec.epochs, 0)
     more: dict[str, Any] = {"weights": weights, "device": device, "on_epoch": progress.step}
     return tuple(

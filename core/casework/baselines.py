@@ -24,7 +24,7 @@ from ..encoders import load_encoder
 from ..encoders.clip import ClipEncoder
 from ..errors import InputError, plural
 from ..images.captions import captions_of, load_captions
-from ..protocols import ImageEncoder, NoProgress, Progress
+from ..protocols import QUIET, ImageEncoder, Progress
 from ..specs import AttackSpec
 from ..storage import CaseFolder, Work, open_case, write_atomic
 from ..types import BASE, TUNED, ImageBatch
@@ -39,7 +39,7 @@ BATCH = 64
 def run_baselines(
     request: BaselineRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> tuple[BaselineEvidence, ...]:
     """Score photos and controls by every method; plain, and minus the base where it can be asked.
@@ -56,7 +56,6 @@ def run_baselines(
         ForensicsError: one of its named kinds; NO_PROMPTS and NO_TEXT_ENCODER for zero-shot;
             MINOR_SUSPECTED before any photo is opened.
     """
-    progress = progress or NoProgress()
     case = request.case
     encoder = load_encoder(case.encoder, case.models, device=case.device)
     _check(request, encoder)

@@ -10,7 +10,7 @@ from ..backends.loading import open_pair
 from ..decoys import DecoyRank, rank_json, rank_variants, read_secret
 from ..errors import plural
 from ..lora.safeguard import stop_words
-from ..protocols import Progress
+from ..protocols import QUIET, Progress
 from ..storage import open_case, write_atomic
 from .decoy_files import base_ratio_score, ranked_photos, read_originals
 from .intake import check_output, model_signs, names_in, read_given, stop_if_minor
@@ -23,7 +23,7 @@ RANK = "rank.json"
 def rank_files(
     request: RankRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> DecoyRank:
     """Rank the published variant among its decoys by BaseRatio; the same request resumes.

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..images.heat import tinted
 from ..images.photos import decode_file, png_bytes, to_tensor
 from ..localization.classifiers import explain, load_classifier
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..storage import write_atomic
 from .intake import check_output, named_pictures
 from .request import ExplainRequest
@@ -25,7 +25,7 @@ class ExplainedFile:
 
 
 def explain_files(
-    request: ExplainRequest, *, progress: Progress | None = None
+    request: ExplainRequest, *, progress: Progress = QUIET
 ) -> tuple[ExplainedFile, ...]:
     """Explain every picture.
 
@@ -42,7 +42,6 @@ def explain_files(
         normalisation=request.normalization,
         device=request.device,
     )
-    progress = progress or NoProgress()
     progress.start("explaining", len(files))
     found = []
     for file, name in files:

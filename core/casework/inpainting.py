@@ -22,7 +22,7 @@ from ..inpainting.lama import LamaInpainter
 from ..inpainting.masks import face_parts, random_mask, read_labels, read_mask
 from ..inpainting.whole import add_whole
 from ..lora.safeguard import stop_words
-from ..protocols import ModelPair, Progress
+from ..protocols import QUIET, ModelPair, Progress
 from ..sampling.plans import seed_of
 from ..storage import open_case
 from .intake import check_output, model_signs, names_in, stop_if_minor
@@ -32,7 +32,7 @@ from .request import PART_MASKS, InpaintRequest
 def inpaint_files(
     request: InpaintRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> ExampleSet:
     """Make the set; the same request goes on where it was.

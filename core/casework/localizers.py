@@ -15,7 +15,7 @@ from ..localization.measuring import by_kind, finish, look, with_figures, words_
 from ..localization.settings import SETUPS, LocalizerSpec, LocalizeSpec
 from ..localization.training import train_localizer
 from ..lora.header import load_tensors, sha256_file
-from ..protocols import Progress
+from ..protocols import QUIET, Progress
 from ..storage import open_case
 from .intake import check_output
 from .localizing import ASKED, words_of_card
@@ -27,7 +27,7 @@ FILE = "localizer.safetensors"
 def train_files(
     request: LocalizerRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, Localizer]:
     """Train, set the gate, measure, write; the same request resumes.
@@ -87,7 +87,7 @@ def _manifest(
 
 
 def measure_file(
-    model: Path, examples: Path, *, device: str = "cpu", progress: Progress | None = None
+    model: Path, examples: Path, *, device: str = "cpu", progress: Progress = QUIET
 ) -> Localizer:
     """A localiser whose card holds its figures on a whole set, all splits, and no other ones.
 

@@ -21,7 +21,7 @@ from ..localization.files import Localizer, load_localizer
 from ..localization.localizing import Localization, localize
 from ..localization.settings import LocalizeSpec
 from ..localization.shipped import load_shipped
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..report.localization import render_localization
 from ..report.twin import render_json
 from ..storage import write_atomic
@@ -57,7 +57,7 @@ class Localized:
 def localize_files(
     request: LocalizeRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> tuple[Localized, ...]:
     """Localise every picture; one that cannot be read is reported and the others go on.
@@ -70,7 +70,7 @@ def localize_files(
     localizer = _localizer(request)
     announce(words_of_card(localizer))
     done = [
-        _one(file, name, localizer, request, progress or NoProgress(), alone=len(files) == 1)
+        _one(file, name, localizer, request, progress, alone=len(files) == 1)
         for file, name in files
     ]
     return tuple(done)

@@ -10,7 +10,7 @@ from .. import __version__
 from ..backends.loading import open_pair
 from ..errors import InputError, plural
 from ..lora.safeguard import stop_words
-from ..protocols import Progress
+from ..protocols import QUIET, Progress
 from ..sampling.generation import generate
 from ..sampling.guidance import Guidance, cfg, model_guidance
 from ..sampling.plans import forwards, plan
@@ -24,7 +24,7 @@ from .request import SampleRequest
 def sample_files(
     request: SampleRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Draw every noise under every guidance rule; images.json says how each was made.

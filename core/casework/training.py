@@ -20,7 +20,7 @@ from ..images.captions import FILE_NAME, caption, captions_of, load_captions, sa
 from ..images.photos import decode_file, image_files, png_bytes, to_tensor
 from ..images.watermark import KINDS, default_logo, load_logo
 from ..lora.safeguard import stop_words
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..storage import open_case, sha256_bytes, write_atomic
 from ..training.finetune import finetune, save_checkpoint
 from ..training.trained import Finetuned, save_lora, save_losses
@@ -34,7 +34,7 @@ Announce = Callable[[str], None]
 def train_files(
     request: TrainRequest,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Announce = lambda _: None,
 ) -> tuple[Path, ...]:
     """Train on a folder of photos; the same request resumes an interrupted run.
@@ -115,7 +115,7 @@ def _save(trained: Finetuned, networks: Networks, request: TrainRequest) -> tupl
     return save_lora(trained, path, layout=request.layout, name=request.name), log
 
 
-def caption_files(request: CaptionRequest, *, progress: Progress | None = None) -> Path:
+def caption_files(request: CaptionRequest, *, progress: Progress = QUIET) -> Path:
     """Caption a folder of photos into a file of JSON lines.
 
     Returns:
@@ -139,14 +139,13 @@ def caption_files(request: CaptionRequest, *, progress: Progress | None = None) 
     return save_captions(dict(zip((f.name for f in files), texts, strict=True)), path)
 
 
-def watermark_files(request: WatermarkRequest, *, progress: Progress | None = None) -> list[Path]:
+def watermark_files(request: WatermarkRequest, *, progress: Progress = QUIET) -> list[Path]:
     """Lay a watermark on every photo of a folder; each becomes a PNG of its own size.
 
     Raises:
         InputError: SAME_FOLDER, DUPLICATE_NAMES, NO_MARK, or a picture's own code.
         RunError: EXISTS, a file of that name holds something else; nothing is written.
     """
-    progress = progress or NoProgress()
     files, kind = image_files(request.photos), request.kind
     stop_if_minor(stop_words(names_in(request.photos)), flagged=request.minor_suspected)
     _check_names(files, request.out)

@@ -22,7 +22,7 @@ from ..inpainting.diffusion import DiffusionInpainter
 from ..inpainting.examples import ExampleSet, Inpainter, make_examples
 from ..inpainting.masks import random_mask
 from ..inpainting.whole import add_whole
-from ..protocols import ModelPair, Progress
+from ..protocols import QUIET, ModelPair, Progress
 from ..sampling.plans import seed_of
 from ..specs import RepaintSpec
 from ..storage import open_case
@@ -100,7 +100,7 @@ def repainted(
     *,
     whole: int = 0,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> ExampleSet:
     """Photos repainted by the generators named, with mixed masks; resumes.
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..protocols import ModelPair, NoProgress, Progress
+from ..protocols import QUIET, ModelPair, Progress
 from ..specs import CanonicalSpec
 from ..types import ImageBatch
 from .photos import Photos, pixels_sha256, to_picture, to_tensor
@@ -23,7 +23,7 @@ DECODED = (
 
 
 def canonical(
-    pair: ModelPair, photos: Photos, spec: CanonicalSpec, *, progress: Progress | None = None
+    pair: ModelPair, photos: Photos, spec: CanonicalSpec, *, progress: Progress = QUIET
 ) -> tuple[Photos, tuple[str, ...]]:
     """Pass photos or controls through the codec and one JPEG compression.
 
@@ -47,7 +47,6 @@ def canonical(
     Source:
         Specification mia.md, section 11, gate 1.
     """
-    progress = progress or NoProgress()
     log = [line.format(side=photos.images.pixels.shape[-1]) for line in DECODED]
     if spec.codec == "on":
         log.append("one round trip through the model's codec (VAE), rounded to 8 bits")

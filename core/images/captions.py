@@ -23,7 +23,7 @@ from ..errors import (
     plural,
 )
 from ..lora.header import read_header
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..records import strict_json
 from ..storage import write_atomic
 from .photos import to_picture
@@ -41,7 +41,7 @@ def caption(
     *,
     prefix: str = "",
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> list[str]:
     """One caption an image, by BLIP with its default decoding.
 
@@ -58,7 +58,6 @@ def caption(
         MissingDependencyError: NO_TRANSFORMERS.
         UnsafeFileError: weights that are no safetensors file.
     """
-    progress = progress or NoProgress()
     model, processor = _load(model_folder, device)
     progress.start("captions", len(images))
     texts: list[str] = []

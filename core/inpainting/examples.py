@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..errors import InputError, plural
 from ..images.photos import Photos, png_bytes, to_tensor
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..records import Reader
 from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes, write_atomic
@@ -216,7 +216,7 @@ def make_examples(
     case: CaseFolder,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> ExampleSet:
     """Every variant of every photo by every generator; finished pictures are not made again.
 
@@ -236,7 +236,6 @@ def make_examples(
             generators of one name (BAD_SETTING).
     """
     _check(photos, masks, inpainters)
-    progress = progress or NoProgress()
     progress.start("repainting", len(photos) * sum(i.cost for i in inpainters))
     rows = [_original(photos, i, case, seed) for i in range(len(photos))]
     for inpainter in inpainters:

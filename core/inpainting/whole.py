@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ..images.photos import png_bytes
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes
 from .examples import Example, ExampleSet, Tick, listed, read_unit, split_of, stored
@@ -44,7 +44,7 @@ def add_whole(
     case: CaseFolder,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> ExampleSet:
     """A set and `count` whole pictures of each painter, split as photos are.
 
@@ -56,7 +56,6 @@ def add_whole(
         seed: of noise and split.
         progress: counts units of work.
     """
-    progress = progress or NoProgress()
     progress.start("drawing whole pictures", count * sum(p.whole_cost for p in painters))
     rows = [r for p in painters for r in _rows(p, count, case, seed, progress.step)]
     return listed(case, (*made.rows, *rows))

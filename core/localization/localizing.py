@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from .files import Card, Localizer
 from .judging import Judgement, judge
 from .placing import upsampled
@@ -59,7 +59,7 @@ def localize(
     localizer: Localizer,
     spec: LocalizeSpec | None = None,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> Localization:
     """Look at a picture.
 
@@ -77,7 +77,7 @@ def localize(
     """
     spec, card = spec or LocalizeSpec(), localizer.card
     _check(picture, card)
-    boxes, progress = tiles(picture, card.source_side, spec.overlap), progress or NoProgress()
+    boxes, progress = tiles(picture, card.source_side, spec.overlap), progress
     progress.start("localising", len(boxes) * spec.views)
     seen = [
         _view(picture, localizer, boxes, spec, progress, mirrored=k > 0) for k in range(spec.views)

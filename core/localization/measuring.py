@@ -10,7 +10,7 @@ import numpy as np
 
 from ..inpainting.examples import Example, ExampleSet
 from ..inpainting.variants import NO_GENERATOR
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..statistics.overlap import Overlap, overlap
 from .files import Accuracy, Card, Localizer, Untouched
 from .localizing import localize
@@ -47,10 +47,10 @@ def look(
     localizer: Localizer,
     examples: ExampleSet,
     spec: LocalizeSpec,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> list[Seen]:
     """Localise every picture of a set."""
-    progress, found = progress or NoProgress(), []
+    progress, found = progress, []
     progress.start("measuring", len(examples))
     for row in examples.rows:
         made = localize(examples.picture(row), localizer, spec)
@@ -116,7 +116,7 @@ def finish(
     source_side: int,
     outside: Mapping[str, ExampleSet] | None = None,
     limits: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> Localizer:
     """Set the gate on ``val`` pictures, measure on ``test`` pictures, and write the card.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..devices import torch_device
 from ..errors import InputError, NotEnoughDataError, RunError, plural
 from ..inpainting.examples import Example, ExampleSet
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..sampling.plans import seed_of
 from ..storage import CaseFolder, digest_of, sha256_bytes
 from ..training.store import Store
@@ -62,7 +62,7 @@ def train_localizer(
     case: CaseFolder | None = None,
     unit: str = "localizer",
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> Trained:
     """Train on the ``train`` rows, choose the epoch on the ``val`` rows.
 
@@ -89,7 +89,7 @@ def train_localizer(
     if made is None:
         trainee = LocalizerTrainee(spec, start, device)
         watched = examples.pick(split="val")
-        made = _learn(trainee, stream, watched, store, progress or NoProgress())
+        made = _learn(trainee, stream, watched, store, progress)
     network = build(spec.method, spec.supervision, spec.width)
     network.load_state_dict(_part(made, "weight/"))
     curve = [tuple(made[k].tolist()) for k in ("losses", "validation")]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..protocols import Denoiser, ModelPair, NoProgress, Progress, Rows
+from ..protocols import QUIET, Denoiser, ModelPair, Progress, Rows
 from ..specs import SampleSpec
 from .guidance import Guidance, combine
 
@@ -253,7 +253,7 @@ def sample_latents(
     jobs: Sequence[Job],
     spec: SampleSpec,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> Iterator[tuple[Sequence[Job], Tensor]]:
     """Run a plan batch by batch.
 
@@ -263,7 +263,6 @@ def sample_latents(
     Raises:
         InputError: the solver does not fit the model.
     """
-    progress = progress or NoProgress()
     if pair.prediction == "flow" and spec.sampler == "dpmpp_2m":
         raise InputError("BAD_SETTING", "dpmpp_2m is no solver for flow models; use euler")
     solver, spacing = SAMPLERS[spec.sampler]

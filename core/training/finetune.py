@@ -21,7 +21,7 @@ from torch import Tensor
 from ..backends.diffusers import DiffusersPair
 from ..backends.networks import Networks
 from ..errors import InputError
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..sampling.plans import column
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder, write_atomic
@@ -95,7 +95,7 @@ def finetune(
     *,
     case: CaseFolder | None = None,
     unit: str = "finetune",
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> Finetuned:
     """Train on images with their captions; the base stays exactly as it was.
 
@@ -126,7 +126,7 @@ def finetune(
     store = Store(case, f"{unit}/{identity(spec, views, captions, model)}")
     done = store.result()
     if done is None:
-        done = learn(_lesson(pair, views, captions, spec), store, progress or NoProgress())
+        done = learn(_lesson(pair, views, captions, spec), store, progress)
     training = Training(
         spec=spec,
         captions=tuple(captions),

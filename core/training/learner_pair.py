@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..protocols import ModelPair, NoProgress, Progress, Rows
+from ..protocols import QUIET, ModelPair, Progress, Rows
 from ..sampling.plans import column, noised
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder
@@ -86,7 +86,7 @@ def finetune_pair(
     family: str = "",
     case: CaseFolder | None = None,
     unit: str = "finetune",
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
 ) -> Finetuned:
     """Train low-rank pairs on images with their captions; resumes like `finetune.finetune`.
 
@@ -117,7 +117,7 @@ def finetune_pair(
     store = Store(case, f"{unit}/{identity(spec, views, captions, _facts(model))}")
     done = store.result()
     if done is None:
-        done = _train(model, views, captions, spec, store, progress or NoProgress())
+        done = _train(model, views, captions, spec, store, progress)
     training = Training(
         spec=spec,
         captions=tuple(captions),

@@ -7,7 +7,7 @@ from torch import Tensor
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import pair_of
 from ..membership.null_ranks import NullModel
-from ..protocols import NoProgress, Progress
+from ..protocols import QUIET, Progress
 from ..specs import FinetuneSpec
 from ..storage import CaseFolder
 from .counterfactual import Train
@@ -16,7 +16,7 @@ from .trained import save_lora
 
 
 def training_on(
-    pair: DiffusersPair, caption: str, case: CaseFolder, progress: Progress | None = None
+    pair: DiffusersPair, caption: str, case: CaseFolder, progress: Progress = QUIET
 ) -> Train:
     """A training for `counterfactual.counterfactual_group`; finished adapters are not repeated.
 
@@ -37,7 +37,7 @@ def training_on(
             spec,
             case=case,
             unit=unit,
-            progress=progress or NoProgress(),
+            progress=progress,
         )
         if not path.is_file():
             save_lora(trained, path)

@@ -21,7 +21,7 @@ from ...demo.assets import asset_path
 from ...encoders import load_encoder
 from ...errors import plural
 from ...lora.safeguard import stop_words
-from ...protocols import ImageEncoder, NoProgress, Progress
+from ...protocols import QUIET, ImageEncoder, Progress
 from ...specs import FinetuneSpec
 from ...storage import CaseFolder
 from ...training.finetune import finetune
@@ -177,7 +177,7 @@ def run_study(
     *,
     shard: int = 1,
     shards: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> list[StudyCase]:
     """Train and examine all cases that are not done.
@@ -197,7 +197,7 @@ def run_study(
         RunError: see `folders.open_study`.
     """
     folder = open_study(out, study.plan())
-    order, progress = own_first(study.cases, shard, shards), progress or NoProgress()
+    order, progress = own_first(study.cases, shard, shards), progress
     folder.work(
         order,
         folder.adapter,

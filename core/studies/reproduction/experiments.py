@@ -15,7 +15,7 @@ import torch
 from ... import __version__
 from ...attack.baselines.centroid import centroid_scores
 from ...casework.book import tool_facts
-from ...protocols import NoProgress, Progress
+from ...protocols import QUIET, Progress
 from ...statistics.auc import delong
 from ...statistics.tpr_at_fpr import tpr_at_fpr
 from ...storage import digest_of, open_case, write_atomic
@@ -94,7 +94,7 @@ def material_of(asked: Reproduction) -> Material:
 def reproduce(
     asked: Reproduction,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run rows, write `reproduction.json`, `reproduction.md` and the plot, and return the facts.
@@ -122,7 +122,7 @@ def reproduce(
             material,
             asked.scale,
             digest_of(manifest),
-            progress or NoProgress(),
+            progress,
             announce,
         )
         for row in rows:

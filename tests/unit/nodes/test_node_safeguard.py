@@ -177,7 +177,7 @@ def test_every_node_that_compares_stops_for_photo_names(node, nodes, tmp_path, m
 
     monkeypatch.setattr(Suspect, "pair", pair)
     attack, baselines, extraction = map(nodes, ("attack", "baselines", "extraction"))
-    model = SimpleNamespace(facts={"tuned_sha256": "t"})
+    model = SimpleNamespace(facts=SimpleNamespace(tuned_sha256="t"))
     drawn = SimpleNamespace(extraction=SimpleNamespace(images=images()), settings={})
     s, sets, made = suspect(), (bad, good), images()
     calls = {

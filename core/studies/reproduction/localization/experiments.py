@@ -21,7 +21,7 @@ from ....inpainting.variants import ORIGINAL, SPLICED, WHOLE
 from ....localization.settings import SETUPS
 from ....localization.training import Trained, train_localizer
 from ....lora.header import load_tensors, sha256_file
-from ....protocols import NoProgress, Progress
+from ....protocols import QUIET, Progress
 from ....statistics.overlap import baselines
 from ....storage import CaseFolder, open_case, write_atomic
 from ..experiments import hardware
@@ -108,7 +108,7 @@ def _check(examples: ExampleSet, scale: LocalizationScale) -> None:
 def reproduce_localization(
     asked: LocalizationRun,
     *,
-    progress: Progress | None = None,
+    progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train and test all, write `localization.json` and `localization.md`, return the facts.
@@ -119,7 +119,6 @@ def reproduce_localization(
         InputError: what is wrong with the user's files.
         RunError: the folder cannot be used.
     """
-    progress = progress or NoProgress()
     asked.out.mkdir(parents=True, exist_ok=True)
     material = material_of(asked, progress)
     tests = tests_of(material.examples, asked.scale.main, material.outside)
