@@ -5,11 +5,11 @@ import re
 import socket
 import zipfile
 
-import numpy as np
 import peft
 import pytest
 import tiny_models
 import torch
+from command_files import flags, smooth_pictures
 from ldm_layout import save_checkpoint
 from lora_forensics.core import cli
 from lora_forensics.core.casework.intake import check_counts
@@ -35,23 +35,13 @@ LEAN = [
 ]
 
 
-def pictures(folder, count, seed):
-    folder.mkdir()
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        small = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
-        picture = small.resize((70 + i, 60), Image.Resampling.BICUBIC)
-        picture.save(folder / (f"{i}.png" if i % 2 else f"{i}.jpg"))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     tiny_models.save_base(root / "base")
     tiny_models.save_lora(root / "suspect.safetensors")
-    pictures(root / "photos", 5, 1)
-    pictures(root / "controls", 9, 2)
+    smooth_pictures(root / "photos", 5, 1)
+    smooth_pictures(root / "controls", 9, 2)
     return root
 
 
@@ -59,7 +49,10 @@ def world(tmp_path_factory):
 def few(tmp_path_factory):
     """The fewest pictures that are screened, and one more control."""
     root = tmp_path_factory.mktemp("few")
-    return {"photos": pictures(root / "few", 2, 6), "controls": pictures(root / "fewc", 3, 7)}
+    return {
+        "photos": smooth_pictures(root / "few", 2, 6),
+        "controls": smooth_pictures(root / "fewc", 3, 7),
+    }
 
 
 def arguments(world, out, **changed):
@@ -71,7 +64,7 @@ def arguments(world, out, **changed):
         "out": out,
         **changed,
     }
-    return ["screen", *BUDGET, *(x for k, v in paths.items() for x in (f"--{k}", str(v)))]
+    return ["screen", *BUDGET, *flags(paths)]
 
 
 @pytest.fixture(scope="module")
@@ -264,11 +257,11 @@ def test_missing_and_empty_folders(world, tmp_path, capsys):
         "MISSING_FILE",
         "NOT_A_CHECKPOINT",
     }
-    assert unanalyzable(world, tmp_path, capsys, tmp_path / "no.safetensors") == "MISSING_FILE"
+    assert failing(world, tmp_path, capsys, lora=tmp_path / "no.safetensors") == "MISSING_FILE"
 
 
 def test_too_few_photos(world, tmp_path, capsys):
-    one = pictures(tmp_path / "one", 1, 5)
+    one = smooth_pictures(tmp_path / "one", 1, 5)
     assert failing(world, tmp_path, capsys, photos=one) == "ONE_PHOTO"
     assert failing(world, tmp_path, capsys, controls=one) == "TOO_FEW_CONTROLS"
 
@@ -291,12 +284,12 @@ def test_little_data_is_verdict_d_with_the_number_needed(world, few, tmp_path):
 
 
 def test_same_picture_in_both_folders(world, tmp_path, capsys):
-    shared = pictures(tmp_path / "shared", 9, 2)
+    shared = smooth_pictures(tmp_path / "shared", 9, 2)
     assert failing(world, tmp_path, capsys, photos=shared) == "DUPLICATE_PHOTOS"
 
 
 def test_bad_pictures(world, tmp_path, capsys):
-    bad = pictures(tmp_path / "bad", 3, 8)
+    bad = smooth_pictures(tmp_path / "bad", 3, 8)
     (bad / "x.png").write_bytes((bad / "1.png").read_bytes()[:200])
     assert failing(world, tmp_path, capsys, photos=bad) in {"CORRUPT_IMAGE", "NOT_AN_IMAGE"}
     Image.new("L", (8000, 8000)).save(bad / "x.png")

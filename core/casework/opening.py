@@ -9,6 +9,7 @@ from ..attack.classifier import check_weights
 from ..backends.diffusers import DiffusersPair
 from ..backends.loading import load_base, pair_of
 from ..backends.networks import Networks
+from ..errors import InputError
 from ..images.canonical import canonical
 from ..images.captions import load_captions
 from ..images.photos import Photos
@@ -67,6 +68,8 @@ def check_folders(request: Request) -> tuple[PhotoSet, PhotoSet]:
         ForensicsError: one of its named kinds.
     """
     check_output(request.out)
+    if not request.tuned.exists():
+        raise InputError("MISSING_FILE", f"there is no file or folder {request.tuned}")
     photos, controls = folder_set(request.photos), folder_set(request.controls)
     check_counts(len(photos), len(controls))
     if request.attack_weights is not None:

@@ -153,9 +153,10 @@ def case_words(case: Case) -> str:
     """Verdict, reasons, what each line measured, error rates and caveats."""
     verdict = case.verdict
     head = f"Verdict {verdict.letter}: {verdict.headline}"
+    why = [reason.text for reason in verdict.reasons]
     parts = {
-        "Why": [reason.text for reason in verdict.reasons],
-        "Figures": line_words(case),
+        "Why": why,
+        "Figures": _figures(case, "\n".join(why)),
         "Error rates": [*verdict.error_rates, *sentences(case.known_rates or {}, verdict.letter)],
         "Before acting": list(verdict.caveats),
     }
@@ -163,10 +164,11 @@ def case_words(case: Case) -> str:
     return "\n".join([head, *listed])
 
 
-def line_words(case: Case) -> list[str]:
-    """What each line that ran measured, and how the attack was run."""
+def _figures(case: Case, known: str) -> list[str]:
+    """Comparisons that the reasons do not state, and how the attack was run."""
     notes = () if case.attack is None else case.attack.notes
-    return [*(f"{name}: {words}" for name, words in line_rows(case)), *notes]
+    rows = (f"{name}: {words}" for name, words in line_rows(case) if words not in known)
+    return [*rows, *notes]
 
 
 def line_rows(case: Case) -> list[tuple[str, str]]:

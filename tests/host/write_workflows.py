@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import PACK, ROOT
-from .contract import CONTRACT, contract_of, contract_text, read_contract, refusals
+from .contract import CONTRACT, Contract, contract_of, contract_text, read_contract, refusals
 from .graphs import json_text
 from .server import ComfyServer
 from .templates import CORE, TEMPLATES
@@ -23,9 +23,8 @@ from .templates import CORE, TEMPLATES
 WORKFLOWS = ROOT / "workflows"
 
 
-def written(object_info: Mapping[str, Any]) -> dict[Path, str]:
+def written(contract: Contract) -> dict[Path, str]:
     """Every text file by path, for these nodes."""
-    contract = contract_of(object_info, CORE)
     found = {CONTRACT: contract_text(contract)}
     for graph in (template.graph(contract) for template in TEMPLATES):
         found[WORKFLOWS / f"{graph.name}.json"] = json_text(graph.ui())
@@ -44,7 +43,7 @@ def write(object_info: Mapping[str, Any]) -> None:
     contract = contract_of(object_info, CORE)
     if CONTRACT.exists() and (wrong := refusals(read_contract(), contract)):
         raise ValueError("saved workflows would break: " + "; ".join(wrong))
-    for path, text in written(object_info).items():
+    for path, text in written(contract).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     for graph in (template.graph(contract) for template in TEMPLATES):

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from command_files import flags, forbid
 from lora_forensics.core import cli
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import opening, photo_sets
@@ -13,31 +13,13 @@ from lora_forensics.core.casework.placebos import placebo_group
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, LoraFormatError, RunError
 from lora_forensics.core.lora.header import named
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 
-def forbid(*_, **__):
-    raise AssertionError("a model or a picture was opened")
-
-
 @pytest.fixture
-def case(tiny_folder, tmp_path):
+def case(given):
     """A command's flags, with photos and controls."""
-    rng = np.random.default_rng(0)
-    for name in ("photos", "controls"):
-        (tmp_path / name).mkdir()
-        for i in range(3):
-            pixels = rng.integers(0, 256, (20, 24, 3), np.uint8)
-            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
-    given = {
-        "base": tiny_folder / "base",
-        "lora": tiny_folder / "suspect.safetensors",
-        "photos": tmp_path / "photos",
-        "controls": tmp_path / "controls",
-        "out": tmp_path / "case",
-    }
-    return [x for k, v in given.items() for x in (f"--{k}", str(v))]
+    return flags(given)
 
 
 def refused(capsys, command, *said):
@@ -46,21 +28,21 @@ def refused(capsys, command, *said):
     assert all(text in shown for text in said), shown
 
 
+COMMANDS = {
+    "screen": ((), []),
+    "train": (("base", "photos", "out"), ["--caption", "a face"]),
+    "sample": (("base", "lora", "out"), ["--prompt", "x", "--cfg", "1"]),
+}
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta"])
-@pytest.mark.parametrize("verb", ["screen", "train", "sample"])
-def test_a_device_that_is_not_here_is_named(case, tmp_path, capsys, verb, device):
-    command = [verb, *case, "--device", device]
-    if verb == "train":
-        at = command.index("--lora")
-        del command[at : at + 2]
-        at = command.index("--controls")
-        del command[at : at + 2]
-        command += ["--caption", "a face"]
-    if verb == "sample":
-        command = [verb, *case[:4], *case[-2:], "--device", device, "--prompt", "x", "--cfg", "1"]
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_a_device_that_is_not_here_is_named(given, capsys, verb, device):
+    names, more = COMMANDS[verb]
     code = "NO_DEVICE: cuda:99 was asked" if device == "cuda:99" else "BAD_SETTING: device"
+    command = [verb, *flags(given, *names), *more, "--device", device]
     refused(capsys, command, f"ERROR/{code}")
-    assert not (tmp_path / "case").exists()
+    assert not given["out"].exists()
 
 
 def no_weights(path):
@@ -102,8 +84,9 @@ def test_weights_of_the_attack_decide_nothing_where_it_does_not_run(case, tmp_pa
     assert main([*command, *budget]) == 0
 
 
-def test_a_missing_secret_is_named(case, tmp_path, capsys):
-    command = ["decoys", "rank", *case[:6], *case[-2:], "--secret", tmp_path / "nosecret.json"]
+def test_a_missing_secret_is_named(given, tmp_path, capsys):
+    names = ("base", "lora", "photos", "out")
+    command = ["decoys", "rank", *flags(given, *names), "--secret", tmp_path / "nosecret.json"]
     refused(capsys, command, "ERROR/MISSING_FILE", "nosecret.json", "No such file")
 
 
@@ -122,8 +105,9 @@ def test_a_file_that_cannot_be_read_is_no_traceback(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("count", ["0", "-3"])
-def test_no_images_are_no_sample(case, capsys, count):
-    command = ["sample", *case[:4], *case[-2:], "--prompt", "x", "--cfg", "1", "--images", count]
+def test_no_images_are_no_sample(given, capsys, count):
+    names, more = COMMANDS["sample"]
+    command = ["sample", *flags(given, *names), *more, "--images", count]
     refused(capsys, command, f"ERROR/BAD_SETTING: images is {count}; give 1 or more")
 
 

@@ -3,8 +3,8 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from command_files import flags, forbid, noise_pictures
 from lora_forensics.core.casework import intake, photo_sets, questions
 from lora_forensics.core.casework import training as trainwork
 from lora_forensics.core.cli import main
@@ -15,45 +15,16 @@ from lora_forensics.core.studies.calibration import run as calibration
 from lora_forensics.core.studies.calibration.settings import CalibrationSpec
 from lora_forensics.core.studies.reproduction import folders as reproduction
 from lora_forensics.core.studies.reproduction.scales import SD15
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 # As JSON writes a tab between the words, the raw text reads "tchild".
 TABBED = {"ss_dataset_dirs": json.dumps({"10_sks\tchild": {"n_repeats": 10, "img_count": 3}})}
 
 
-def forbid(*_, **__):
-    raise AssertionError("a picture or a model was opened")
-
-
-def pictures(folder, count, seed):
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        path = folder / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(path)
-    return folder
-
-
 def with_metadata(source, path, metadata):
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(load_file(source), path, metadata)
     return path
-
-
-@pytest.fixture
-def given(tiny_folder, tmp_path):
-    return {
-        "base": tiny_folder / "base",
-        "lora": tiny_folder / "suspect.safetensors",
-        "photos": pictures(tmp_path / "photos", 3, 1),
-        "controls": pictures(tmp_path / "controls", 4, 2),
-        "out": tmp_path / "case",
-    }
-
-
-def flags(given):
-    return [x for k, v in given.items() for x in (f"--{k}", str(v))]
 
 
 def moved(path, name):
@@ -69,7 +40,7 @@ def photo_folder(given, tiny_folder, tmp_path):
 
 
 def photo_session(given, tiny_folder, tmp_path):
-    pictures(given["photos"] / "first_graders", 1, 3)
+    noise_pictures(given["photos"] / "first_graders", 1, 3)
 
 
 def control_file(given, tiny_folder, tmp_path):
@@ -81,12 +52,12 @@ def control_folder(given, tiny_folder, tmp_path):
 
 
 def negative_file(given, tiny_folder, tmp_path):
-    given["negatives"] = pictures(tmp_path / "negatives", 4, 4)
+    given["negatives"] = noise_pictures(tmp_path / "negatives", 4, 4)
     moved(given["negatives"] / "0.png", "6 months old.png")
 
 
 def negative_folder(given, tiny_folder, tmp_path):
-    given["negatives"] = pictures(tmp_path / "little sister", 4, 4)
+    given["negatives"] = noise_pictures(tmp_path / "little sister", 4, 4)
 
 
 def placebo_file(given, tiny_folder, tmp_path):
@@ -174,8 +145,7 @@ def test_a_shadow_is_not_sampled_where_its_file_changed_meanwhile(given, tiny_fo
 def test_sampling_reads_what_the_file_suggests(given, tiny_folder, tmp_path):
     suspect_prompts(given, tiny_folder, tmp_path)
     command = ["sample", "--prompt", "a face", "--images", "1", "--steps", "1", "--cfg", "1"]
-    kept = {k: given[k] for k in ("base", "lora", "out")}
-    assert main([*command, *flags(kept)]) == 3
+    assert main([*command, *flags(given, "base", "lora", "out")]) == 3
     assert not given["out"].exists()
 
 
@@ -186,7 +156,7 @@ def test_sampling_reads_what_the_file_suggests(given, tiny_folder, tmp_path):
 )  # fmt: skip
 def test_an_own_study_stops_before_the_base_is_loaded(prompt, place, tmp_path, monkeypatch):
     pool = tmp_path / place.split("/")[0]
-    pictures(pool, 3, 1)
+    noise_pictures(pool, 3, 1)
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_bytes((pool / "1.png").read_bytes())
     monkeypatch.setattr(calibration, "load_base", forbid)
@@ -198,7 +168,7 @@ def test_an_own_study_stops_before_the_base_is_loaded(prompt, place, tmp_path, m
 def test_a_reproduction_stops_before_any_photo_is_opened(where, tmp_path, monkeypatch):
     roots = {who: tmp_path / who for who in ("dtu", "aau", "lfw")}
     for who, part in reproduction.SETS.values():
-        folder = pictures(roots[who] / part, 2, 1)
+        folder = noise_pictures(roots[who] / part, 2, 1)
         lines = [{"file_name": f"{i}.png", "text": "a headshot"} for i in range(2)]
         if where == "caption" and who == "aau":
             lines[1]["text"] = "a headshot of our daughter"
@@ -209,7 +179,7 @@ def test_a_reproduction_stops_before_any_photo_is_opened(where, tmp_path, monkey
     if where == "folder":
         roots["lfw"] = moved(roots["lfw"], "children")
     if where == "person":
-        pictures(roots["lfw"] / "unseen" / "Her_Son", 1, 3)
+        noise_pictures(roots["lfw"] / "unseen" / "Her_Son", 1, 3)
     given = reproduction.Folders(base=tmp_path / "base", **roots)
     with monkeypatch.context() as patch:
         patch.setattr(reproduction, "decode_file", forbid)
@@ -219,7 +189,7 @@ def test_a_reproduction_stops_before_any_photo_is_opened(where, tmp_path, monkey
 
 @pytest.mark.parametrize("command", ["train", "caption", "watermark"])
 def test_sessions_are_read_too(command, given, tmp_path, monkeypatch):
-    pictures(given["photos"] / "grandchildren", 1, 3)
+    noise_pictures(given["photos"] / "grandchildren", 1, 3)
     monkeypatch.setattr(trainwork, "decode_file", forbid)
     more = {
         "train": ["--base", str(given["base"]), "--caption", "a face"],
@@ -232,7 +202,7 @@ def test_sessions_are_read_too(command, given, tmp_path, monkeypatch):
 
 
 def test_a_folder_is_known_by_its_name_however_it_is_given(tmp_path, monkeypatch):
-    pictures(tmp_path / "kids" / "a", 1, 1)
+    noise_pictures(tmp_path / "kids" / "a", 1, 1)
     monkeypatch.chdir(tmp_path / "kids")
     assert intake.names_in(intake.Path()) == ["kids", "a", "0.png"]
     assert intake.names_in(tmp_path / "kids" / "a") == ["a", "0.png"]

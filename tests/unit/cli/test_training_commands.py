@@ -5,6 +5,7 @@ import json
 import pytest
 import tiny_models
 import torch
+from command_files import forbid
 from lora_forensics.core.backends.loading import open_pair
 from lora_forensics.core.casework import training as trainwork
 from lora_forensics.core.cli import main
@@ -99,10 +100,6 @@ def test_ctrl_c_keeps_the_state_and_the_same_command_resumes(base, photos, tmp_p
     one, two = (read_lora(tmp_path / c / "trained.safetensors") for c in ("whole", "case"))
     assert one.tensor_sha256 == two.tensor_sha256
     assert train(base, photos, tmp_path / "case", *more, "--seed", "1") == 2
-
-
-def forbid(*_, **__):
-    raise AssertionError("a picture or model was opened")
 
 
 @pytest.mark.parametrize("where", ["caption", "captions", "name", "file", "flag"])

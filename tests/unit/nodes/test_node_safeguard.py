@@ -8,6 +8,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from command_files import forbid
 from lora_forensics.core.casework import photo_sets
 from lora_forensics.core.casework.photo_sets import PhotoSet
 from lora_forensics.core.errors import ForensicsError
@@ -38,10 +39,6 @@ def nodes(monkeypatch):
         if name.startswith(f"{NODES}."):
             del sys.modules[name]
             delattr(package, name.rpartition(".")[2])
-
-
-def forbid(*_, **__):
-    raise AssertionError("a picture was opened")
 
 
 def stops():

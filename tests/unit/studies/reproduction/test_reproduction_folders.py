@@ -4,15 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import tiny_models
+from command_files import noise_pictures
 from lora_forensics.core.errors import InputError, MissingWeightsError
 from lora_forensics.core.specs import FINETUNE_PRESETS
 from lora_forensics.core.studies.reproduction.experiments import Reproduction, reproduce, scale_of
 from lora_forensics.core.studies.reproduction.folders import SETS, Folders, folder_material
 from lora_forensics.core.studies.reproduction.scales import SD15
-from PIL import Image
 
 SMALL = replace(
     SD15,
@@ -25,17 +24,11 @@ SMALL = replace(
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     root = tmp_path_factory.mktemp("sd15")
-    rng = np.random.default_rng(0)
-    for who, part in SETS.values():
-        folder = root / who / part
-        folder.mkdir(parents=True)
-        lines = []
-        for i in range(5):
-            pixels = rng.integers(0, 256, (20, 24, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{i}.png")
-            told = {"file_name": f"{i}.png", "text": f"a {who} headshot of a man"}
-            lines.append(json.dumps(told))
+    for seed, (who, part) in enumerate(SETS.values()):
+        folder = noise_pictures(root / who / part, 5, seed)
         if part == "seen":
+            text = f"a {who} headshot of a man"
+            lines = [json.dumps({"file_name": f"{i}.png", "text": text}) for i in range(5)]
             (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
     base = tiny_models.save_base(root / "base")
     folders = {who: root / who for who in ("dtu", "aau", "lfw")}
