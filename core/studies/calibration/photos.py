@@ -180,7 +180,9 @@ def split(case: StudyCase, spec: CalibrationSpec) -> dict[str, list[int]]:
     """Which of the pictures, that come in random order, are what.
 
     Example:
-        >>> split(StudyCase(0, 0.5, 4, 10, 4, "clean", 1), CalibrationSpec(controls=10))["asked"]
+        >>> shape = {"rank": 4, "steps": 10, "photos": 4, "quality": "clean", "seed": 1}
+        >>> case = StudyCase(number=0, used=0.5, **shape)
+        >>> split(case, CalibrationSpec(controls=10))["asked"]
         [0, 1, 4, 5]
     """
     n, used = case.photos, round(case.used * case.photos)

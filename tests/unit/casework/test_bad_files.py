@@ -137,7 +137,7 @@ def test_a_wrong_placebo_is_named_before_any_photo_is_opened(
     case, tiny_folder, tmp_path, capsys, monkeypatch, make, code
 ):
     own = opening.inspect_pair
-    monkeypatch.setattr(opening, "inspect_pair", lambda pair: for_sd1(own(pair)))
+    monkeypatch.setattr(opening, "inspect_pair", lambda *given: for_sd1(own(*given)))
     monkeypatch.setattr(photo_sets, "load_photos", forbid)
     placebos = tmp_path / "placebos"
     placebos.mkdir()

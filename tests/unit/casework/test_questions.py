@@ -78,7 +78,7 @@ def test_counterfactuals_get_the_sessions_of_the_controls(tmp_path, sets, monkey
 
 
 def test_controls_of_one_session_are_refused_before_any_work(tmp_path, sets, monkeypatch):
-    _, controls = sets
+    controls = sets.controls
     one = replace(controls, facts=tuple(replace(f, session="one") for f in controls.facts))
     wanted = request(tmp_path, spec=ScreenSpec(membership=MembershipSpec(counterfactuals=2)))
     monkeypatch.setattr(questions, "recipe_of", lambda _: "recipe")

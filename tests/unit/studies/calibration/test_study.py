@@ -123,7 +123,7 @@ def test_a_stopped_study_gives_the_results_of_one_that_was_not(finished, study, 
             (out / case.name / "manifest.json").read_bytes()
         )
     with folder.claimed(CASES[0]) as kept:
-        run.examine_case(one, folder, CASES[0], kept, progress=run.NoProgress())
+        run.examine_case(one, folder, CASES[0], kept, progress=run.QUIET)
     again = json.loads(folder.result(CASES[0]).read_bytes())
     before = json.loads((out / CASES[0].name / "result.json").read_bytes())
     assert {**again, "seconds": 0} == {**before, "seconds": 0}

@@ -72,7 +72,10 @@ def test_every_needed_folder_is_asked_for(given):
     ("text", "code"),
     [
         ("", "BAD_CAPTIONS"),
-        ('{"file_name": "0.png", "text": "a"}\n', "CAPTION_COUNT: 4 of 5 photos.*1.png"),
+        (
+            '{"file_name": "0.png", "text": "a"}\n',
+            "CAPTION_COUNT: no caption for 4 of 5 photos: 1.png",
+        ),
         ('{"file_name": "0.png"}\n', "BAD_CAPTIONS: line 1"),
         ("\n[1, 2]\n", "BAD_CAPTIONS: line 2"),
         (None, "MISSING_CAPTIONS"),
