@@ -19,7 +19,7 @@ from ..core.lora.header import sha256_file
 from ..core.lora.safeguard import stop_words
 from ..core.membership.null_ranks import NullGroup, NullModel
 from ..core.specs import FinetuneSpec
-from ..core.storage import CaseFolder
+from ..core.storage import CaseFolder, Work
 from ..core.training.counterfactual import (
     Recipe,
     Train,
@@ -99,8 +99,8 @@ def train_lora(
     }
     with work_folder(facts) as case, learning(base):
         trained = finetune_pair(
-            model, own_copy(pixels.pixels), captions, spec, family=family_of(base), case=case,
-            progress=progress,
+            model, own_copy(pixels.pixels), captions, spec, family=family_of(base),
+            work=Work(case, progress),
         )  # fmt: skip
         save_lora(trained, path)
     return trained, _words(trained, path)
@@ -247,7 +247,7 @@ def _training_on(
         path = case.root / f"{unit}.safetensors"
         trained = finetune_pair(
             model, list(images), [caption] * len(images), spec, family=family_of(suspect.base),
-            case=case, unit=unit, progress=progress,
+            work=Work(case, progress), unit=unit,
         )  # fmt: skip
         if not path.is_file():
             save_lora(trained, path)

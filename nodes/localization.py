@@ -22,6 +22,7 @@ from ..core.localization.settings import SETUPS, LocalizerSpec, LocalizeSpec
 from ..core.localization.shipped import load_shipped, shipped_path
 from ..core.localization.training import train_localizer
 from ..core.statistics.overlap import baselines, overlap
+from ..core.storage import Work
 from . import _sockets as sockets
 from ._examples import facts_of, masks_of, written
 from ._host import HostProgress, check_name, drawn, output_folder, to_image, to_pixels, work_folder
@@ -227,7 +228,7 @@ class TrainLocalizer(io.ComfyNode):
             {"kind": "localizer", "examples": chosen.digest(), "setup": setup}
         ) as case:
             trained = train_localizer(
-                chosen, spec, case=case, device=model_device(), progress=progress
+                chosen, spec, work=Work(case, progress), device=model_device()
             )
         made = finish(
             trained, whole, words_of(chosen.pick(split="train")),

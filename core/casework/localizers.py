@@ -16,7 +16,7 @@ from ..localization.settings import SETUPS, LocalizerSpec, LocalizeSpec
 from ..localization.training import train_localizer
 from ..lora.header import load_tensors, sha256_file
 from ..protocols import QUIET, Progress
-from ..storage import open_case
+from ..storage import Work, open_case
 from .intake import check_output
 from .localizing import ASKED, words_of_card
 from .request import LocalizerRequest
@@ -47,7 +47,7 @@ def train_files(
     case = open_case(request.out, _manifest(request, spec, whole, outside))
     try:
         trained = train_localizer(
-            chosen, spec, start=start, case=case, device=request.device, progress=progress
+            chosen, spec, start=start, work=Work(case, progress), device=request.device
         )
         made = finish(
             trained, whole, words_of(chosen.pick(split="train")),

@@ -21,7 +21,7 @@ from ..images.photos import decode_file, image_files, png_bytes, to_tensor
 from ..images.watermark import KINDS, default_logo, load_logo
 from ..lora.safeguard import stop_words
 from ..protocols import QUIET, Progress
-from ..storage import open_case, sha256_bytes, write_atomic
+from ..storage import Work, open_case, sha256_bytes, write_atomic
 from ..training.finetune import finetune, save_checkpoint
 from ..training.trained import Finetuned, save_lora, save_losses
 from ..training.views import fit_short
@@ -62,7 +62,7 @@ def train_files(
     )
     folder = open_case(request.out, _manifest(request, networks, images, texts))
     try:
-        trained = finetune(networks, images, texts, request.spec, case=folder, progress=progress)
+        trained = finetune(networks, images, texts, request.spec, work=Work(folder, progress))
         return _save(trained, networks, request)
     finally:
         folder.close()

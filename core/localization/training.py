@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ..devices import torch_device
 from ..errors import InputError, NotEnoughDataError, RunError, plural
 from ..inpainting.examples import Example, ExampleSet
-from ..protocols import QUIET, Progress
+from ..protocols import Progress
 from ..sampling.plans import seed_of
-from ..storage import CaseFolder, digest_of, sha256_bytes
+from ..storage import UNKEPT, Work, digest_of, sha256_bytes
 from ..training.store import Store
 from .foreign import own_names
 from .losses import loss_of
@@ -59,10 +59,9 @@ def train_localizer(
     spec: LocalizerSpec,
     *,
     start: Mapping[str, Tensor] | None = None,
-    case: CaseFolder | None = None,
+    work: Work = UNKEPT,
     unit: str = "localizer",
     device: str = "cpu",
-    progress: Progress = QUIET,
 ) -> Trained:
     """Train on the ``train`` rows, choose the epoch on the ``val`` rows.
 
@@ -71,10 +70,9 @@ def train_localizer(
         spec: network and training.
         start: first weights by name, such as ImageNet's; those of another shape or name are left
             out, and a start that fits nowhere is refused.
-        case: where states and the result are kept.
+        work: keeps finished parts, is told of steps.
         unit: name in the case.
         device: where it is trained.
-        progress: counts steps.
 
     Raises:
         NotEnoughDataError: fewer training pictures than two, or labels of one kind only
@@ -84,12 +82,12 @@ def train_localizer(
     """
     stream = Stream(examples.pick(split="train"), spec)
     _check(stream.examples, spec)
-    store = Store(case, f"{unit}/{_identity(examples, spec, start, device)}")
+    store = Store(work.case, f"{unit}/{_identity(examples, spec, start, device)}")
     made = store.result()
     if made is None:
         trainee = LocalizerTrainee(spec, start, device)
         watched = examples.pick(split="val")
-        made = _learn(trainee, stream, watched, store, progress)
+        made = _learn(trainee, stream, watched, store, work.progress)
     network = build(spec.method, spec.supervision, spec.width)
     network.load_state_dict(_part(made, "weight/"))
     curve = [tuple(made[k].tolist()) for k in ("losses", "validation")]

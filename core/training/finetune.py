@@ -21,10 +21,9 @@ from torch import Tensor
 from ..backends.diffusers import DiffusersPair
 from ..backends.networks import Networks
 from ..errors import InputError
-from ..protocols import QUIET, Progress
 from ..sampling.plans import column
 from ..specs import FinetuneSpec
-from ..storage import CaseFolder, write_atomic
+from ..storage import UNKEPT, Work, write_atomic
 from ..types import BASE, Conditioning
 from .learner import Lesson, check_counts, identity, learn, text_rows
 from .store import Store
@@ -93,9 +92,8 @@ def finetune(
     captions: Sequence[str],
     spec: FinetuneSpec,
     *,
-    case: CaseFolder | None = None,
+    work: Work = UNKEPT,
     unit: str = "finetune",
-    progress: Progress = QUIET,
 ) -> Finetuned:
     """Train on images with their captions; the base stays exactly as it was.
 
@@ -108,9 +106,8 @@ def finetune(
         images: each ``[3, H, W]`` in 0..1; the short side is brought to the native resolution.
         captions: one per image.
         spec: all settings.
-        case: where states and the result are kept.
+        work: keeps finished parts, is told of steps.
         unit: name of the result in the case.
-        progress: counts optimizer steps.
 
     Raises:
         NotEnoughDataError: NO_PHOTOS.
@@ -123,10 +120,10 @@ def finetune(
                   networks.vae)  # fmt: skip
     weight = next(networks.unet.parameters())
     model = [networks.sha256, str(weight.dtype), weight.device.type]
-    store = Store(case, f"{unit}/{identity(spec, views, captions, model)}")
+    store = Store(work.case, f"{unit}/{identity(spec, views, captions, model)}")
     done = store.result()
     if done is None:
-        done = learn(_lesson(pair, views, captions, spec), store, progress)
+        done = learn(_lesson(pair, views, captions, spec), store, work.progress)
     training = Training(
         spec=spec,
         captions=tuple(captions),

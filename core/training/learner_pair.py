@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..protocols import QUIET, ModelPair, Progress, Rows
+from ..protocols import ModelPair, Progress, Rows
 from ..sampling.plans import column, noised
 from ..specs import FinetuneSpec
-from ..storage import CaseFolder
+from ..storage import UNKEPT, Work
 from ..types import BASE
 from .learner import Lesson, check_counts, identity, learn, text_rows
 from .learner_factors import Factors
@@ -84,9 +84,8 @@ def finetune_pair(
     spec: FinetuneSpec,
     *,
     family: str = "",
-    case: CaseFolder | None = None,
+    work: Work = UNKEPT,
     unit: str = "finetune",
-    progress: Progress = QUIET,
 ) -> Finetuned:
     """Train low-rank pairs on images with their captions; resumes like `finetune.finetune`.
 
@@ -100,9 +99,8 @@ def finetune_pair(
         captions: one per image.
         spec: all settings; method ``lora``.
         family: of the base for the file's metadata; the pair's own if empty.
-        case: where states and the result are kept.
+        work: keeps finished parts, is told of steps.
         unit: name of the result in the case.
-        progress: counts optimizer steps.
 
     Raises:
         NotEnoughDataError: NO_PHOTOS.
@@ -114,10 +112,10 @@ def finetune_pair(
     pair = model.pair
     side = pair.resolution
     views = MeanViews([fitted(i, side) for i in images], side, spec.crop, pair)
-    store = Store(case, f"{unit}/{identity(spec, views, captions, _facts(model))}")
+    store = Store(work.case, f"{unit}/{identity(spec, views, captions, _facts(model))}")
     done = store.result()
     if done is None:
-        done = _train(model, views, captions, spec, store, progress)
+        done = _train(model, views, captions, spec, store, work.progress)
     training = Training(
         spec=spec,
         captions=tuple(captions),

@@ -9,7 +9,7 @@ from ..backends.loading import pair_of
 from ..membership.null_ranks import NullModel
 from ..protocols import QUIET, Progress
 from ..specs import FinetuneSpec
-from ..storage import CaseFolder
+from ..storage import CaseFolder, Work
 from .counterfactual import Train
 from .finetune import finetune
 from .trained import save_lora
@@ -35,9 +35,8 @@ def training_on(
             list(images),
             [caption] * len(images),
             spec,
-            case=case,
+            work=Work(case, progress),
             unit=unit,
-            progress=progress,
         )
         if not path.is_file():
             save_lora(trained, path)

@@ -23,7 +23,7 @@ from ...localization.settings import SETUPS, LocalizerSpec
 from ...localization.shipped import NAME
 from ...localization.training import train_localizer
 from ...protocols import NoProgress, Progress
-from ...storage import open_case
+from ...storage import Work, open_case
 from ..repainted import (
     CLASSICAL,
     LATENT,
@@ -84,7 +84,7 @@ def train(folder: Path, progress: Progress) -> Path:
     chosen = examples.pick(variants=SETUPS["practical"].variants)
     case = open_case(folder / "training", {"examples": chosen.digest()})
     try:
-        trained = train_localizer(chosen, SPEC, case=case, progress=progress)
+        trained = train_localizer(chosen, SPEC, work=Work(case, progress))
     finally:
         case.close()
     made = finish(

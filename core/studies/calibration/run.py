@@ -23,7 +23,7 @@ from ...errors import plural
 from ...lora.safeguard import stop_words
 from ...protocols import QUIET, ImageEncoder, Progress
 from ...specs import FinetuneSpec
-from ...storage import CaseFolder
+from ...storage import CaseFolder, Work
 from ...training.finetune import finetune
 from ...training.trained import save_lora
 from .cases import StudyCase, design, own_first
@@ -229,7 +229,7 @@ def train_case(study: Study, case: StudyCase, kept: CaseFolder, *, progress: Pro
     )
     captions = [study.source.caption] * len(photos)
     trained = finetune(
-        study.base, list(photos), captions, settings, case=kept, unit="training", progress=progress
+        study.base, list(photos), captions, settings, work=Work(kept, progress), unit="training"
     )
     with TemporaryDirectory() as folder:
         path = save_lora(trained, Path(folder) / ADAPTER, name=case.name)

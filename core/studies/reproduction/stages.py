@@ -103,7 +103,7 @@ def checkpoint_of(bench: Bench, target: str) -> Path:
             f"target {target}: {plural(spec.steps, 'step')} on {plural(len(images), 'photo')}"
         )
         trained = finetune(
-            bench.material.networks, images, captions, spec, case=case, progress=bench.progress
+            bench.material.networks, images, captions, spec, work=Work(case, bench.progress)
         )
         save_checkpoint(trained, bench.material.networks, folder)
         losses = torch.tensor(trained.losses)

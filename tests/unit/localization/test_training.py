@@ -23,7 +23,7 @@ from lora_forensics.core.localization.training import (
     train_localizer,
 )
 from lora_forensics.core.localization.views import cell_targets
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -146,15 +146,15 @@ def test_a_patches_network_learns_the_toy_and_resumes_to_the_bit(examples, tmp_p
 
     case = open_case(tmp_path / "case", {})
     with pytest.raises(StopError):
-        train_localizer(chosen, spec, case=case, progress=Interrupting(30))
+        train_localizer(chosen, spec, work=Work(case, Interrupting(30)))
     states = [u for u in case.done if "/state-" in u]
     assert len(states) == 2
-    resumed = train_localizer(chosen, spec, case=case)
+    resumed = train_localizer(chosen, spec, work=Work(case))
     assert resumed.losses == whole.losses
     assert resumed.validation == whole.validation
     for name, weight in whole.network.state_dict().items():
         assert torch.equal(weight, resumed.network.state_dict()[name]), name
-    again = train_localizer(chosen, spec, case=case, progress=Interrupting(0))
+    again = train_localizer(chosen, spec, work=Work(case, Interrupting(0)))
     assert again.losses == whole.losses
     case.close()
 

@@ -15,7 +15,7 @@ from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
 from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.specs import FINETUNE_PRESETS, FinetuneSpec
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 from lora_forensics.core.training import finetune as finetune_module
 from lora_forensics.core.training.finetune import finetune, save_checkpoint
 from lora_forensics.core.training.learner import draw
@@ -202,12 +202,12 @@ def test_resumed_training_is_exact(sd1, tmp_path, spec):
 
 def test_a_finished_run_is_read_and_another_is_not_mixed_in(sd1, tmp_path):
     case = open_case(tmp_path, {})
-    first = finetune(sd1, images(), CAPTIONS, QUICK, case=case)
-    again = finetune(sd1, images(), CAPTIONS, QUICK, case=case, progress=Interrupt(0))
+    first = finetune(sd1, images(), CAPTIONS, QUICK, work=Work(case))
+    again = finetune(sd1, images(), CAPTIONS, QUICK, work=Work(case, Interrupt(0)))
     assert again.losses == first.losses
     assert (again.started, again.finished) == (first.started, first.finished)
     with pytest.raises(KeyboardInterrupt):
-        finetune(sd1, images(), CAPTIONS[::-1], QUICK, case=case, progress=Interrupt(0))
+        finetune(sd1, images(), CAPTIONS[::-1], QUICK, work=Work(case, Interrupt(0)))
     case.close()
 
 
@@ -228,7 +228,7 @@ def test_the_base_stays_as_it_was(sd1, spec, ends, monkeypatch):
         finetune(sd1, images(), CAPTIONS, spec)
     elif ends == "interrupted":
         with pytest.raises(KeyboardInterrupt):
-            finetune(sd1, images(), CAPTIONS, spec, progress=Interrupt(1))
+            finetune(sd1, images(), CAPTIONS, spec, work=Work(progress=Interrupt(1)))
     else:
         error = diverged(sd1, spec, monkeypatch)
         assert error.code == "DIVERGED"

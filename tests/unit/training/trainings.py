@@ -3,7 +3,7 @@
 import torch
 from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling.plans import noise_of
-from lora_forensics.core.storage import open_case
+from lora_forensics.core.storage import Work, open_case
 
 CAPTIONS = ["a face", "a face", "another face"]
 
@@ -31,14 +31,14 @@ def assert_resumes_exactly(train, folder):
     """Seven steps, kept every two and interrupted twice, are those of an uninterrupted run.
 
     Args:
-        train: takes a case and a progress, or neither.
+        train: takes work, or none.
         folder: of the case.
     """
     whole, begun_at = train(), []
     for after in (3, 2, 100):
         case, bar = open_case(folder, {}), Interrupt(after)
         try:
-            trained = train(case=case, progress=bar)
+            trained = train(work=Work(case, bar))
         except KeyboardInterrupt:
             trained = None
         finally:

@@ -23,7 +23,7 @@ from ....localization.training import Trained, train_localizer
 from ....lora.header import load_tensors, sha256_file
 from ....protocols import QUIET, Progress
 from ....statistics.overlap import baselines
-from ....storage import CaseFolder, open_case, write_atomic
+from ....storage import CaseFolder, Work, open_case, write_atomic
 from ..experiments import hardware
 from .findings import judged_findings
 from .scales import LocalizationScale, Run, runs_of
@@ -202,10 +202,9 @@ def _trained(
         seen,
         asked.scale.spec(run.method, run.setup, run.seed),
         start=start,
-        case=case,
+        work=Work(case, progress),
         unit=f"training/{run.key}",
         device=asked.device,
-        progress=progress,
     )
 
 
