@@ -142,7 +142,7 @@ def inside(root: Path, relative: str) -> Path:
     )
     if bad or not (root / relative).resolve().is_relative_to(root.resolve()):
         raise InputError(
-            "OUTSIDE_FOLDER", f"{relative!r} is no plain folder name below {root.name}"
+            "OUTSIDE_FOLDER", f"{relative!r} is not a plain folder name below {root.name}"
         )
     return (root / relative).resolve()
 

@@ -111,7 +111,7 @@ def _opened(suspect: Suspect, file: Path, vae: Any, resolution: int) -> HostPair
         raise InputError(
             "SAME_ADAPTER",
             f"{file.name} changes the base exactly as the suspect does; every placebo must be "
-            "another LoRA, or the smallest possible p would be a lie",
+            "another LoRA, or p would come out too small",
         )
     return null.unnamed_pair(vae, resolution)
 

@@ -129,7 +129,7 @@ class DiffusersPair:
             seed: of the noise.
 
         Returns:
-            None for a full checkpoint, whose change is no adapter.
+            None for a full checkpoint, whose change is not an adapter.
         """
         if self.binding is None:
             return None

@@ -137,7 +137,7 @@ def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
 
     Raises:
         LoraFormatError: the file is malformed, or does not fit the base.
-        UnsafeFileError: it is no safetensors file.
+        UnsafeFileError: it is not a safetensors file.
     """
     if base is None:
         return inspect_lora(read_lora(lora))

@@ -130,7 +130,7 @@ def known_by(files: Sequence[Path]) -> list[tuple[str, str]]:
     anew without loss.
 
     Raises:
-        InputError: a file is no picture.
+        InputError: a file is not a picture.
     """
     decoded = (decode_file(file) for file in files)
     return [(facts.sha256, pixels_sha256(picture)) for picture, facts in decoded]

@@ -76,7 +76,7 @@ def check_placebos(files: Sequence[Path], suspect: Collection[str]) -> list[str]
 
     Raises:
         InputError: SAME_ADAPTER.
-        LoraFormatError: a file is no safetensors file.
+        LoraFormatError: a file is not a safetensors file.
     """
     hashes, tensors = ([hashed(f) for f in files] for hashed in (sha256_file, sha256_tensors))
     for file, *known in zip(files, hashes, tensors, strict=True):

@@ -134,7 +134,7 @@ def _config(given: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
         raise InputError(
             "WRONG_CONFIG",
-            f"{str(given)[:80]!r} is no architecture of open_clip; give its name, such as "
+            f"{str(given)[:80]!r} is not an architecture of open_clip; give its name, such as "
             f'"{DEFAULT}", or {{"model_cfg": {{"embed_dim": ..., "vision_cfg": ..., '
             '"text_cfg": ...}}}}',
         )
@@ -169,7 +169,9 @@ def _network(config: Mapping[str, Any], state: dict[str, Tensor], name: str) -> 
         network = CLIP(**config)
         network.load_state_dict({k: v.float() for k, v in state.items()})
     except (TypeError, RuntimeError) as error:
-        raise InputError("WRONG_WEIGHTS", f"{name} is no such CLIP: {str(error)[:200]}") from error
+        raise InputError(
+            "WRONG_WEIGHTS", f"{name} is not such a CLIP: {str(error)[:200]}"
+        ) from error
     return network.eval().requires_grad_(False)
 
 

@@ -123,7 +123,7 @@ class SscdEncoder:
     """SSCD as an `ImageEncoder`.
 
     Raises:
-        InputError: the file is no safetensors file, or holds other weights (WRONG_WEIGHTS).
+        InputError: the file is not a safetensors file, or holds other weights (WRONG_WEIGHTS).
     """
 
     def __init__(self, path: Path):

@@ -197,7 +197,7 @@ def _similarity_forest(rows: Array, tau: float) -> sparse.csr_array:
 
 
 def _heaviest_forest(weights: Array, i: Indices, j: Indices, n: int) -> sparse.csr_array:
-    costs = sparse.csr_array((3.0 - weights, (i, j)), shape=(n, n))  # never 0: that is no edge
+    costs = sparse.csr_array((3.0 - weights, (i, j)), shape=(n, n))  # never 0: that is not an edge
     lightest = csgraph.minimum_spanning_tree(costs).tocoo()
     return sparse.csr_array((3.0 - lightest.data, (lightest.row, lightest.col)), shape=(n, n))
 

@@ -114,7 +114,7 @@ def load_captions(path: Path) -> dict[str, str]:
     """Captions by file name, from a file as `save_captions` writes it.
 
     Raises:
-        InputError: MISSING_CAPTIONS, the file cannot be read; BAD_CAPTIONS, a line is no such
+        InputError: MISSING_CAPTIONS, the file cannot be read; BAD_CAPTIONS, a line is not such an
             object, is empty, is too long, or names a file again; the line is named.
     """
     try:
@@ -140,7 +140,7 @@ def _entry(line: str, place: str) -> tuple[str, str]:
     try:
         entry = strict_json(line.encode())
     except LoraFormatError as error:
-        raise InputError("BAD_CAPTIONS", f"{place} is no JSON object ({error})") from error
+        raise InputError("BAD_CAPTIONS", f"{place} is not a JSON object ({error})") from error
     name, text = (entry.get(k) if isinstance(entry, dict) else None for k in ("file_name", "text"))
     if not isinstance(name, str) or not isinstance(text, str) or not name:
         raise InputError("BAD_CAPTIONS", f'{place} must hold texts "file_name" and "text"')

@@ -172,7 +172,7 @@ def _decode(data: bytes, file: Path) -> tuple[Image.Image, str, float, tuple[str
             return _to_rgb(_upright(image)), fmt, quality, moment
     except UnidentifiedImageError as error:
         raise InputError(
-            "NOT_AN_IMAGE", f"{file} is no PNG, JPEG or WebP; convert it or take it away"
+            "NOT_AN_IMAGE", f"{file} is not a PNG, JPEG or WebP; convert it or take it away"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError("IMAGE_TOO_LARGE", f"{file}: {error}") from error

@@ -148,7 +148,9 @@ def _decoded(data: bytes, path: Path) -> Image.Image:
             picture.load()
             return picture
     except UnidentifiedImageError as error:
-        raise InputError("NOT_AN_IMAGE", f"{path} is no PNG, JPEG or WebP; convert it") from error
+        raise InputError(
+            "NOT_AN_IMAGE", f"{path} is not a PNG, JPEG or WebP; convert it"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError("IMAGE_TOO_LARGE", f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError, MemoryError) as error:

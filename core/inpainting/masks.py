@@ -164,7 +164,7 @@ def read_labels(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         size: ``(height, width)`` of its photo; the parser's may be another, nearest is taken.
 
     Raises:
-        InputError: the file is no PNG of one channel (NOT_LABELS).
+        InputError: the file is not a PNG of one channel (NOT_LABELS).
     """
     try:
         with Image.open(file, formats=("PNG",)) as picture:
@@ -175,4 +175,4 @@ def read_labels(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
             resized = picture.resize((size[1], size[0]), Image.Resampling.NEAREST)
             return np.asarray(resized, np.uint8)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError("NOT_LABELS", f"{file} is no PNG of a face parser ({error})") from error
+        raise InputError("NOT_LABELS", f"{file} is not a PNG of a face parser ({error})") from error

@@ -264,7 +264,7 @@ def sample_latents(
         InputError: the solver does not fit the model.
     """
     if pair.prediction == "flow" and spec.sampler == "dpmpp_2m":
-        raise InputError("BAD_SETTING", "dpmpp_2m is no solver for flow models; use euler")
+        raise InputError("BAD_SETTING", "dpmpp_2m is not a solver for flow models; use euler")
     solver, spacing = SAMPLERS[spec.sampler]
     sigmas = schedule(pair.sigmas, spec.steps, spacing)
     for batch in batches(jobs, spec.batch):
