@@ -242,7 +242,7 @@ def test_one_line_alone_prints_its_own_figures(world, tmp_path, capsys, name):
     assert cli.main([name, *shared, *settings, *paths]) == 0
     said = capsys.readouterr().out
     line = r"  - %s: AUC [01]\.\d+ \(95%% [01]\.\d+ to [01]\.\d+\), effect [+-].* permutation p = "
-    smallest = r"[\d.e-]+ \(smallest possible [\d.e-]+\); 5 photos, 9 controls\n"
+    smallest = r"[\d.e-]+ \(smallest possible [\d.e-]+\); 5 photos, 9 controls\.?\n"
     assert len(re.findall(line % title + smallest, said)) == 1
     assert len(re.findall(smallest, said)) == 1
     assert ("The network started at random" in said) == (name == "attack")
