@@ -12,6 +12,8 @@ from ..core.errors import LoraFormatError, UnsafeFileError
 from ..core.storage import digest_of
 from ._host import output_folder, plain_name
 
+NOT_THE_FILES = ("NO_CLIP",)  # codes that tell of the graph, not of the file
+
 
 @contextmanager
 def reported(path: Path) -> Iterator[None]:
@@ -23,6 +25,8 @@ def reported(path: Path) -> Iterator[None]:
     try:
         yield
     except (LoraFormatError, UnsafeFileError) as error:
+        if error.code in NOT_THE_FILES:
+            raise
         case_id = digest_of([path.name, str(error)])[:12]
         about = Circumstances(
             case_id=case_id, command="ComfyUI", models={"tuned": path.name}, settings={}

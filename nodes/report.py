@@ -10,7 +10,7 @@ from ..core.backends.families import family_of_host
 from ..core.casework.bundle import CaseBundle, Circumstances, build_case
 from ..core.casework.exhibits import exhibits, pairs_sheet
 from ..core.casework.intake import base_caveats, claimed_images
-from ..core.casework.lines import checked_lines, checked_rank, merged_facts
+from ..core.casework.lines import check_question, checked_rank, merged_facts, named_lines
 from ..core.casework.photo_sets import compared_sets, stop_for_names
 from ..core.casework.screening import Question, Screened, conclude, screen
 from ..core.encoders.embedding import embed
@@ -203,13 +203,12 @@ class Verdict(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         """Judge, at the resolution of the white-box line."""
         stop_for_names(photos, controls)
+        lines = named_lines(membership=membership, extraction=extraction, attack=attack)
         rank = checked_rank(suspect.hashes, photos, decoys)
         spec = ScreenSpec(verdict=spec_of(VerdictSpec, settings))
         side = membership.facts["models"]["resolution"]
         sets, dropped = compared_sets(photos, controls, side, HostProgress())
-        lines = checked_lines(
-            suspect.question(sets), membership=membership, extraction=extraction, attack=attack
-        )
+        check_question(suspect.question(sets), lines)
         question = Question(
             sets=sets, prompts=tuple(membership.facts["prompts"]), exchangeable=exchangeable,
             decoys=rank, caveats=base_caveats(suspect.inspection),

@@ -66,23 +66,31 @@ def question_digest(models: ModelHashes, strength: float, sets: Sets) -> str:
     return digest_of([asdict(models), strength, *hashes])
 
 
-def checked_lines(question: str, **given: LineEvidence | None) -> dict[str, LineEvidence]:
-    """Evidence by line, if all of it is about one question.
+def named_lines(**given: LineEvidence | None) -> dict[str, LineEvidence]:
+    """Evidence by line, without the lines that did not run.
 
     Raises:
-        InputError: BAD_INPUT when a line is given as another; MIXED_EVIDENCE.
+        InputError: BAD_INPUT when a line is given as another.
     """
     lines = {name: line for name, line in given.items() if line is not None}
     for name, line in lines.items():
         if line.line != name:
             raise InputError("BAD_INPUT", f"input {name} got evidence of {line.line}")
+    return lines
+
+
+def check_question(question: str, lines: Mapping[str, LineEvidence]) -> None:
+    """All lines are about one question.
+
+    Raises:
+        InputError: MIXED_EVIDENCE.
+    """
     if other := [name for name, line in lines.items() if line.question != question]:
         raise InputError(
             "MIXED_EVIDENCE",
             f"{', '.join(other)} is about another suspect, other photos or controls, or another "
             "resolution; connect the same suspect, photos, controls and resolution to every line",
         )
-    return lines
 
 
 def merged_facts(lines: Mapping[str, LineEvidence]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -58,6 +58,16 @@ def refuse(server, prompt, *codes):
     return text
 
 
+def refuse_with_report(server, prompt, *codes):
+    """A file that cannot be analyzed leaves its report, which the error names, and nothing else."""
+    before = written(server)
+    text = refused(server, prompt, *codes)
+    new = written(server).keys() - before.keys()
+    assert {p.name for p in new} <= {"report.html", "report.json"}
+    assert f"reports/{text.split('reports/')[1].split('/')[0]}" in text
+    return text
+
+
 FOLDERS = {
     "nowhere": "MISSING_FOLDER",
     "empty": "EMPTY_FOLDER",
@@ -80,7 +90,7 @@ def test_too_few_controls(server, bad_files):
 
 def test_photo_among_the_controls(server, bad_files):
     prompt = with_node(template("white_box_membership"), "5", folder="mixed")
-    assert "take them out" in refuse(server, prompt, "DUPLICATE_PHOTOS")
+    assert "take it out" in refuse(server, prompt, "DUPLICATE_PHOTOS")
 
 
 LORAS = {
@@ -98,11 +108,11 @@ LORAS = {
 @pytest.mark.parametrize("name", LORAS)
 def test_lora(server, bad_files, name):
     prompt = template("model_guidance_sampling", lora_name=f"{name}.safetensors")
-    refuse(server, prompt, *LORAS[name])
+    refuse_with_report(server, prompt, *LORAS[name])
 
 
 def test_strength_zero_is_no_suspect(server):
-    refuse(server, template("model_guidance_sampling", strength=0.0), "NOT_APPLIED")
+    refuse_with_report(server, template("model_guidance_sampling", strength=0.0), "NOT_APPLIED")
 
 
 def test_the_base_is_no_suspect(server):

@@ -9,9 +9,10 @@ from lora_forensics.core.casework import decoy_files as decoyfiles
 from lora_forensics.core.casework.lines import (
     DecoysRanked,
     LineEvidence,
-    checked_lines,
+    check_question,
     checked_rank,
     merged_facts,
+    named_lines,
 )
 from lora_forensics.core.casework.photo_sets import PhotoSet
 from lora_forensics.core.decoys import rank_variants
@@ -102,18 +103,17 @@ def line(name, question="q", **facts):
 
 
 def test_lines_of_one_question_make_one_case():
-    lines = checked_lines("q", membership=line("membership", a=1), attack=line("attack", b=2))
+    lines = named_lines(membership=line("membership", a=1), attack=line("attack", b=2))
+    check_question("q", lines)
     assert list(lines) == ["membership", "attack"]
     settings, pictures = merged_facts(lines)
     assert settings == {"membership": 1, "attack": 1}
     assert pictures == {"a": 1, "b": 2}
-    assert list(checked_lines("q", membership=line("membership"), extraction=None)) == [
-        "membership"
-    ]
+    assert list(named_lines(membership=line("membership"), extraction=None)) == ["membership"]
 
 
 def test_lines_of_two_questions_or_on_another_input_are_refused():
     with pytest.raises(InputError, match="MIXED_EVIDENCE: attack is about another"):
-        checked_lines("q", membership=line("membership"), attack=line("attack", "other"))
+        check_question("q", {"membership": line("membership"), "attack": line("attack", "other")})
     with pytest.raises(InputError, match="BAD_INPUT: input attack got evidence of extraction"):
-        checked_lines("q", attack=line("extraction"))
+        named_lines(attack=line("extraction"))
