@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.casework.book import write_report
-from ..core.casework.bundle import Circumstances, failed_case
+from ..core.casework.bundle import failed_case
 from ..core.errors import LoraFormatError, UnsafeFileError
-from ..core.storage import digest_of
 from ._host import output_folder, plain_name
 
 NOT_THE_FILES = ("NO_CLIP",)  # codes that tell of the graph, not of the file
@@ -27,12 +26,9 @@ def reported(path: Path) -> Iterator[None]:
     except (LoraFormatError, UnsafeFileError) as error:
         if error.code in NOT_THE_FILES:
             raise
-        case_id = digest_of([path.name, str(error)])[:12]
-        about = Circumstances(
-            case_id=case_id, command="ComfyUI", models={"tuned": path.name}, settings={}
-        )
-        root = output_folder("reports", f"{plain_name(path.stem)}-{case_id}")
-        write_report(root, failed_case(error, about))
+        case = failed_case(error, command="ComfyUI", models={"tuned": path.name})
+        root = output_folder("reports", f"{plain_name(path.stem)}-{case.case_id}")
+        write_report(root, case)
         message = str(error).removeprefix(f"ERROR/{error.code}: ")
         shown = f"output/lora_forensics/reports/{root.name}/report.html"
         raise type(error)(error.code, f"{message} (report: {shown})") from error

@@ -15,6 +15,7 @@ from ..images.photos import Photos
 from ..lora.inspection import Inspection
 from ..rates.facts import KnownRates
 from ..rates.precedents import case_facts, precedents
+from ..storage import digest_of
 from ..verdicts.case import Case, Findings, ItemRecord
 from ..verdicts.evidence import MembershipEvidence
 from ..verdicts.verdict import error_verdict
@@ -96,8 +97,16 @@ def build_case(
     )
 
 
-def failed_case(error: ForensicsError, about: Circumstances) -> Case:
-    """The case of a file that could not be analyzed; never "clean"."""
+def failed_case(error: ForensicsError, *, command: str, models: Mapping[str, Any]) -> Case:
+    """The case of a file that could not be analyzed; never "clean".
+
+    Args:
+        error: why.
+        command: what repeats it.
+        models: names of the files.
+    """
+    case_id = digest_of([str(error), dict(models)])[:12]
+    about = Circumstances(case_id=case_id, command=command, models=models, settings={})
     return Case(verdict=error_verdict(error), **_frame(about))
 
 

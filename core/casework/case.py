@@ -28,7 +28,7 @@ from ..lora.formats import read_lora
 from ..lora.inspection import Inspection, inspect_lora
 from ..protocols import QUIET, ImageEncoder, Progress
 from ..rates.reading import load_rates, shipped_rates
-from ..storage import CaseFolder, Work, digest_of, open_case, sha256_bytes
+from ..storage import FAILED, CaseFolder, Work, digest_of, open_case, sha256_bytes
 from ..verdicts.case import Case
 from .book import write_report
 from .bundle import Circumstances, build_case, failed_case
@@ -111,14 +111,10 @@ def _failed(request: Request, error: ForensicsError) -> Case:
     Raises:
         ForensicsError: `error` itself where the folder belongs to another case.
     """
-    facts = {"failed": str(error), "tuned": request.tuned.name}
     models = {"base": request.base.name, "tuned": request.tuned.name}
-    about = Circumstances(
-        case_id=digest_of(facts)[:12], command=request.command, models=models, settings={}
-    )
-    case = failed_case(error, about)
+    case = failed_case(error, command=request.command, models=models)
     try:
-        open_case(request.out, facts).close()
+        open_case(request.out, {FAILED: str(error), **models}).close()
     except RunError:
         raise error from None
     write_report(request.out, case)

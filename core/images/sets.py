@@ -173,4 +173,5 @@ def set_twins_aside(photos: Photos, controls: Photos) -> Sets:
 
 
 def _without(photos: Photos, index: Sequence[int]) -> Photos:
-    return photos.select([i for i in range(len(photos)) if i not in set(index)])
+    left_out = set(index)
+    return photos.select([i for i in range(len(photos)) if i not in left_out])

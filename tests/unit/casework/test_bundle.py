@@ -112,7 +112,9 @@ def test_a_case_carries_findings_frame_and_the_pictures_that_are_kept():
 
 
 def test_a_file_that_could_not_be_analyzed_is_a_case_and_never_clean():
-    built = failed_case(LoraFormatError("NOT_A_LORA", "what it is"), about())
+    built = failed_case(
+        LoraFormatError("NOT_A_LORA", "what it is"), command="c", models={"tuned": "a"}
+    )
     assert built.verdict.letter == "ERROR"
     assert "NOT_A_LORA" in built.verdict.headline
     assert (built.photos, built.membership, built.forwards) == ((), None, 0)
