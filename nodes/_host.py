@@ -220,14 +220,21 @@ def fingerprint(folder: Path) -> str:
     return digest_of([[name, s.st_size, s.st_mtime_ns] for name, s in stats])
 
 
-def lora_path(name: str) -> Path:
-    """A file of ComfyUI's loras folders."""
+def model_files(kind: str) -> list[str]:
+    """Names of the files in ComfyUI's model folders of one kind, such as ``loras``."""
     import folder_paths
 
-    return Path(folder_paths.get_full_path_or_raise("loras", name))
+    return folder_paths.get_filename_list(kind)
 
 
-def lora_fingerprint(name: str) -> str:
-    """The file's size and time: a new file of the same name is read again."""
-    stat = lora_path(name).stat()
-    return f"{name} {stat.st_size} {stat.st_mtime_ns}"
+def model_file(kind: str, name: str) -> Path:
+    """One of `model_files` as a path."""
+    import folder_paths
+
+    return Path(folder_paths.get_full_path_or_raise(kind, name))
+
+
+def file_fingerprint(file: Path) -> str:
+    """Name, size and time: a new file of the same name is read again."""
+    stat = file.stat()
+    return f"{file.name} {stat.st_size} {stat.st_mtime_ns}"

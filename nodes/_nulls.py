@@ -18,6 +18,7 @@ from ..core.lora.safeguard import stop_words
 from ..core.membership.null_ranks import NullGroup, NullModel
 from ..core.storage import digest_of
 from ._changes import Change
+from ._host import file_fingerprint, model_file, model_files
 from ._pair import HostPair
 from ._suspect import Suspect, suspect_from_file
 
@@ -141,8 +142,6 @@ def folder_files(folder: str) -> list[Path]:
     Raises:
         InputError: MISSING_FOLDER.
     """
-    import folder_paths
-
     found = [n for n in _names() if n.rpartition("/")[0] == folder and folder]
     if not found:
         raise InputError(
@@ -150,17 +149,13 @@ def folder_files(folder: str) -> list[Path]:
             f"no folder {folder!r} with .safetensors files lies in the loras folder; put the "
             "placebo LoRAs into one",
         )
-    return [Path(folder_paths.get_full_path_or_raise("loras", n)) for n in sorted(found)]
+    return [model_file("loras", n) for n in sorted(found)]
 
 
 def folder_fingerprint(folder: str) -> str:
     """Changes when a file of the folder does."""
-    stats = [(f.name, f.stat()) for f in folder_files(folder)]
-    return digest_of([[name, s.st_size, s.st_mtime_ns] for name, s in stats])
+    return digest_of([file_fingerprint(f) for f in folder_files(folder)])
 
 
 def _names() -> list[str]:
-    import folder_paths
-
-    names = folder_paths.get_filename_list("loras")
-    return [PurePath(n).as_posix() for n in names if n.endswith(".safetensors")]
+    return [PurePath(n).as_posix() for n in model_files("loras") if n.endswith(".safetensors")]

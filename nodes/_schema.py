@@ -40,6 +40,11 @@ def inputs_of(spec: type[Spec], names: Iterable[str], *, optional: bool = False)
     return [_input(by_name[name], optional) for name in names]
 
 
+def outputs_of(**kinds: Any) -> list[Any]:
+    """Outputs by id and type, in that order; the page shows the id as the name."""
+    return [kind.Output(name, display_name=name) for name, kind in kinds.items()]
+
+
 def _input(f: Any, optional: bool) -> Any:
     default, more = default_of(f), f.metadata
     shared = {"default": default, "tooltip": more["help"], "optional": optional}

@@ -19,8 +19,18 @@ from ..core.report.words import attack_words, score_table, training_words
 from ..core.specs import AttackSpec, VerdictSpec
 from ..core.verdicts.comparison import compare, in_words
 from . import _sockets as sockets
-from ._host import HostProgress, check_name, compute_device, drawn, output_folder, to_image
-from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
+from ._host import (
+    HostProgress,
+    check_name,
+    compute_device,
+    drawn,
+    file_fingerprint,
+    model_file,
+    model_files,
+    output_folder,
+    to_image,
+)
+from ._schema import CATEGORY, accepted, inputs_of, outputs_of, resolution_input, spec_of
 from ._suspect import native_resolution
 
 ATTACK = f"{CATEGORY}/attack"
@@ -54,11 +64,7 @@ class TrainAttack(io.ComfyNode):
                 io.String.Input("name", default="attack", tooltip="Letters, digits, - and _ only."),
                 *inputs_of(AttackSpec, ADDED, optional=True),
             ],
-            outputs=[
-                sockets.AttackModel.Output("attack_model", display_name="attack_model"),
-                io.Image.Output("plot", display_name="plot"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(attack_model=sockets.AttackModel, plot=io.Image, summary=io.String),
             is_output_node=True,
         )
 
@@ -109,27 +115,18 @@ class LoadAttack(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The form."""
-        import folder_paths
-
         return io.Schema(
             node_id="LoraForensicsLoadAttack",
             display_name="Load Attack Model",
             category=ATTACK,
-            inputs=[
-                io.Combo.Input("name", options=folder_paths.get_filename_list(FOLDER) or [NO_FILE])
-            ],
-            outputs=[
-                sockets.AttackModel.Output("attack_model", display_name="attack_model"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            inputs=[io.Combo.Input("name", options=model_files(FOLDER) or [NO_FILE])],
+            outputs=outputs_of(attack_model=sockets.AttackModel, summary=io.String),
         )
 
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
         """Read and check the file."""
-        import folder_paths
-
-        path = Path(folder_paths.get_full_path_or_raise(FOLDER, name))
+        path = model_file(FOLDER, name)
         model = load_attack(path)
         facts = model.facts
         return io.NodeOutput(
@@ -137,6 +134,11 @@ class LoadAttack(io.ComfyNode):
             f"SHA-256 {sha256_file(path)}\nfor suspect {facts.tuned_sha256}\n"
             f"{plural(len(model.classifiers), 'seed')}, {plural(facts.images, 'image')} per arm",
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, name) -> str:
+        """A model trained anew under the same name is read again."""
+        return file_fingerprint(model_file(FOLDER, name))
 
 
 class ScoreAttack(io.ComfyNode):
@@ -159,12 +161,9 @@ class ScoreAttack(io.ComfyNode):
                 sockets.Photos.Input("controls"),
                 resolution_input(),
             ],
-            outputs=[
-                sockets.Evidence.Output("evidence", display_name="evidence"),
-                io.Image.Output("plot", display_name="plot"),
-                io.String.Output("table", display_name="table"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(
+                evidence=sockets.Evidence, plot=io.Image, table=io.String, summary=io.String
+            ),
         )
 
     @classmethod

@@ -24,7 +24,15 @@ from ..core.report.words import decoy_words
 from ..core.specs import DecoySpec, MembershipSpec
 from . import _sockets as sockets
 from ._host import HostProgress, check_name, output_folder, work_folder
-from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._schema import (
+    CATEGORY,
+    accepted,
+    inputs_of,
+    outputs_of,
+    prompts_input,
+    resolution_input,
+    spec_of,
+)
 
 DECOYS = f"{CATEGORY}/decoys"
 FOLDER = "decoys"
@@ -49,10 +57,7 @@ class MakeDecoys(io.ComfyNode):
                 *inputs_of(DecoySpec, ("kind", "decoys", "amplitude", "grid")),
                 io.String.Input("name", default="decoys", tooltip="Letters, digits, - and _ only."),
             ],
-            outputs=[
-                io.String.Output("commitment", display_name="commitment"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(commitment=io.String, summary=io.String),
             is_output_node=True,
         )
 
@@ -102,11 +107,7 @@ class RankDecoys(io.ComfyNode):
                 *inputs_of(MembershipSpec, FIELDS),
                 resolution_input(),
             ],
-            outputs=[
-                sockets.Decoys.Output("decoys", display_name="decoys"),
-                io.Float.Output("p", display_name="p"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(decoys=sockets.Decoys, p=io.Float, summary=io.String),
         )
 
     @classmethod

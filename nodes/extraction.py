@@ -17,7 +17,15 @@ from ..core.specs import ExtractSpec, VerdictSpec
 from ..core.storage import Work
 from . import _sockets as sockets
 from ._host import HostProgress, png_image, to_image, work_folder
-from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._schema import (
+    CATEGORY,
+    accepted,
+    inputs_of,
+    outputs_of,
+    prompts_input,
+    resolution_input,
+    spec_of,
+)
 from ._suspect import native_resolution
 
 EXTRACTION = f"{CATEGORY}/extraction"
@@ -49,13 +57,13 @@ class Extract(io.ComfyNode):
                 *inputs_of(ExtractSpec, FIELDS),
                 resolution_input(),
             ],
-            outputs=[
-                sockets.Extraction.Output("extraction", display_name="extraction"),
-                sockets.Generated.Output("generated", display_name="generated"),
-                io.Image.Output("representatives", display_name="representatives"),
-                io.Image.Output("sheet", display_name="sheet"),
-                io.String.Output("table", display_name="table"),
-            ],
+            outputs=outputs_of(
+                extraction=sockets.Extraction,
+                generated=sockets.Generated,
+                representatives=io.Image,
+                sheet=io.Image,
+                table=io.String,
+            ),
         )
 
     @classmethod
@@ -109,11 +117,7 @@ class JudgeExtraction(io.ComfyNode):
                 *inputs_of(VerdictSpec, ("alpha", "alpha_strong")),
                 resolution_input(),
             ],
-            outputs=[
-                sockets.Evidence.Output("evidence", display_name="evidence"),
-                io.Image.Output("sheet", display_name="sheet"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(evidence=sockets.Evidence, sheet=io.Image, summary=io.String),
         )
 
     @classmethod

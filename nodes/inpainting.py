@@ -22,7 +22,7 @@ from . import _sockets as sockets
 from ._examples import Examples, examples_of, masks_of
 from ._host import HostProgress, check_name, to_image, to_pixels
 from ._pair import HostPair
-from ._schema import CATEGORY, accepted, inputs_of, spec_of
+from ._schema import CATEGORY, accepted, inputs_of, outputs_of, spec_of
 from ._suspect import native_resolution
 
 LOCALIZATION = f"{CATEGORY}/localization"
@@ -46,7 +46,7 @@ class RandomMasks(io.ComfyNode):
                 io.Combo.Input("kind", options=["mixed", *KINDS], default="mixed"),
                 io.Int.Input("seed", default=0, min=0, max=2**31 - 1, control_after_generate=False),
             ],
-            outputs=[io.Mask.Output("mask", display_name="mask")],
+            outputs=outputs_of(mask=io.Mask),
         )
 
     @classmethod
@@ -82,12 +82,12 @@ class Repaint(io.ComfyNode):
                     "name", default="repaint", tooltip="Of the generator, in a localiser's card."
                 ),
             ],
-            outputs=[
-                io.Image.Output("spliced", display_name="spliced"),
-                io.Image.Output("regenerated", display_name="regenerated"),
-                io.Image.Output("round_trip", display_name="round_trip"),
-                sockets.Examples.Output("examples", display_name="examples"),
-            ],
+            outputs=outputs_of(
+                spliced=io.Image,
+                regenerated=io.Image,
+                round_trip=io.Image,
+                examples=sockets.Examples,
+            ),
         )
 
     @classmethod
@@ -159,7 +159,7 @@ class ExamplesFromImages(io.ComfyNode):
                 ),
                 io.String.Input("name", default="other", tooltip="Of the generator."),
             ],
-            outputs=[sockets.Examples.Output("examples", display_name="examples")],
+            outputs=outputs_of(examples=sockets.Examples),
         )  # fmt: skip
 
     @classmethod

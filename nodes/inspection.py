@@ -8,8 +8,8 @@ from ..core.casework.intake import recovered_prompts
 from ..core.lora.formats import read_lora
 from ..core.lora.inspection import inspect_lora
 from ..core.report.words import inspection_words
-from ._host import lora_fingerprint, lora_path
-from ._schema import CATEGORY
+from ._host import file_fingerprint, model_file, model_files
+from ._schema import CATEGORY, outputs_of
 
 INSPECTION = f"{CATEGORY}/inspection"
 
@@ -20,8 +20,6 @@ class InspectLora(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The form."""
-        import folder_paths
-
         return io.Schema(
             node_id="LoraForensicsInspect",
             display_name="Inspect LoRA File",
@@ -29,20 +27,16 @@ class InspectLora(io.ComfyNode):
             description="Hashes, ranks, trigger words, claimed training data, and what does not "
             "fit together. Metadata is a claim: anyone can edit it.",
             inputs=[
-                io.Combo.Input("lora_name", options=folder_paths.get_filename_list("loras")),
+                io.Combo.Input("lora_name", options=model_files("loras")),
             ],
-            outputs=[
-                io.String.Output("summary", display_name="summary"),
-                io.String.Output("prompts", display_name="prompts"),
-                io.Boolean.Output("sampling_allowed", display_name="sampling_allowed"),
-            ],
+            outputs=outputs_of(summary=io.String, prompts=io.String, sampling_allowed=io.Boolean),
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, lora_name) -> io.NodeOutput:
         """Read the file."""
-        inspection = inspect_lora(read_lora(lora_path(lora_name)))
+        inspection = inspect_lora(read_lora(model_file("loras", lora_name)))
         summary, prompts = inspection_words(inspection), "\n".join(recovered_prompts(inspection))
         return io.NodeOutput(
             summary, prompts, inspection.sampling_allowed, ui=ui.PreviewText(summary)
@@ -51,7 +45,7 @@ class InspectLora(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, lora_name) -> str:
         """The file's size and time."""
-        return lora_fingerprint(lora_name)
+        return file_fingerprint(model_file("loras", lora_name))
 
 
 NODES = [InspectLora]

@@ -17,15 +17,16 @@ from . import _sockets as sockets
 from ._failures import reported
 from ._host import (
     compute_device,
+    file_fingerprint,
     fingerprint,
     input_folder,
     input_folders,
     input_root,
-    lora_fingerprint,
-    lora_path,
+    model_file,
+    model_files,
     to_pixels,
 )
-from ._schema import CATEGORY, accepted
+from ._schema import CATEGORY, accepted, outputs_of
 from ._suspect import suspect_from_file, suspect_from_models
 
 LOADING = f"{CATEGORY}/loading"
@@ -38,8 +39,6 @@ class LoadSuspect(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The form."""
-        import folder_paths
-
         return io.Schema(
             node_id="LoraForensicsLoadSuspect",
             display_name="Load Suspect LoRA",
@@ -50,7 +49,7 @@ class LoadSuspect(io.ComfyNode):
                 io.Model.Input("model", tooltip="The base model, without the suspect LoRA."),
                 io.Combo.Input(
                     "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
+                    options=model_files("loras"),
                     tooltip="A .safetensors file of the loras folder.",
                 ),
                 io.Float.Input(
@@ -62,19 +61,16 @@ class LoadSuspect(io.ComfyNode):
                     tooltip="The base text encoder. Only the guider works without it.",
                 ),
             ],
-            outputs=[
-                sockets.Suspect.Output("suspect", display_name="suspect"),
-                io.Model.Output("tuned_model", display_name="tuned_model"),
-                io.Clip.Output("tuned_clip", display_name="tuned_clip"),
-                io.String.Output("prompts", display_name="prompts"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(
+                suspect=sockets.Suspect, tuned_model=io.Model, tuned_clip=io.Clip,
+                prompts=io.String, summary=io.String,
+            ),
         )  # fmt: skip
 
     @classmethod
     def execute(cls, model, lora_name, strength, clip=None) -> io.NodeOutput:
         """Read, check and apply the file."""
-        path = lora_path(lora_name)
+        path = model_file("loras", lora_name)
         with reported(path):
             suspect = suspect_from_file(path, model, clip, strength, name=path.name)
         prompts = "\n".join(suspect.prompts())
@@ -84,7 +80,7 @@ class LoadSuspect(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, lora_name, **_) -> str:
         """The file's size and time, so that a new file of the same name is read again."""
-        return lora_fingerprint(lora_name)
+        return file_fingerprint(model_file("loras", lora_name))
 
 
 class SuspectFromModels(io.ComfyNode):
@@ -106,10 +102,7 @@ class SuspectFromModels(io.ComfyNode):
                 io.Clip.Input("base_clip", optional=True),
                 io.Clip.Input("tuned_clip", optional=True),
             ],
-            outputs=[
-                sockets.Suspect.Output("suspect", display_name="suspect"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(suspect=sockets.Suspect, summary=io.String),
         )
 
     @classmethod
@@ -134,10 +127,7 @@ class LoadDescriptor(io.ComfyNode):
             description="auto takes SSCD when its weights lie in models/sscd, else the small "
             "embedded descriptor, whose thresholds hold for drawn faces only.",
             inputs=[io.Combo.Input("name", options=["auto", *ENCODERS], default="auto")],
-            outputs=[
-                sockets.Descriptor.Output("descriptor", display_name="descriptor"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(descriptor=sockets.Descriptor, summary=io.String),
         )
 
     @classmethod
@@ -176,10 +166,7 @@ class PhotoFolder(io.ComfyNode):
                     tooltip="A folder below ComfyUI's input folder.",
                 )
             ],
-            outputs=[
-                sockets.Photos.Output("photos", display_name="photos"),
-                io.Int.Output("count", display_name="count"),
-            ],
+            outputs=outputs_of(photos=sockets.Photos, count=io.Int),
         )
 
     @classmethod
@@ -228,10 +215,7 @@ class PhotosFromImages(io.ComfyNode):
             "better: it keeps each file's hash, and photos of several sizes.",
             is_input_list=True,
             inputs=[io.Image.Input("images")],
-            outputs=[
-                sockets.Photos.Output("photos", display_name="photos"),
-                io.Int.Output("count", display_name="count"),
-            ],
+            outputs=outputs_of(photos=sockets.Photos, count=io.Int),
         )
 
     @classmethod

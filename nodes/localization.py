@@ -25,8 +25,20 @@ from ..core.statistics.overlap import baselines, overlap
 from ..core.storage import Work
 from . import _sockets as sockets
 from ._examples import facts_of, masks_of, written
-from ._host import HostProgress, check_name, drawn, output_folder, to_image, to_pixels, work_folder
-from ._schema import accepted, inputs_of, spec_of
+from ._host import (
+    HostProgress,
+    check_name,
+    compute_device,
+    drawn,
+    file_fingerprint,
+    model_file,
+    model_files,
+    output_folder,
+    to_image,
+    to_pixels,
+    work_folder,
+)
+from ._schema import accepted, inputs_of, outputs_of, spec_of
 from .inpainting import LOCALIZATION
 
 FOLDER = "lora_forensics_localizers"
@@ -40,54 +52,37 @@ FIELDS = (
 )  # fmt: skip
 
 
-def model_device() -> str:
-    """Where the host computes."""
-    from comfy.model_management import get_torch_device
-
-    return str(get_torch_device())
-
-
 class LoadLocalizer(io.ComfyNode):
     """A localiser from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The form."""
-        import folder_paths
-
         return io.Schema(
             node_id="LoraForensicsLoadLocalizer",
             display_name="Load Localizer",
             category=LOCALIZATION,
             description="A network that marks repainted pixels, with the figures that it was "
             "measured to have.",
-            inputs=[
-                io.Combo.Input("name", options=[SHIPPED, *folder_paths.get_filename_list(FOLDER)])
-            ],
-            outputs=[
-                sockets.Localizer.Output("localizer", display_name="localizer"),
-                io.String.Output("card", display_name="card"),
-            ],
+            inputs=[io.Combo.Input("name", options=[SHIPPED, *model_files(FOLDER)])],
+            outputs=outputs_of(localizer=sockets.Localizer, card=io.String),
         )
 
     @classmethod
     def execute(cls, name) -> io.NodeOutput:
         """Read and check the file."""
-        device = model_device()
-        found = load_shipped(device) if name == SHIPPED else load_localizer(_path(name), device)
+        device = compute_device()
+        found = (
+            load_shipped(device)
+            if name == SHIPPED
+            else load_localizer(model_file(FOLDER, name), device)
+        )
         return io.NodeOutput(found, card_words(found))
 
     @classmethod
     def fingerprint_inputs(cls, name) -> str:
         """A new file of the same name is read again."""
-        stat = (shipped_path() if name == SHIPPED else _path(name)).stat()
-        return f"{name} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _path(name: str) -> Path:
-    import folder_paths
-
-    return Path(folder_paths.get_full_path_or_raise(FOLDER, name))
+        return file_fingerprint(shipped_path() if name == SHIPPED else model_file(FOLDER, name))
 
 
 def card_words(localizer: Localizer) -> str:
@@ -195,11 +190,7 @@ class TrainLocalizer(io.ComfyNode):
                 *inputs_of(LocalizerSpec, FIELDS),
                 io.String.Input("name", default="localizer", tooltip="Letters, digits, - and _."),
             ],
-            outputs=[
-                sockets.Localizer.Output("localizer", display_name="localizer"),
-                io.Image.Output("plot", display_name="plot"),
-                io.String.Output("card", display_name="card"),
-            ],
+            outputs=outputs_of(localizer=sockets.Localizer, plot=io.Image, card=io.String),
             is_output_node=True,
         )  # fmt: skip
 
@@ -228,14 +219,14 @@ class TrainLocalizer(io.ComfyNode):
             {"kind": "localizer", "examples": chosen.digest(), "setup": setup}
         ) as case:
             trained = train_localizer(
-                chosen, spec, work=Work(case, progress), device=model_device()
+                chosen, spec, work=Work(case, progress), device=compute_device()
             )
         made = finish(
             trained, whole, words_of(chosen.pick(split="train")),
             source_side=min(whole.picture(whole.rows[0]).size), outside=others, progress=progress,
         )  # fmt: skip
         save_localizer(made.network, made.card, path)
-        found = load_localizer(path, model_device())
+        found = load_localizer(path, compute_device())
         words = f"{path.name}\n{card_words(found)}"
         plot = drawn(losses_png(np.asarray(trained.losses)))
         return io.NodeOutput(found, plot, words, ui={"text": [words]})
@@ -320,9 +311,6 @@ class GradCam(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The form."""
-        import folder_paths
-
-        files = folder_paths.get_filename_list(CLASSIFIERS)
         return io.Schema(
             node_id="LoraForensicsGradCam",
             display_name="Grad-CAM",
@@ -331,7 +319,7 @@ class GradCam(io.ComfyNode):
             "relative: its peak is 1 on every image, so read the probability first.",
             inputs=[
                 io.Image.Input("images"),
-                io.Combo.Input("file", options=files or [NO_CLASSIFIER]),
+                io.Combo.Input("file", options=model_files(CLASSIFIERS) or [NO_CLASSIFIER]),
                 io.String.Input(
                     "architecture", default="resnet50",
                     tooltip="A name of torchvision, or timm/NAME where timm is installed.",
@@ -343,11 +331,7 @@ class GradCam(io.ComfyNode):
                 io.Int.Input("side", default=224, min=32, max=2048, tooltip="Input pixels."),
                 io.Combo.Input("normalisation", options=list(MEANS), default="imagenet"),
             ],
-            outputs=[
-                io.Mask.Output("map", display_name="map"),
-                io.Image.Output("heat", display_name="heat"),
-                io.String.Output("table", display_name="table"),
-            ],
+            outputs=outputs_of(map=io.Mask, heat=io.Image, table=io.String),
         )  # fmt: skip
 
     @classmethod
@@ -355,12 +339,9 @@ class GradCam(io.ComfyNode):
         cls, images, file, architecture, layer, target, side, normalisation
     ) -> io.NodeOutput:
         """Explain every image."""
-        import folder_paths
-
-        path = Path(folder_paths.get_full_path_or_raise(CLASSIFIERS, file))
         classifier = load_classifier(
-            path, architecture, layer, side=side, normalisation=normalisation,
-            device=model_device(),
+            model_file(CLASSIFIERS, file), architecture, layer, side=side,
+            normalisation=normalisation, device=compute_device(),
         )  # fmt: skip
         pixels = to_pixels(images)
         found = [explain(classifier, to_picture(p), target) for p in pixels]

@@ -18,7 +18,15 @@ from ..core.storage import Work
 from . import _sockets as sockets
 from ._host import HostProgress, drawn, to_image, work_folder
 from ._nulls import folder_files, folder_fingerprint, lora_folders, null_groups, placebos_of
-from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._schema import (
+    CATEGORY,
+    accepted,
+    inputs_of,
+    outputs_of,
+    prompts_input,
+    resolution_input,
+    spec_of,
+)
 from ._suspect import prompts_from
 
 MEMBERSHIP = f"{CATEGORY}/membership"
@@ -52,13 +60,13 @@ class WhiteBox(io.ComfyNode):
                     "descriptor", optional=True, tooltip="For the signals of deep that need one."
                 ),
             ],
-            outputs=[
-                sockets.Evidence.Output("evidence", display_name="evidence"),
-                io.Image.Output("plot", display_name="plot"),
-                io.String.Output("table", display_name="table"),
-                io.String.Output("summary", display_name="summary"),
-                io.Image.Output("heat", display_name="heat"),
-            ],
+            outputs=outputs_of(
+                evidence=sockets.Evidence,
+                plot=io.Image,
+                table=io.String,
+                summary=io.String,
+                heat=io.Image,
+            ),
         )
 
     @classmethod
@@ -137,11 +145,7 @@ class LoadPlacebos(io.ComfyNode):
                     tooltip="A sub-folder of the loras folder with the placebos and nothing else.",
                 ),
             ],
-            outputs=[
-                sockets.Nulls.Output("placebos", display_name="placebos"),
-                io.Int.Output("count", display_name="count"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(placebos=sockets.Nulls, count=io.Int, summary=io.String),
         )
 
     @classmethod

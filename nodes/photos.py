@@ -17,7 +17,7 @@ from ..core.lora.safeguard import stop_words
 from ..core.specs import CanonicalSpec
 from . import _sockets as sockets
 from ._host import HostProgress, compute_device, inside, logo_of, to_image, to_pixels
-from ._schema import CATEGORY, accepted, inputs_of, resolution_input, spec_of
+from ._schema import CATEGORY, accepted, inputs_of, outputs_of, resolution_input, spec_of
 
 PHOTOS = f"{CATEGORY}/photos"
 BLIP_FOLDER = "blip"
@@ -91,10 +91,7 @@ class CaptionPhotos(io.ComfyNode):
                     "prefix", default="", tooltip="Beginning of every caption; may be empty."
                 ),
             ],
-            outputs=[
-                io.String.Output("prompts", display_name="prompts"),
-                io.String.Output("table", display_name="table"),
-            ],
+            outputs=outputs_of(prompts=io.String, table=io.String),
         )
 
     @classmethod
@@ -167,10 +164,7 @@ class PhotosToImages(io.ComfyNode):
                     "resolution", default=512, min=16, max=4096, tooltip="Image side in pixels."
                 ),
             ],
-            outputs=[
-                io.Image.Output("images", display_name="images"),
-                io.String.Output("names", display_name="names"),
-            ],
+            outputs=outputs_of(images=io.Image, names=io.String),
         )
 
     @classmethod

@@ -29,7 +29,15 @@ from ._host import (
     work_folder,
 )
 from ._nulls import null_groups
-from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._schema import (
+    CATEGORY,
+    accepted,
+    inputs_of,
+    outputs_of,
+    prompts_input,
+    resolution_input,
+    spec_of,
+)
 from ._suspect import Suspect, prompts_from
 from .membership import nulls_inputs
 
@@ -71,12 +79,9 @@ class QuickScreen(io.ComfyNode):
                 *nulls_inputs(),
                 decoys_input(),
             ],
-            outputs=[
-                sockets.Case.Output("case", display_name="case"),
-                io.String.Output("verdict", display_name="verdict"),
-                io.String.Output("summary", display_name="summary"),
-                io.Image.Output("sheet", display_name="sheet"),
-            ],
+            outputs=outputs_of(
+                case=sockets.Case, verdict=io.String, summary=io.String, sheet=io.Image
+            ),
             is_output_node=True,
         )
 
@@ -187,12 +192,9 @@ class Verdict(io.ComfyNode):
                 *inputs_of(VerdictSpec, names),
                 decoys_input(),
             ],
-            outputs=[
-                sockets.Case.Output("case", display_name="case"),
-                io.String.Output("verdict", display_name="verdict"),
-                io.String.Output("summary", display_name="summary"),
-                io.Image.Output("sheet", display_name="sheet"),
-            ],
+            outputs=outputs_of(
+                case=sockets.Case, verdict=io.String, summary=io.String, sheet=io.Image
+            ),
             is_output_node=True,
         )
 
@@ -238,7 +240,7 @@ class SaveReport(io.ComfyNode):
                 sockets.Case.Input("case"),
                 io.String.Input("name", default="case", tooltip="Letters, digits, - and _ only."),
             ],
-            outputs=[io.String.Output("path", display_name="path")],
+            outputs=outputs_of(path=io.String),
             is_output_node=True,
         )
 

@@ -18,6 +18,7 @@ from ._schema import (
     accepted,
     inputs_of,
     numbers,
+    outputs_of,
     prompts_input,
     resolution_input,
     spec_of,
@@ -56,7 +57,7 @@ class ModelGuidance(io.ComfyNode):
                     tooltip="k of the paper, slightly negative for DreamBooth checkpoints.",
                 ),
             ],
-            outputs=[io.Guider.Output("guider", display_name="guider")],
+            outputs=outputs_of(guider=io.Guider),
         )  # fmt: skip
 
     @classmethod

@@ -14,7 +14,7 @@ from ..core.statistics.similarity import average_similarity, extraction_success_
 from ..core.types import ImageBatch, Source
 from . import _sockets as sockets
 from ._host import HostProgress, to_image, to_pixels
-from ._schema import CATEGORY
+from ._schema import CATEGORY, outputs_of
 
 SIMILARITY = f"{CATEGORY}/similarity"
 
@@ -40,7 +40,7 @@ class Embed(io.ComfyNode):
                     tooltip="Photos are brought to this size first.",
                 ),
             ],
-            outputs=[sockets.Embeddings.Output("embeddings", display_name="embeddings")],
+            outputs=outputs_of(embeddings=sockets.Embeddings),
         )  # fmt: skip
 
     @classmethod

@@ -9,7 +9,15 @@ from ..core.specs import FinetuneSpec
 from . import _sockets as sockets
 from ._host import drawn
 from ._retraining import FOLDER, counterfactuals_of, lora_file, photo_captions, train_lora
-from ._schema import CATEGORY, accepted, inputs_of, prompts_input, resolution_input, spec_of
+from ._schema import (
+    CATEGORY,
+    accepted,
+    inputs_of,
+    outputs_of,
+    prompts_input,
+    resolution_input,
+    spec_of,
+)
 from ._suspect import native_resolution
 
 TRAINING = f"{CATEGORY}/training"
@@ -51,11 +59,7 @@ class TrainLora(io.ComfyNode):
                     "placebos/one, for Load Placebo LoRAs.",
                 ),
             ],
-            outputs=[
-                io.String.Output("lora_name", display_name="lora_name"),
-                io.Image.Output("plot", display_name="plot"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(lora_name=io.String, plot=io.Image, summary=io.String),
             is_output_node=True,
         )
 
@@ -111,10 +115,7 @@ class TrainCounterfactuals(io.ComfyNode):
                 ),
                 resolution_input(),
             ],
-            outputs=[
-                sockets.Nulls.Output("nulls", display_name="nulls"),
-                io.String.Output("summary", display_name="summary"),
-            ],
+            outputs=outputs_of(nulls=sockets.Nulls, summary=io.String),
         )
 
     @classmethod

@@ -18,30 +18,6 @@ _LABEL = r"{} cfg=([\d.e+-]+)"
 Drawn = tuple[str, int, float]
 
 
-def paper_cfg(scale: float) -> float:
-    """Our guidance scale for one that the paper gave to diffusers: its 0 is conditional, our 1.
-
-    Example:
-        >>> [paper_cfg(s) for s in (0, 1, 4, 7.5)]
-        [1.0, 1.0, 4.0, 7.5]
-    """
-    return max(1.0, float(scale))
-
-
-def conditioning_name(prompt: str, scale: float) -> str:
-    """What a prompt and a scale amount to, in words.
-
-    Example:
-        >>> conditioning_name("", 7.5), conditioning_name("a headshot", 0)
-        ('prompt-free', 'prompt-free')
-        >>> conditioning_name("a headshot", 1), conditioning_name("a headshot", 7.5)
-        ('conditional', 'cfg 7.5')
-    """
-    if not prompt.strip() or scale == 0:
-        return "prompt-free"
-    return "conditional" if scale == 1 else f"cfg {scale:g}"
-
-
 def check_matched_arms(tuned: ImageBatch, base: ImageBatch) -> tuple[float, ...]:
     """Guidance scales of two arms that differ in the model alone.
 

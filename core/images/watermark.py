@@ -5,19 +5,17 @@ Sizes were written for 512-pixel squares and are scaled to the image's short sid
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import InputError
-from .photos import MAX_BYTES, MAX_PIXELS, to_picture, to_tensor
+from .opening import opened, read_picture
+from .photos import to_picture, to_tensor
 
-_FORMATS = ("PNG", "WEBP", "JPEG")
 _SIDE, _WIDTH, _OFFSET, _FAINT_WIDTH, _FAINT_ALPHA = 512, 100, 5, 350, 0.01
 
 
@@ -117,13 +115,8 @@ def load_logo(path: Path) -> Tensor:
     Raises:
         InputError: UNREADABLE_IMAGE, IMAGE_TOO_LARGE, NOT_AN_IMAGE, CORRUPT_IMAGE.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError("IMAGE_TOO_LARGE", f"{path}: at most {MAX_BYTES:,} bytes are read")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError("UNREADABLE_IMAGE", f"{path} cannot be read: {error}") from error
-    picture = _decoded(data, path)
+    with opened(read_picture(path), path) as picture:
+        picture.load()
     if picture.mode not in ("RGBA", "LA", "PA") and "transparency" not in picture.info:
         picture = _opaque(picture)
     rgba = np.asarray(picture.convert("RGBA"), np.uint8).copy()
@@ -136,27 +129,6 @@ def _opaque(picture: Image.Image) -> Image.Image:
         grey = np.asarray(picture, np.float64) / 257
         picture = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
     return ImageOps.exif_transpose(picture).convert("RGB")
-
-
-def _decoded(data: bytes, path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise InputError("IMAGE_TOO_LARGE", f"{path} has over {MAX_PIXELS:,} pixels")
-            picture.load()
-            return picture
-    except UnidentifiedImageError as error:
-        raise InputError(
-            "NOT_AN_IMAGE", f"{path} is not a PNG, JPEG or WebP; convert it"
-        ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError("IMAGE_TOO_LARGE", f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, MemoryError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError("CORRUPT_IMAGE", f"{path} cannot be decoded ({error})") from error
 
 
 def default_logo(width: int = 350) -> Tensor:
