@@ -34,5 +34,5 @@ def run() -> tuple[str, list[str], list[list[str]]]:
 
         a, b = n / fastest(theirs, REPEATS), n / fastest(ours, REPEATS)
         rows.append([str(n), f"{a:.2f}", f"{b:.2f}", f"{b / a:.2f}"])
-    head = ["images a batch", "pipeline, images/s", "plan, images/s", "ratio"]
+    head = ["images per batch", "pipeline, images/s", "plan, images/s", "ratio"]
     return f"A sampling plan (tiny SD 1.x, {STEPS} steps, cfg {SCALE:g}, latents only)", head, rows

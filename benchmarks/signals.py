@@ -54,7 +54,7 @@ def run() -> tuple[str, list[str], list[list[str]]]:
         ]
     pair.close()
     title = f"White-box signals on the embedded demo model, {PHOTOS} photos"
-    return title, ["signal", "rows a photo", "s a photo", "note"], rows
+    return title, ["signal", "rows per photo", "s per photo", "note"], rows
 
 
 def _row(name: str, rows: int, seconds: float) -> list[str]:

@@ -88,5 +88,5 @@ def run() -> tuple[str, list[str], list[list[str]]]:
         a, b = (1000 * fastest(call, REPEATS) for call in (two, one))
         rows.append([str(n), f"{a:.1f}", f"{b:.1f}", f"{a / b:.2f}"])
     adapter.close()
-    head = ["rows a model", "two forwards, ms", "one batched, ms", "ratio"]
+    head = ["rows per model", "two forwards, ms", "one batched, ms", "ratio"]
     return f"Two models in one forward ({label}, rank 8, {len(adapted(base))} layers)", head, rows

@@ -33,7 +33,7 @@ class Examples:
 
 
 def masks_of(mask: Tensor, images: Tensor) -> Tensor:
-    """Masks ``[N, H, W]`` of 0 and 1, one a picture.
+    """Masks ``[N, H, W]`` of 0 and 1, one per picture.
 
     Args:
         mask: MASK ``[1 or N, H, W]``, 1 where repainted.

@@ -18,7 +18,7 @@ CATEGORY = "LoRA Forensics"
 
 def prompts_input() -> Any:
     """The prompts of every node that asks the models."""
-    help_text = "One prompt a line. Empty: those that the suspect file's metadata suggests."
+    help_text = "One prompt per line. Empty: those that the suspect file's metadata suggests."
     return io.String.Input("prompts", default="", multiline=True, tooltip=help_text)
 
 

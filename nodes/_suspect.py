@@ -84,7 +84,7 @@ class Suspect:
         )
 
     def prompts(self, given: str = "") -> tuple[str, ...]:
-        """Prompts, one a line; without any, those that the file's metadata suggests."""
+        """Prompts, one per line; without any, those that the file's metadata suggests."""
         typed = tuple(line.strip() for line in given.splitlines() if line.strip())
         return typed or recovered_prompts(self.inspection) or ("",)
 

@@ -39,7 +39,7 @@ class RandomMasks(io.ComfyNode):
             node_id="LoraForensicsRandomMasks",
             display_name="Random Inpaint Masks",
             category=LOCALIZATION,
-            description="One random mask an image: a rectangle of 5% to 40% of it, or brush "
+            description="One random mask per image: a rectangle of 5% to 40% of it, or brush "
             "strokes. White is what is repainted.",
             inputs=[
                 io.Image.Input("images"),
@@ -75,7 +75,7 @@ class Repaint(io.ComfyNode):
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
                 io.Image.Input("images"),
-                io.Mask.Input("mask", tooltip="White is repainted; one, or one an image."),
+                io.Mask.Input("mask", tooltip="White is repainted; one, or one per image."),
                 io.String.Input("prompt", default="", multiline=True),
                 *inputs_of(RepaintSpec, FIELDS),
                 io.String.Input(
@@ -150,7 +150,7 @@ class ExamplesFromImages(io.ComfyNode):
             "that a localiser is trained on.",
             inputs=[
                 io.Image.Input("images", tooltip="The originals."),
-                io.Mask.Input("mask", tooltip="White was repainted; one, or one an image."),
+                io.Mask.Input("mask", tooltip="White was repainted; one, or one per image."),
                 io.Image.Input("repainted", tooltip="In the order of the originals."),
                 io.Image.Input(
                     "round_trip", optional=True,

@@ -272,7 +272,7 @@ class MapMetrics(io.ComfyNode):
             "average precision of pixels; beside what marking all, and marking none, would score.",
             inputs=[
                 io.Mask.Input("map"),
-                io.Mask.Input("mask", tooltip="White was repainted; one, or one a map."),
+                io.Mask.Input("mask", tooltip="White was repainted; one, or one per map."),
                 *inputs_of(LocalizeSpec, ("threshold",)),
             ],
             outputs=[

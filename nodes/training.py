@@ -48,7 +48,7 @@ class TrainLora(io.ComfyNode):
                     "caption",
                     default="",
                     multiline=True,
-                    tooltip="One for all photos, or one a line in the order of the photos.",
+                    tooltip="One for all photos, or one per line in the order of the photos.",
                 ),
                 *inputs_of(FinetuneSpec, FIELDS),
                 resolution_input(),

@@ -157,7 +157,7 @@ def read_mask(
 
 
 def read_labels(file: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A face parser's output: one class a pixel, as grey or palette values.
+    """A face parser's output: one class per pixel, as grey or palette values.
 
     Args:
         file: PNG.

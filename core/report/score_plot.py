@@ -17,7 +17,7 @@ def scores(
     """Distribution of photo and control scores: densities above, every single score below.
 
     Args:
-        photos: one score a photo.
+        photos: one score per photo.
         controls: one score a control.
         axis: name of the score.
         marks: (value, label) of vertical lines, such as control thresholds.

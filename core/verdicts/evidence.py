@@ -100,8 +100,8 @@ class SignalFinding:
         title: for people.
         source: paper and section.
         published: a published attack on the tuned model alone, for comparison.
-        forwards: denoiser rows a photo when it is measured alone.
-        photo_scores: one a photo, higher meaning member.
+        forwards: denoiser rows per photo when it is measured alone.
+        photo_scores: one per photo, higher meaning member.
         control_scores: one per control.
         auc: photos against controls.
         tpr: share of photos above the control threshold for 5% false alarms.
@@ -145,7 +145,7 @@ class MembershipEvidence:
         signal: name of the primary statistic, declared before scoring.
         prompt: the conditioning used.
         timesteps: probed timesteps.
-        draws: noise draws a timestep.
+        draws: noise draws per timestep.
         comparison: photos against controls.
         seed_effects: the effect from each independent noise pair alone.
         photo_curve: losses averaged over photos.
@@ -273,7 +273,7 @@ class AttackEvidence:
     Attributes:
         negatives: where label 0 came from: ``base``, ``folder`` or ``shadow``.
         pretrained: whether the backbone started from ImageNet weights.
-        images: images an arm.
+        images: images per arm.
         cfgs: guidance scales, equal in both arms.
         comparison: mean logit difference over seeds, photos against controls.
         seed_aucs: AUC of each classifier seed on the same photos and controls.

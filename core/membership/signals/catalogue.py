@@ -23,7 +23,7 @@ class Stage:
 
     Attributes:
         run: measures a chunk of images; it is given what its `needs` measured.
-        rows: denoiser rows a photo, of the settings and the number of models asked.
+        rows: denoiser rows per photo, of the settings and the number of models asked.
         needs: stages that must have run before.
     """
 
@@ -100,7 +100,7 @@ class Signal:
         return (BASE, TUNED) if self.uses_base else (TUNED,)
 
     def forwards(self, spec: SignalSpec) -> int:
-        """Denoiser rows a photo when it is measured alone."""
+        """Denoiser rows per photo when it is measured alone."""
         return planned_rows([self.name], spec)
 
 
@@ -341,6 +341,6 @@ def planned_stages(names: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 
 def planned_rows(names: Sequence[str], spec: SignalSpec) -> int:
-    """Denoiser rows a photo for several signals together; shared work counts once."""
+    """Denoiser rows per photo for several signals together; shared work counts once."""
     stages = planned_stages(names).items()
     return sum(STAGES[stage].rows(spec, len(models)) for stage, models in stages)

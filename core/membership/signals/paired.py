@@ -56,7 +56,7 @@ def eps_losses(
     Args:
         pair: the two models.
         latents: ``[N, C, h, w]`` clean latents.
-        prompt: conditioning: one for every image, or one an image.
+        prompt: conditioning: one for every image, or one per image.
         spec: timesteps and draws.
         models: adapter strengths to ask, such as ``(BASE, TUNED)``; all in one batched forward.
 

@@ -69,7 +69,7 @@ def conditions(
 
     Args:
         pair: encodes.
-        prompts: one an image.
+        prompts: one per image.
         models: adapter strengths.
 
     Returns:
@@ -100,7 +100,7 @@ def squared_errors(
     Args:
         pair: the two models.
         latents: ``[N, C, h, w]`` clean latents.
-        prompts: one an image.
+        prompts: one per image.
         grid: timesteps and draws.
         models: adapter strengths to ask, all in one batched forward.
 
@@ -136,7 +136,7 @@ def estimate_noise(
 
     Args:
         ask: pair, captions, batch.
-        z: ``[M, N, C, h, w]`` network inputs, one a model and image: for epsilon and v models the
+        z: ``[M, N, C, h, w]`` network inputs, one per model and image: for epsilon and v models the
             variance-preserving ``x_t``, for flow models the mixture.
         timestep: training timestep.
         models: adapter strengths; those of `ask` if None.

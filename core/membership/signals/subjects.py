@@ -18,7 +18,7 @@ class Subjects:
     Attributes:
         pixels: ``[N, 3, H, W]`` in 0..1.
         latents: ``[N, C, h, w]`` scaled latent means of `pixels`.
-        captions: one an image; a trigger prompt may be repeated.
+        captions: one per image; a trigger prompt may be repeated.
 
     Raises:
         InputError: BAD_SHAPE when the three differ in length or are empty.

@@ -47,7 +47,7 @@ def crop_shares(count: int) -> list[float]:
 
 
 def pfami_stage(ask: Ask, done: Raw) -> dict[str, Tensor]:
-    """Losses of the image and of its centre crops, one noise draw a timestep.
+    """Losses of the image and of its centre crops, one noise draw per timestep.
 
     The released code (wjfu99/MIA-Gen) draws new noise for each loss; here image and crops, base
     and tuned share it.
