@@ -5,7 +5,7 @@ from __future__ import annotations
 import io as bytes_io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +206,8 @@ def work_folder(facts: dict[str, Any]) -> Iterator[CaseFolder]:
     Args:
         facts: everything that decides the results, hashes included.
     """
-    folder = open_case(output_folder("work", digest_of(facts)[:24]), facts)
-    try:
+    with closing(open_case(output_folder("work", digest_of(facts)[:24]), facts)) as folder:
         yield folder
-    finally:
-        folder.close()
 
 
 def fingerprint(folder: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.backends.families import family_of_host
+from ..core.backends.families import HOST_OVERWRITES, family_of_host
 from ..core.errors import InputError
 from ..core.lora.writing import key_of
 from ..core.specs import FinetuneSpec
@@ -149,8 +149,8 @@ def learning(base: Any) -> Iterator[None]:
 
 
 def _kept_values(base: Any) -> AbstractContextManager[Any]:
-    """Flux's blocks write over tensors that their gradients need: copies are kept of those."""
-    if base.model.model_config.unet_config.get("image_model") == "flux":
+    """Where blocks write over tensors that their gradients need, copies are kept of those."""
+    if base.model.model_config.unet_config.get("image_model") in HOST_OVERWRITES:
         return torch.autograd.graph.allow_mutation_on_saved_tensors()
     return nullcontext()
 

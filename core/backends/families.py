@@ -226,6 +226,8 @@ FAMILIES = {
         inputs=_text_and_sizes,
     ),
 }
+HOST_OVERWRITES = frozenset({"flux"})
+"""ComfyUI's networks, by `image_model`, whose blocks write over tensors that gradients need."""
 SUPPORTED = "supported: text-to-image " + ", ".join(f.title for f in FAMILIES.values())
 
 

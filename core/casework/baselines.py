@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,22 +61,17 @@ def run_baselines(
     encoder = load_encoder(case.encoder, case.models, device=case.device)
     _check(request, encoder)
     opened = open_request(case, progress, _words(request))
-    try:
+    with closing(opened.pair):
         prompts = prompts_of(case, opened.inspection)
         spec = case.spec.attack
         announce(
             f"{opened.sets.counted}; {', '.join(request.methods)}; "
             f"{plural(spec.images, 'image')} per arm"
         )
-        folder = open_case(case.out, _manifest(request, opened, encoder, prompts))
-        try:
+        with closing(open_case(case.out, _manifest(request, opened, encoder, prompts))) as folder:
             found = _Work(request, opened, encoder, prompts, folder, progress).run()
             facts = {"schema_version": 1, "baselines": [asdict(b) for b in found]}
             write_atomic(case.out / RESULT, json.dumps(facts, indent=1).encode())
-        finally:
-            folder.close()
-    finally:
-        opened.pair.close()
     return found
 
 

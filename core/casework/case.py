@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,7 @@ def run_case(
     )
     recipe = recipe_for(request, inspection, opened.sets.controls)
     facts = manifest(request, pair, question, encoder)
-    folder = open_case(request.out, facts)
-    try:
+    with closing(pair), closing(open_case(request.out, facts)) as folder:
         question = with_counterfactuals(request, pair, question, recipe, folder, progress)
         screened = screen(
             pair, encoder, question, request.spec, lines=request.lines, work=Work(folder, progress),
@@ -99,9 +99,6 @@ def run_case(
         )
         case = build_case(question, screened.findings, about, rates=rates, shown=pictures)
         write_report(folder.root, case)
-    finally:
-        folder.close()
-        pair.close()
     return case
 
 
@@ -137,13 +134,10 @@ def inspect_files(lora: Path, base: Path | None = None) -> Inspection:
     """
     if base is None:
         return inspect_lora(read_lora(lora))
-    pair = open_pair(base, lora, device="cpu")
-    try:
+    with closing(open_pair(base, lora, device="cpu")) as pair:
         if pair.lora is None:
             raise InputError("NOT_A_LORA", f"{lora} is a full checkpoint; inspect reads adapters")
         return inspect_lora(pair.lora, pair.binding, base=base, base_sha256=pair.hashes.base)
-    finally:
-        pair.close()
 
 
 def manifest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 
 from .. import __version__
@@ -38,7 +39,7 @@ def rank_files(
     texts = [request.prompt, *secret.names, *names_in(request.photos)]
     stop_if_minor(stop_words(texts), flagged=request.minor_suspected)
     pair = open_pair(request.base, request.tuned, device=request.device, dtype=request.dtype)
-    try:
+    with closing(pair):
         stop_if_minor(model_signs(request.tuned, inspect_pair(pair)), flagged=False)
         photos = read_originals(secret, request.photos)
         variants = plural(len(secret.seeds), "variant")
@@ -52,14 +53,9 @@ def rank_files(
             "prompt": request.prompt,
             "settings": asdict(request.spec),
         }
-        case = open_case(request.out, facts)
-        try:
+        with closing(open_case(request.out, facts)) as case:
             score = base_ratio_score(pair, request.prompt, request.spec, case)
             rank = rank_variants(secret, photos, score, progress=progress)
             about = ranked_photos(secret, photos)
             write_atomic(request.out / RANK, rank_json(rank, pair.hashes, about))
-        finally:
-            case.close()
-    finally:
-        pair.close()
     return rank

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,10 @@ def inpaint_files(
     check_output(request.out)
     _check(request)
     _safeguard(request)
-    pairs = _pairs(request)
-    try:
+    with ExitStack() as stack:
+        pairs = _pairs(request)
+        for pair in pairs.values():
+            stack.enter_context(closing(pair))
         inpainters = [_inpainter(name, request, pairs) for name in request.generators]
         side = _side(request, pairs)
         files = image_files(request.photos)
@@ -54,8 +57,7 @@ def inpaint_files(
         names = ", ".join(i.name for i in inpainters)
         announce(f"{plural(len(photos), 'photo')} of {side} pixels; {names}; at most "
                  f"{plural(cost, 'forward pass', 'forward passes')}")  # fmt: skip
-        case = open_case(request.out, _manifest(request, photos, masks, inpainters))
-        try:
+        with closing(open_case(request.out, _manifest(request, photos, masks, inpainters))) as case:
             made = make_examples(
                 photos, masks, inpainters, case, seed=request.spec.seed, progress=progress
             )
@@ -65,11 +67,6 @@ def inpaint_files(
             return add_whole(
                 made, painters, request.whole, case, seed=request.spec.seed, progress=progress
             )
-        finally:
-            case.close()
-    finally:
-        for pair in pairs.values():
-            pair.close()
 
 
 def _check(request: InpaintRequest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,7 @@ def train_files(
         f"{spec.method}, setup {request.setup}: {words_of(chosen)}; "
         f"{plural(spec.epochs * spec.iterations, 'step')} of {spec.batch}"
     )
-    case = open_case(request.out, _manifest(request, spec, whole, outside))
-    try:
+    with closing(open_case(request.out, _manifest(request, spec, whole, outside))) as case:
         trained = train_localizer(
             chosen, spec, start=start, work=Work(case, progress), device=request.device
         )
@@ -54,8 +54,6 @@ def train_files(
             source_side=min(whole.picture(whole.rows[0]).size), outside=outside, progress=progress,
         )  # fmt: skip
         path = save_localizer(made.network, made.card, request.out / FILE)
-    finally:
-        case.close()
     announce(words_of_card(made))
     return path, made
 

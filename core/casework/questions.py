@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,10 +182,8 @@ def _shadow_images(request: Request, file: Path, recovered: tuple[str, ...]) -> 
     from ..types import TUNED
 
     shadow = open_pair(request.base, file, device=request.device, dtype=request.dtype)
-    try:
+    with closing(shadow):
         inspection = inspect_pair(shadow)
         stop_if_minor(model_signs(file, inspection), flagged=request.minor_suspected)
         prompts = recovered_prompts(inspection) or request.prompts or recovered or ("",)
         return draw_arm(shadow, prompts, TUNED, request.spec.attack).pixels
-    finally:
-        shadow.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 
 from .. import __version__
@@ -38,7 +39,7 @@ def sample_files(
     rules = rules_of(request)
     check_output(request.out)
     pair = open_pair(request.base, request.tuned, device=request.device, dtype=request.dtype)
-    try:
+    with closing(pair):
         signs = [*stop_words(request.prompts), *model_signs(request.tuned, inspect_pair(pair))]
         stop_if_minor(signs, flagged=request.minor_suspected)
         jobs = plan(request.prompts, rules, request.images, request.spec.seed)
@@ -51,15 +52,10 @@ def sample_files(
             "rules": [asdict(rule) for rule in rules],
             "settings": asdict(request.spec),
         }
-        folder = open_case(request.out, facts)
-        try:
+        with closing(open_case(request.out, facts)) as folder:
             images = generate(pair, jobs, request.spec, work=Work(folder, progress))
             rows = [asdict(source) for source in images.sources]
             write_atomic(request.out / "images.json", json.dumps(rows, indent=1).encode())
-        finally:
-            folder.close()
-    finally:
-        pair.close()
     return len(jobs)
 
 

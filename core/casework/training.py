@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,9 @@ def train_files(
         f"{plural(request.spec.steps, 'step')} of "
         f"{request.spec.batch * request.spec.accumulation}; method {request.spec.method}"
     )
-    folder = open_case(request.out, _manifest(request, networks, images, texts))
-    try:
+    with closing(open_case(request.out, _manifest(request, networks, images, texts))) as folder:
         trained = finetune(networks, images, texts, request.spec, work=Work(folder, progress))
         return _save(trained, networks, request)
-    finally:
-        folder.close()
 
 
 def _check_words(request: TrainRequest) -> None:

@@ -8,6 +8,7 @@ an embedded LoRA on it by RePaint, and OpenCV's two methods.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -119,13 +120,9 @@ def repainted(
         random_mask(SIDE, SIDE, "mixed", seed_of(seed, int(h[:12], 16)) % 2**63) for h in hashes
     ]
     facts = {"photos": hashes, "generators": [m.facts() for m in inpainters], "whole": whole}
-    case = open_case(folder, facts | {"seed": seed})
-    try:
+    with closing(pair), closing(open_case(folder, facts | {"seed": seed})) as case:
         examples = make_examples(photos, masks, inpainters, case, seed=seed, progress=progress)
         if not whole:
             return examples
         base = DiffusionInpainter(pair, "", RepaintSpec(model="base"), name=LATENT)
         return add_whole(examples, [base], whole, case, seed=seed, progress=progress)
-    finally:
-        case.close()
-        pair.close()

@@ -11,6 +11,7 @@ Source: specification mia.md, section 11 (null-model rank); membership_sota.md, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -177,16 +178,11 @@ def _losses(
 ) -> Tensor | None:
     """Losses ``[N, T, K]`` under one null model."""
     unit = _unit(model)
-    pair = None if work.has(unit) else model.open()
-    if pair is None and not work.has(unit):
+    if work.has(unit):
+        return work.tensors(unit, dict)["tuned"]
+    pair = model.open()
+    if pair is None:
         return None
-
-    def measured() -> dict[str, Tensor]:
-        assert pair is not None
-        return {"tuned": eps_losses(pair, latents, prompt, spec, models=(TUNED,))[0]}
-
-    try:
-        return work.tensors(unit, measured)["tuned"]
-    finally:
-        if pair is not None:
-            pair.close()
+    with closing(pair):
+        losses = eps_losses(pair, latents, prompt, spec, models=(TUNED,))[0]
+        return work.tensors(unit, lambda: {"tuned": losses})["tuned"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +75,10 @@ def white_box(
         controls: ``[m, 3, H, W]``, exchangeable ones that no model saw.
         prompt: the condition.
     """
-    pair, n = pair_of(base, adapter), len(photos)
-    try:
+    with closing(pair_of(base, adapter)) as pair:
         latents = pair.encode(torch.cat([photos, controls]))
         losses = paired_losses(pair, latents, prompt, MembershipSpec())
-    finally:
-        pair.close()
-    ratio, blind = base_ratio(losses), loss_score(losses.base)
+    n, ratio, blind = len(photos), base_ratio(losses), loss_score(losses.base)
     return {
         "auc": auc(ratio[:n], ratio[n:]),
         "model_blind_auc": auc(blind[:n], blind[n:]),
