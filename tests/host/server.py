@@ -115,7 +115,6 @@ class ComfyServer:
         self.python = os.environ.get("COMFYUI_PYTHON") or sys.executable
         self.packs, self.options = dict(packs or {}), list(options)
         self.port, self.client_id = free_port(), uuid.uuid4().hex
-        self.start_seconds = 0.0
         self.process: subprocess.Popen | None = None
         self._events: EventStream | None = None
 
@@ -124,15 +123,13 @@ class ComfyServer:
             (self.base / name).mkdir(parents=True, exist_ok=True)
         for name, source in self.packs.items():
             copy_pack(source, self.base / "custom_nodes" / name)
-        started = time.monotonic()
         self._start()
         try:
-            self._wait_until_ready(started + START_TIMEOUT)
+            self._wait_until_ready(time.monotonic() + START_TIMEOUT)
             self._events = EventStream(self.port, self.client_id)
         except BaseException:
             self.stop()
             raise
-        self.start_seconds = time.monotonic() - started
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -225,13 +222,6 @@ class ComfyServer:
     def path_of(self, entry: Mapping[str, str]) -> Path:
         """Where the file of an entry lies."""
         return self.base / entry["type"] / entry["subfolder"] / entry["filename"]
-
-    def put_input(self, source: Path, subfolder: str = "") -> str:
-        """Copies a file below ``input`` and returns its name there, as LoadImage wants it."""
-        name = f"{subfolder}/{source.name}".lstrip("/")
-        (self.base / "input" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, self.base / "input" / name)
-        return name
 
     def call(self, path: str, body: Any = None, timeout: float = 30.0) -> bytes:
         """GET, or POST of a JSON body; raises RequestRefusedError on an HTTP error."""
