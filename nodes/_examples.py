@@ -42,19 +42,19 @@ def masks_of(mask: Tensor, images: Tensor) -> Tensor:
     Raises:
         InputError: another size (MASK_SIZE) or count (MASK_COUNT), or an empty one (EMPTY_MASK).
     """
-    found = mask.detach().cpu().float().reshape(-1, *mask.shape[-2:])
-    if found.shape[1:] != images.shape[2:]:
+    masks = mask.detach().cpu().float().reshape(-1, *mask.shape[-2:])
+    if masks.shape[1:] != images.shape[2:]:
         raise InputError(
             "MASK_SIZE",
-            f"the mask has {list(found.shape[1:])} pixels, the image {list(images.shape[2:])}; "
+            f"the mask has {list(masks.shape[1:])} pixels, the image {list(images.shape[2:])}; "
             "give masks of the image's size",
         )
-    if len(found) not in (1, len(images)):
+    if len(masks) not in (1, len(images)):
         raise InputError(
             "MASK_COUNT",
-            f"{plural(len(images), 'image')}, {plural(len(found), 'mask')}; give one each, or one",
+            f"{plural(len(images), 'image')}, {plural(len(masks), 'mask')}; give one each, or one",
         )
-    marked = (found > 0.5).float().expand(len(images), -1, -1)
+    marked = (masks > 0.5).float().expand(len(images), -1, -1)
     if not bool(marked.flatten(1).any(1).all()):
         raise InputError("EMPTY_MASK", "a mask marks no pixel; white is what is repainted")
     return marked
@@ -93,7 +93,7 @@ def written(
         raise InputError(
             "BAD_SHAPE", f"examples of sizes {sorted(sizes)} are connected; make them alike"
         )
-    made = [
+    sets = [
         make_examples(
             photos_of(part.pixels, [f"image {i + 1}" for i in range(len(part.pixels))], "IMAGE"),
             [m > 0.5 for m in np.asarray(part.masks)],
@@ -104,7 +104,7 @@ def written(
         )
         for part in parts
     ]
-    rows = list(dict.fromkeys(row for one in made for row in one.rows))
+    rows = list(dict.fromkeys(row for one in sets for row in one.rows))
     return listed(case, rows)
 
 

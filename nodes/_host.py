@@ -172,8 +172,8 @@ def input_root() -> Path:
 def input_folders() -> list[str]:
     """Sub-folders of ComfyUI's input folder that hold images, or sessions that do."""
     root = input_root()
-    found = [p for pattern in ("*", "*/*") for p in root.glob(pattern) if p.is_dir()]
-    holds = {p for p in found if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())}
+    folders = [p for pattern in ("*", "*/*") for p in root.glob(pattern) if p.is_dir()]
+    holds = {p for p in folders if any(f.suffix.lower() in SUFFIXES for f in p.iterdir())}
     holds |= {p.parent for p in holds} - {root}
     return sorted(p.relative_to(root).as_posix() for p in holds)
 

@@ -142,14 +142,14 @@ def folder_files(folder: str) -> list[Path]:
     Raises:
         InputError: MISSING_FOLDER.
     """
-    found = [n for n in _names() if n.rpartition("/")[0] == folder and folder]
-    if not found:
+    names = [n for n in _names() if n.rpartition("/")[0] == folder and folder]
+    if not names:
         raise InputError(
             "MISSING_FOLDER",
             f"no folder {folder!r} with .safetensors files lies in the loras folder; put the "
             "placebo LoRAs into one",
         )
-    return [model_file("loras", n) for n in sorted(found)]
+    return [model_file("loras", n) for n in sorted(names)]
 
 
 def folder_fingerprint(folder: str) -> str:

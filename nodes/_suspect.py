@@ -111,9 +111,9 @@ class Suspect:
         Raises:
             ForensicsError: MINOR_SUSPECTED.
         """
-        found = self.signs if self.inspection is None else self.inspection.stop_words
+        signs = self.signs if self.inspection is None else self.inspection.stop_words
         said = [self.name, *recovered_prompts(self.inspection), *texts]
-        stop_if_minor([*stop_words(said), *found], flagged=False)
+        stop_if_minor([*stop_words(said), *signs], flagged=False)
 
     @cached_property
     def texts_sha256(self) -> str:

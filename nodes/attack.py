@@ -180,14 +180,14 @@ class ScoreAttack(io.ComfyNode):
             pixels = [p.images.pixels for p in (sets.photos, sets.controls)]
             if attack_model.spec.codec == "on":
                 pixels = [pair.decode(pair.encode(p)) for p in pixels]
-        found = score_attack(attack_model, *pixels, VerdictSpec(), clusters=sets.sessions)
+        attack = score_attack(attack_model, *pixels, VerdictSpec(), clusters=sets.sessions)
         spec = asdict(attack_model.spec)
         facts = {"settings": {"attack": {k: spec[k] for k in KNOWN}}}
-        evidence = LineEvidence("attack", found, suspect.question(sets), facts)
-        c = found.comparison
+        evidence = LineEvidence("attack", attack, suspect.question(sets), facts)
+        c = attack.comparison
         plot = drawn(scores_png(c.photo_scores, c.control_scores, axis="logit"))
         table = score_table(c, [s.name for s in sets.photos.images.sources])
-        return io.NodeOutput(evidence, plot, table, attack_words(found))
+        return io.NodeOutput(evidence, plot, table, attack_words(attack))
 
 
 class ClipScore(io.ComfyNode):
@@ -227,12 +227,12 @@ class ClipScore(io.ComfyNode):
         sets, _ = compared_sets(photos, controls, side, HostProgress())
         pixels = [generated.pixels, sets.photos.images.pixels, sets.controls.images.pixels]
         center, x, y = (clip_vision.encode_image(to_image(p))["image_embeds"].cpu() for p in pixels)
-        found = compare(
+        comparison = compare(
             *(centroid_scores(center, v).numpy() for v in (x, y)), VerdictSpec(),
             clusters=sets.sessions,
         )  # fmt: skip
-        table = score_table(found, [s.name for s in sets.photos.images.sources])
-        return io.NodeOutput(found.auc.auc, table, f"CLIP baseline: {in_words(found)}")
+        table = score_table(comparison, [s.name for s in sets.photos.images.sources])
+        return io.NodeOutput(comparison.auc.auc, table, f"CLIP baseline: {in_words(comparison)}")
 
 
 NODES = [TrainAttack, LoadAttack, ScoreAttack, ClipScore]

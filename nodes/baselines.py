@@ -148,8 +148,8 @@ class Reconstruction(io.ComfyNode):
                                   images=images, scale=scale, work=Work(case, HostProgress()))
                     for model in CALIBRATION[calibrate]
                 ]  # fmt: skip
-        found = scores[0] if len(scores) == 1 else scores[0] - scores[1]
-        return _result("reconstruction", found, sets, calibrated=len(scores) > 1)
+        score = scores[0] if len(scores) == 1 else scores[0] - scores[1]
+        return _result("reconstruction", score, sets, calibrated=len(scores) > 1)
 
 
 def _drawn_scores(pair, captions, queries, descriptor, **how) -> torch.Tensor:
@@ -179,11 +179,11 @@ def _result(method: str, scores: torch.Tensor, sets: Sets, *, calibrated: bool) 
     from ..core.report.score_plot import scores_png
 
     n = len(sets.photos)
-    found: BaselineEvidence = baseline_evidence(
+    evidence: BaselineEvidence = baseline_evidence(
         method, scores[:n], scores[n:], VerdictSpec(), calibrated=calibrated,
         clusters=sets.sessions,
     )  # fmt: skip
-    c = found.comparison
+    c = evidence.comparison
     plot = drawn(scores_png(c.photo_scores, c.control_scores, axis=method.replace("_", " ")))
     table = score_table(c, [s.name for s in sets.photos.images.sources])
     words = baseline_words(method, c, calibrated=calibrated)

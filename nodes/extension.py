@@ -34,18 +34,18 @@ WEIGHTS = {".safetensors"}
 def register_folders() -> None:
     """Model folders of the pack, beside checkpoints and loras."""
     models = Path(folder_paths.models_dir)
-    made = Path(folder_paths.get_output_directory()) / "lora_forensics"
+    output = Path(folder_paths.get_output_directory()) / "lora_forensics"
     known = {
         "sscd": [models / "sscd"],
         photos.BLIP_FOLDER: [models / photos.BLIP_FOLDER],
-        localization.FOLDER: [models / "localizers", made / "localizers"],
+        localization.FOLDER: [models / "localizers", output / "localizers"],
         localization.CLASSIFIERS: [models / localization.CLASSIFIERS],
-        attack.FOLDER: [models / attack.FOLDER, made / "attack_models"],
+        attack.FOLDER: [models / attack.FOLDER, output / "attack_models"],
     }
     for name, folders in known.items():
         if name not in folder_paths.folder_names_and_paths:
             folder_paths.folder_names_and_paths[name] = ([str(f) for f in folders], WEIGHTS)
-    folder_paths.add_model_folder_path("loras", str(made / training.FOLDER))
+    folder_paths.add_model_folder_path("loras", str(output / training.FOLDER))
 
 
 class LoraForensics(ComfyExtension):

@@ -53,8 +53,8 @@ class RandomMasks(io.ComfyNode):
     def execute(cls, images, kind, seed) -> io.NodeOutput:
         """Draw them."""
         count, height, width = images.shape[:3]
-        found = [random_mask(height, width, kind, seed_of(seed, i) % 2**63) for i in range(count)]
-        return io.NodeOutput(torch.stack([torch.from_numpy(m.copy()).float() for m in found]))
+        masks = [random_mask(height, width, kind, seed_of(seed, i) % 2**63) for i in range(count)]
+        return io.NodeOutput(torch.stack([torch.from_numpy(m.copy()).float() for m in masks]))
 
 
 class Repaint(io.ComfyNode):

@@ -72,12 +72,12 @@ class LoadLocalizer(io.ComfyNode):
     def execute(cls, name) -> io.NodeOutput:
         """Read and check the file."""
         device = compute_device()
-        found = (
+        localizer = (
             load_shipped(device)
             if name == SHIPPED
             else load_localizer(model_file(FOLDER, name), device)
         )
-        return io.NodeOutput(found, card_words(found))
+        return io.NodeOutput(localizer, card_words(localizer))
 
     @classmethod
     def fingerprint_inputs(cls, name) -> str:
@@ -124,17 +124,17 @@ class Localize(io.ComfyNode):
         """Look at every image."""
         spec, progress = spec_of(LocalizeSpec, settings), HostProgress()
         pixels = to_pixels(images)
-        found = [localize(to_picture(p), localizer, spec, progress=progress) for p in pixels]
-        heat = [tinted(p, f.map) for p, f in zip(pixels, found, strict=True)]
+        maps = [localize(to_picture(p), localizer, spec, progress=progress) for p in pixels]
+        heat = [tinted(p, f.map) for p, f in zip(pixels, maps, strict=True)]
         # With one view nothing is there to agree: 0 says "unknown" in a MASK.
-        sure = [f.confidence.nan_to_num(0.0) for f in found]
+        sure = [f.confidence.nan_to_num(0.0) for f in maps]
         return io.NodeOutput(
-            torch.stack([f.map for f in found]),
+            torch.stack([f.map for f in maps]),
             to_image(torch.stack(heat)),
             torch.stack(sure),
-            max(f.score for f in found),
-            _table(found),
-            "\n".join([*_sentences(found), card_words(localizer)]),
+            max(f.score for f in maps),
+            _table(maps),
+            "\n".join([*_sentences(maps), card_words(localizer)]),
         )
 
 
@@ -221,15 +221,15 @@ class TrainLocalizer(io.ComfyNode):
             trained = train_localizer(
                 chosen, spec, work=Work(case, progress), device=compute_device()
             )
-        made = finish(
+        measured = finish(
             trained, whole, words_of(chosen.pick(split="train")),
             source_side=min(whole.picture(whole.rows[0]).size), outside=others, progress=progress,
         )  # fmt: skip
-        save_localizer(made.network, made.card, path)
-        found = load_localizer(path, compute_device())
-        words = f"{path.name}\n{card_words(found)}"
+        save_localizer(measured.network, measured.card, path)
+        localizer = load_localizer(path, compute_device())
+        words = f"{path.name}\n{card_words(localizer)}"
         plot = drawn(losses_png(np.asarray(trained.losses)))
-        return io.NodeOutput(found, plot, words, ui={"text": [words]})
+        return io.NodeOutput(localizer, plot, words, ui={"text": [words]})
 
     @classmethod
     def validate_inputs(cls, name="localizer") -> bool | str:
@@ -289,12 +289,12 @@ class MapMetrics(io.ComfyNode):
         """Compare pair by pair."""
         maps = map.detach().cpu().float().reshape(-1, *map.shape[-2:])
         masks = masks_of(mask, maps[:, None]).numpy() > 0
-        found = [overlap(m.numpy(), t, threshold) for m, t in zip(maps, masks, strict=True)]
-        figures = np.mean([(o.iou, o.f1, o.pbca, o.pixel_ap) for o in found], axis=0)
+        overlaps = [overlap(m.numpy(), t, threshold) for m, t in zip(maps, masks, strict=True)]
+        figures = np.mean([(o.iou, o.f1, o.pbca, o.pixel_ap) for o in overlaps], axis=0)
         guess = baselines(list(masks))
         rows = [
             f"{i}\t{o.iou:.4f}\t{o.f1:.4f}\t{o.pbca:.4f}\t{o.pixel_ap:.4f}"
-            for i, o in enumerate(found, 1)
+            for i, o in enumerate(overlaps, 1)
         ]
         table = [
             "map\tIoU\tF1\tPBCA\tpixel AP", *rows,
@@ -344,11 +344,11 @@ class GradCam(io.ComfyNode):
             normalisation=normalisation, device=compute_device(),
         )  # fmt: skip
         pixels = to_pixels(images)
-        found = [explain(classifier, to_picture(p), target) for p in pixels]
-        heat = [tinted(p, f.map) for p, f in zip(pixels, found, strict=True)]
-        rows = [f"{i}\t{f.logit:.4f}\t{f.probability:.4f}" for i, f in enumerate(found, 1)]
+        explanations = [explain(classifier, to_picture(p), target) for p in pixels]
+        heat = [tinted(p, f.map) for p, f in zip(pixels, explanations, strict=True)]
+        rows = [f"{i}\t{f.logit:.4f}\t{f.probability:.4f}" for i, f in enumerate(explanations, 1)]
         return io.NodeOutput(
-            torch.stack([f.map for f in found]),
+            torch.stack([f.map for f in explanations]),
             to_image(torch.stack(heat)),
             "\n".join(["image\tlogit\tprobability", *rows]),
         )

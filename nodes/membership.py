@@ -84,7 +84,7 @@ class WhiteBox(io.ComfyNode):
             encoder = None if descriptor is None else asdict(descriptor.id)
             facts |= {"settings": asdict(spec), "models": models, "descriptor": encoder}
             with work_folder(facts) as case:
-                found = screen_membership(
+                result = screen_membership(
                     pair, sets, chosen, ScreenSpec(membership=spec), nulls=nulls,
                     embed=descriptor, work=Work(case, HostProgress()),
                 )  # fmt: skip
@@ -92,9 +92,9 @@ class WhiteBox(io.ComfyNode):
             "settings": {"membership": asdict(spec)}, "models": models, "prompts": chosen,
             "prompts_from": prompts_from(prompts),
         }  # fmt: skip
-        heat = heat_pictures(sets, found.heat)
-        evidence = LineEvidence("membership", found.evidence, question, said, heat)
-        return io.NodeOutput(evidence, *_shown(found.evidence, sets.photos), _stacked(heat))
+        heat = heat_pictures(sets, result.heat)
+        evidence = LineEvidence("membership", result.evidence, question, said, heat)
+        return io.NodeOutput(evidence, *_shown(result.evidence, sets.photos), _stacked(heat))
 
     @classmethod
     def validate_inputs(cls, timesteps="500") -> bool | str:
@@ -151,11 +151,11 @@ class LoadPlacebos(io.ComfyNode):
     @classmethod
     def execute(cls, suspect, folder) -> io.NodeOutput:
         """Hash the files; each is read when it is measured."""
-        made = placebos_of(suspect, folder_files(folder))
-        rows = [f"{f.name}\t{h}" for f, h in zip(made.files, made.hashes, strict=True)]
-        count = len(made.files)
+        placebos = placebos_of(suspect, folder_files(folder))
+        rows = [f"{f.name}\t{h}" for f, h in zip(placebos.files, placebos.hashes, strict=True)]
+        count = len(placebos.files)
         head = f"{plural(count, 'placebo')}: the smallest possible p is {1 / (count + 1):.2g}"
-        return io.NodeOutput(made, count, "\n".join([head, "file\tsha256", *rows]))
+        return io.NodeOutput(placebos, count, "\n".join([head, "file\tsha256", *rows]))
 
     @classmethod
     def fingerprint_inputs(cls, folder, **_) -> str:

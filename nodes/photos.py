@@ -187,13 +187,13 @@ def blip_folder(name: str) -> Path:
     Raises:
         InputError: MISSING_FOLDER, OUTSIDE_FOLDER.
     """
-    found = [place for root in _blip_roots() if (place := inside(root, name)).is_dir()]
-    if not found:
+    folders = [place for root in _blip_roots() if (place := inside(root, name)).is_dir()]
+    if not folders:
         raise InputError(
             "MISSING_FOLDER",
             f"there is no folder {name!r} in models/blip; put BLIP's files into one",
         )
-    return found[0]
+    return folders[0]
 
 
 def _blip_roots() -> list[Path]:

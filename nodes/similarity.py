@@ -100,15 +100,15 @@ class Cluster(io.ComfyNode):
             raise InputError(
                 "MIXED_EVIDENCE", "embeddings and generated are of different images; embed these"
             )
-        found = groups(embeddings, clusters)
-        index = found.medoids.tolist()
+        clustering = groups(embeddings, clusters)
+        index = clustering.medoids.tolist()
         rows = [
-            f"{k}\t{found.sizes[k]}\t{found.intra[k]:.3f}\t{generated.sources[i].sha256}"
+            f"{k}\t{clustering.sizes[k]}\t{clustering.intra[k]:.3f}\t{generated.sources[i].sha256}"
             for k, i in enumerate(index)
         ]
         best = generated.pixels[index]
         sheet = to_image(grid(best)[None])
-        table = "\n".join([f"tau {found.tau:.2f}", "group\tsize\tintra\tsha256", *rows])
+        table = "\n".join([f"tau {clustering.tau:.2f}", "group\tsize\tintra\tsha256", *rows])
         return io.NodeOutput(embeddings.select(index), to_image(best), sheet, table)
 
 

@@ -123,14 +123,14 @@ class TrainCounterfactuals(io.ComfyNode):
         """Train what is not there yet."""
         caption = suspect.prompts(prompts)[0]
         suspect.stop_if_minor([caption, *controls.names])
-        made = counterfactuals_of(
+        nulls = counterfactuals_of(
             suspect, vae, controls, caption, count, seed=seed, resolution=resolution
         )
         summary = (
             f"{plural(count, 'counterfactual')}: the smallest possible p is {1 / (count + 1):.2g}\n"
-            f"{made.trained.note}; caption {caption!r}"
+            f"{nulls.trained.note}; caption {caption!r}"
         )
-        return io.NodeOutput(made, summary)
+        return io.NodeOutput(nulls, summary)
 
 
 __all__ = ["FOLDER", "NODES"]

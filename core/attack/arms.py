@@ -53,10 +53,10 @@ def check_matched_arms(tuned: ImageBatch, base: ImageBatch) -> tuple[float, ...]
 
 
 def _drawn(source: Source, who: str) -> Drawn:
-    found = re.fullmatch(_LABEL.format(who), source.guidance)
-    if found is None:
+    match = re.fullmatch(_LABEL.format(who), source.guidance)
+    if match is None:
         _refuse(f"an image of {source.guidance!r} in the {who} arm")
-    return source.prompt, source.seed, float(found[1])
+    return source.prompt, source.seed, float(match[1])
 
 
 def _refuse(found: str) -> Never:

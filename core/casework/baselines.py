@@ -69,10 +69,10 @@ def run_baselines(
             f"{plural(spec.images, 'image')} per arm"
         )
         with closing(open_case(case.out, _manifest(request, opened, encoder, prompts))) as folder:
-            found = _Work(request, opened, encoder, prompts, folder, progress).run()
-            facts = {"schema_version": 1, "baselines": [asdict(b) for b in found]}
+            evidence = _Work(request, opened, encoder, prompts, folder, progress).run()
+            facts = {"schema_version": 1, "baselines": [asdict(b) for b in evidence]}
             write_atomic(case.out / RESULT, json.dumps(facts, indent=1).encode())
-    return found
+    return evidence
 
 
 def _check(request: BaselineRequest, encoder: ImageEncoder) -> None:
@@ -137,20 +137,20 @@ class _Work:
 
     def run(self) -> tuple[BaselineEvidence, ...]:
         methods = self.request.methods
-        found = self._arms([m for m in methods if m in ARMS])
+        evidence = self._arms([m for m in methods if m in ARMS])
         if "reconstruction" in methods:
-            found += self._reconstruction()
+            evidence += self._reconstruction()
         if "zero_shot" in methods:
-            found.append(self._zero_shot())
-        return tuple(found)
+            evidence.append(self._zero_shot())
+        return tuple(evidence)
 
     def _arms(self, methods: Sequence[str]) -> list[BaselineEvidence]:
         if not methods:
             return []
         tuned, base = (self._arm(model) for model in (TUNED, BASE))
         cost = planned_forwards(self.prompts, self.spec, 1)
-        made = (self._both(m, self._view(m), (tuned, base), cost) for m in methods)
-        return [evidence for pair in made for evidence in pair]
+        pairs = (self._both(m, self._view(m), (tuned, base), cost) for m in methods)
+        return [evidence for pair in pairs for evidence in pair]
 
     def _arm(self, model: float) -> ImageBatch:
         return draw_arm(

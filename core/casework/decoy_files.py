@@ -67,9 +67,9 @@ def make_files(
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".tmp-", dir=place.parent) as beside:
-            made = Path(beside) / place.name
-            _write(made, secret, make_variant(secret, pixels, secret.index))
-            os.replace(made, place)
+            folder = Path(beside) / place.name
+            _write(folder, secret, make_variant(secret, pixels, secret.index))
+            os.replace(folder, place)
     except RunError:
         raise
     except OSError as error:

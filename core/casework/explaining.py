@@ -43,13 +43,13 @@ def explain_files(
         device=request.device,
     )
     progress.start("explaining", len(files))
-    found = []
+    explained = []
     for file, name in files:
         picture, _ = decode_file(file)
-        made = explain(classifier, picture, request.target)
+        explanation = explain(classifier, picture, request.target)
         heat = request.out / f"{name}-heat.png"
-        write_atomic(request.out / f"{name}-map.png", png_bytes(made.map.expand(3, -1, -1)))
-        write_atomic(heat, png_bytes(tinted(to_tensor(picture), made.map)))
-        found.append(ExplainedFile(file, made.logit, made.probability, heat))
+        write_atomic(request.out / f"{name}-map.png", png_bytes(explanation.map.expand(3, -1, -1)))
+        write_atomic(heat, png_bytes(tinted(to_tensor(picture), explanation.map)))
+        explained.append(ExplainedFile(file, explanation.logit, explanation.probability, heat))
         progress.step()
-    return tuple(found)
+    return tuple(explained)

@@ -58,14 +58,14 @@ def inpaint_files(
         announce(f"{plural(len(photos), 'photo')} of {side} pixels; {names}; at most "
                  f"{plural(cost, 'forward pass', 'forward passes')}")  # fmt: skip
         with closing(open_case(request.out, _manifest(request, photos, masks, inpainters))) as case:
-            made = make_examples(
+            examples = make_examples(
                 photos, masks, inpainters, case, seed=request.spec.seed, progress=progress
             )
             painters = [i for i in inpainters if isinstance(i, DiffusionInpainter)]
             if not request.whole:
-                return made
+                return examples
             return add_whole(
-                made, painters, request.whole, case, seed=request.spec.seed, progress=progress
+                examples, painters, request.whole, case, seed=request.spec.seed, progress=progress
             )
 
 

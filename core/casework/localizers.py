@@ -49,13 +49,13 @@ def train_files(
         trained = train_localizer(
             chosen, spec, start=start, work=Work(case, progress), device=request.device
         )
-        made = finish(
+        localizer = finish(
             trained, whole, words_of(chosen.pick(split="train")),
             source_side=min(whole.picture(whole.rows[0]).size), outside=outside, progress=progress,
         )  # fmt: skip
-        path = save_localizer(made.network, made.card, request.out / FILE)
-    announce(words_of_card(made))
-    return path, made
+        path = save_localizer(localizer.network, localizer.card, request.out / FILE)
+    announce(words_of_card(localizer))
+    return path, localizer
 
 
 def _spec(request: LocalizerRequest) -> LocalizerSpec:

@@ -110,13 +110,13 @@ def _one(
 ) -> Localized:
     try:
         picture, facts = decode_file(file)
-        made = localize(picture, localizer, request.spec, progress=progress)
+        localization = localize(picture, localizer, request.spec, progress=progress)
     except InputError as error:
         if alone:
             raise
         return Localized(file, None, error=str(error))
-    page = _write(request.out / name, picture, facts, made, localizer, request.spec)
-    return Localized(file, page, made.score, made.area, made.blank)
+    page = _write(request.out / name, picture, facts, localization, localizer, request.spec)
+    return Localized(file, page, localization.score, localization.area, localization.blank)
 
 
 def _write(

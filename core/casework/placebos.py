@@ -96,11 +96,11 @@ def check_headers(files: Sequence[Path], family: str) -> None:
                 "NOT_A_LORA",
                 f"{file.name} holds no tensor of an adapter; keep only LoRAs among the placebos",
             )
-        found = guess_family({name: info.shape for name, info in header.tensors.items()})
-        if "unknown" not in (found, family) and found != family:
+        own = guess_family({name: info.shape for name, info in header.tensors.items()})
+        if "unknown" not in (own, family) and own != family:
             raise LoraFormatError(
                 "WRONG_BASE",
-                f"{file.name} is a placebo for {found}, the suspect is for {family}; every placebo "
+                f"{file.name} is a placebo for {own}, the suspect is for {family}; every placebo "
                 "must be a LoRA of the suspect's base",
             )
 

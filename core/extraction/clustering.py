@@ -131,10 +131,10 @@ def cluster(
     method = "complete linkage" if floor is None else f"components at {floor:.2f}, complete linkage"
     taus = taus if floor is None else tuple(t for t in taus if t >= floor)
     groups, best_tau = _scan(rows, trees, taus, (n_clusters, smallest, duplicate_similarity))
-    found = len(groups)
+    n_groups = len(groups)
     if fill:
         groups = _fill(rows, groups, n_clusters, duplicate_similarity)
-    return _as_clusters(groups, order, best_tau, method, len(groups) - found)
+    return _as_clusters(groups, order, best_tau, method, len(groups) - n_groups)
 
 
 def _unit_rows(embeddings: npt.ArrayLike) -> Array:

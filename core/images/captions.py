@@ -123,17 +123,17 @@ def load_captions(path: Path) -> dict[str, str]:
         raise InputError(
             "MISSING_CAPTIONS", f"{path} cannot be read as text ({error}); give a {FILE_NAME}"
         ) from error
-    found: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         name, text = _entry(line, f"line {number} of {path}")
-        if name in found:
+        if name in captions:
             raise InputError("BAD_CAPTIONS", f"line {number} of {path} names {name!r} again")
-        found[name] = text
-    if not found:
+        captions[name] = text
+    if not captions:
         raise InputError("BAD_CAPTIONS", f"{path} holds no caption")
-    return found
+    return captions
 
 
 def _entry(line: str, place: str) -> tuple[str, str]:

@@ -55,12 +55,12 @@ def views(pixels: Tensor) -> Tensor:
         pixels: ``[N, 3, H, W]`` in 0..1. View 0 is the picture itself.
     """
     work = interpolate(pixels.float(), (WORK, WORK), mode="bilinear", antialias=True)
-    made = [work]
+    views = [work]
     for lost in (round(WORK * c) for c in CROPS):
         size = WORK - lost
         for top, left in product((0, lost // 2, lost), repeat=2):
-            made.append(work[..., top : top + size, left : left + size])
-    small = (interpolate(v, (SIDE, SIDE), mode="bilinear", antialias=True) for v in made)
+            views.append(work[..., top : top + size, left : left + size])
+    small = (interpolate(v, (SIDE, SIDE), mode="bilinear", antialias=True) for v in views)
     plain = torch.stack([v.clamp(0, 1).mul(255).round().to(torch.uint8) for v in small])
     return torch.cat([plain, plain.flip(-1)])  # the crops lie symmetrically
 
@@ -78,20 +78,20 @@ def same_pictures(a: Tensor, b: Tensor) -> list[tuple[int, int]]:
     if not len(a) or not len(b):
         return []
     views_a, views_b = views(a), views(b)
-    found = _matches(views_a, views_b[0]) | _matches(views_b, views_a[0]).T
-    return [(int(i), int(j)) for i, j in found.nonzero()]
+    same = _matches(views_a, views_b[0]) | _matches(views_b, views_a[0]).T
+    return [(int(i), int(j)) for i, j in same.nonzero()]
 
 
 def _matches(cropped: Tensor, whole: Tensor) -> Tensor:
     """Which pictures ``[N, M]`` have a view ``[V, N, ...]`` that is a whole one ``[M, ...]``."""
-    found = torch.zeros(cropped.shape[1], len(whole), dtype=torch.bool)
+    same = torch.zeros(cropped.shape[1], len(whole), dtype=torch.bool)
     signs = torch.from_numpy(hash_views(whole)).float() * 2 - 1
     for view in cropped:
         own = torch.from_numpy(hash_views(view)).float() * 2 - 1
         i, j = ((64 - own @ signs.T) / 2 <= MAX_BITS).nonzero(as_tuple=True)
         agree = (_centred(view[i]) * _centred(whole[j])).sum(1) >= MIN_CORRELATION
-        found[i[agree], j[agree]] = True
-    return found
+        same[i[agree], j[agree]] = True
+    return same
 
 
 def _centred(thumbnails: Tensor) -> Tensor:

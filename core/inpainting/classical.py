@@ -62,14 +62,14 @@ class ClassicalInpainter:
                 "classical inpainting needs OpenCV: pip install opencv-python-headless",
             ) from error
         flag = {"telea": cv2.INPAINT_TELEA, "navier_stokes": cv2.INPAINT_NS}[self.method]
-        made = [
+        pictures = [
             cv2.inpaint(picture, hole, RADIUS, flag)
             for picture, hole in zip(
                 to_uint8(pixels), (masks[:, 0] > 0).numpy().astype(np.uint8), strict=True
             )
         ]
-        tick(len(made))
-        return torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255
+        tick(len(pictures))
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
     def round_trip(self, pixels: Tensor) -> Tensor | None:
         """There is no codec."""

@@ -305,11 +305,11 @@ def _group(
         {v: f"img/{digest_of([v, s, facts, n, _mask_digest(masks[i])])[:20]}" for v in VARIANTS}
         for i, s, n in zip(index, sources, seeds, strict=True)
     ]
-    made = _made(inpainter, pixels, hole, seeds, units, case=case, tick=tick)
+    variants = _made(inpainter, pixels, hole, seeds, units, case=case, tick=tick)
     rows = []
     for k, (i, source) in enumerate(zip(index, sources, strict=True)):
         mask = _stored_mask(case, masks[i])
-        for variant, picture in made[k].items():
+        for variant, picture in variants[k].items():
             row = stored(
                 case,
                 units[k][variant],

@@ -57,9 +57,9 @@ class LamaInpainter:
     def inpaint(self, pixels: Tensor, masks: Tensor, seeds: Sequence[int], tick: Tick) -> Tensor:
         """See `Inpainter`; seeds change nothing."""
         image, mask = (padded(t, _MULTIPLE).to(self._device) for t in (pixels, masks))
-        made = self._network(image, mask.to(image)).float().cpu().clamp(0, 1)
-        tick(len(made))
-        return torch.where(masks > 0, trimmed(made, pixels), pixels)
+        filled = self._network(image, mask.to(image)).float().cpu().clamp(0, 1)
+        tick(len(filled))
+        return torch.where(masks > 0, trimmed(filled, pixels), pixels)
 
     def round_trip(self, pixels: Tensor) -> Tensor | None:
         """There is no codec."""

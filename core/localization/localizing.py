@@ -159,9 +159,9 @@ def _view(
     window = _ramp(boxes[0].height)[:, None] * _ramp(boxes[0].width)
     for at in range(0, len(boxes), spec.batch):
         some = boxes[at : at + spec.batch]
-        made = _judged(picture, localizer, some, mirrored=mirrored)
-        highest = max(highest, float(made.scores.max()))
-        for box, cells in zip(some, made.maps, strict=True):
+        maps = _judged(picture, localizer, some, mirrored=mirrored)
+        highest = max(highest, float(maps.scores.max()))
+        for box, cells in zip(some, maps.maps, strict=True):
             placed = _placed(cells, box, localizer.card)
             here = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
             sums[here] += (placed.flip(-1) if mirrored else placed) * window

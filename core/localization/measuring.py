@@ -53,11 +53,11 @@ def look(
     progress, found = progress, []
     progress.start("measuring", len(examples))
     for row in examples.rows:
-        made = localize(examples.picture(row), localizer, spec)
+        localization = localize(examples.picture(row), localizer, spec)
         figures = None
         if row.fake:
-            figures = overlap(made.map.numpy(), examples.mask(row), spec.threshold)
-        found.append(Seen(row, figures, made.score, made.blank, made.area))
+            figures = overlap(localization.map.numpy(), examples.mask(row), spec.threshold)
+        found.append(Seen(row, figures, localization.score, localization.blank, localization.area))
         progress.step()
     return found
 

@@ -83,15 +83,15 @@ def train_localizer(
     stream = Stream(examples.pick(split="train"), spec)
     _check(stream.examples, spec)
     store = Store(work.case, f"{unit}/{_identity(examples, spec, start, device)}")
-    made = store.result()
-    if made is None:
+    state = store.result()
+    if state is None:
         trainee = LocalizerTrainee(spec, start, device)
         watched = examples.pick(split="val")
-        made = _learn(trainee, stream, watched, store, work.progress)
+        state = _learn(trainee, stream, watched, store, work.progress)
     network = build(spec.method, spec.supervision, spec.width)
-    network.load_state_dict(_part(made, "weight/"))
-    curve = [tuple(made[k].tolist()) for k in ("losses", "validation")]
-    return Trained(network.eval(), spec, *curve, epoch=int(made["epoch"]))
+    network.load_state_dict(_part(state, "weight/"))
+    curve = [tuple(state[k].tolist()) for k in ("losses", "validation")]
+    return Trained(network.eval(), spec, *curve, epoch=int(state["epoch"]))
 
 
 def _check(examples: ExampleSet, spec: LocalizerSpec) -> None:

@@ -74,11 +74,11 @@ def signal_findings(
     if all(name in every for name in FUSED):
         every["fusion"] = fusion(every)
     names = [name for name in every if name != PRIMARY]
-    found = [_finding(name, every[name], photos, spec, clusters) for name in names]
-    if not found:
+    findings = [_finding(name, every[name], photos, spec, clusters) for name in names]
+    if not findings:
         return ()
-    adjusted = holm([f.p for f in found])
-    return tuple(replace(f, holm_p=float(p)) for f, p in zip(found, adjusted, strict=True))
+    adjusted = holm([f.p for f in findings])
+    return tuple(replace(f, holm_p=float(p)) for f, p in zip(findings, adjusted, strict=True))
 
 
 def _finding(

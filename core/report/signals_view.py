@@ -105,11 +105,11 @@ def _sentences(rows: Sequence[Mapping[str, Any]], alpha: float) -> list[str]:
     others = [r for r in rows if not r["declared"] and r["auc"] is not None]
     if not others:
         return []
-    found = sum(r["holm_p"] is not None and r["holm_p"] <= alpha for r in others)
+    significant = sum(r["holm_p"] is not None and r["holm_p"] <= alpha for r in others)
     counted = plural(len(others), "other signal")
     said = (
-        f"{found} of {counted} {'finds' if found == 1 else 'find'} a difference (Holm-adjusted p "
-        f"at most {alpha:g}). The highest AUC among them is {_best(others)}."
+        f"{significant} of {counted} {'finds' if significant == 1 else 'find'} a difference "
+        f"(Holm-adjusted p at most {alpha:g}). The highest AUC among them is {_best(others)}."
     )
     return [said, *_against_published(rows[0], others)]
 

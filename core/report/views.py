@@ -164,11 +164,11 @@ def _items(name: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _seeds(settings: Any, path: str = "", depth: int = 0) -> list[tuple[str, str]]:
     if not isinstance(settings, Mapping) or depth > 4:
         return []
-    found = []
+    rows = []
     for key, value in settings.items():
         name = f"{path}.{key}" if path else key
         if isinstance(value, Mapping):
-            found += _seeds(value, name, depth + 1)
+            rows += _seeds(value, name, depth + 1)
         elif key == "seed":
-            found.append((name, text.plain_number(value)))
-    return found
+            rows.append((name, text.plain_number(value)))
+    return rows

@@ -41,10 +41,10 @@ def inspection_words(inspection: Inspection) -> str:
         f"ranks {inspection.ranks}",
         f"SHA-256 {inspection.sha256}",
     ]
-    found = sorted(inspection.findings, key=lambda f: -f.severity)
+    findings = sorted(inspection.findings, key=lambda f: -f.severity)
     lines = [
         f"{f.severity.name} {f.subject}: {f.message}" + (f" ({f.evidence})" if f.evidence else "")
-        for f in found
+        for f in findings
     ]
     return "\n".join([*head, *lines])
 

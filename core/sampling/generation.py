@@ -59,10 +59,10 @@ def generate(
     Raises:
         ForensicsError: more than 1% of the images are constant or not finite (BAD_SAMPLES).
     """
-    found = {} if work.case is None else _stored(work.case, jobs, spec, max_side)
-    missing = _unique([job for job in jobs if unit_of(job, spec) not in found], spec)
-    total = len(found) + len(missing)
-    work.progress.start(task, total * spec.steps, len(found) * spec.steps)
+    images = {} if work.case is None else _stored(work.case, jobs, spec, max_side)
+    missing = _unique([job for job in jobs if unit_of(job, spec) not in images], spec)
+    total = len(images) + len(missing)
+    work.progress.start(task, total * spec.steps, len(images) * spec.steps)
     for batch, latents in sample_latents(pair, missing, spec, progress=work.progress):
         decoded = pair.decode(latents)
         work.progress.show(decoded)
@@ -71,11 +71,11 @@ def generate(
             data = png_bytes(torch.nan_to_num(pixels))
             if work.case is not None:
                 work.case.put(unit, ".png", data, prompt=job.prompt, seed=job.seed)
-            found[unit] = _held(data, max_side)
+            images[unit] = _held(data, max_side)
     units = [unit_of(job, spec) for job in jobs]
-    pixels = torch.stack([found[u].pixels for u in units])
+    pixels = torch.stack([images[u].pixels for u in units])
     _check_health(pixels)
-    sources = [_source(job, found[u].sha256, u) for job, u in zip(jobs, units, strict=True)]
+    sources = [_source(job, images[u].sha256, u) for job, u in zip(jobs, units, strict=True)]
     return ImageBatch(pixels, tuple(sources))
 
 

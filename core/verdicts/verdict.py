@@ -234,13 +234,14 @@ def _signals_reason(membership: MembershipEvidence, spec: VerdictSpec) -> list[R
     signals = membership.signals
     if not signals:
         return []
-    found = [s for s in signals if s.holm_p <= spec.alpha_strong]
+    significant = [s for s in signals if s.holm_p <= spec.alpha_strong]
     best = max(signals, key=lambda s: s.auc.auc)
     text = (
-        f"Other white-box signals: a difference in {len(found)} of {len(signals)} (Holm-adjusted p "
-        f"<= {spec.alpha_strong:g}); the highest AUC is {best.title}'s, {best.auc.auc:.3f}."
+        f"Other white-box signals: a difference in {len(significant)} of {len(signals)} "
+        f"(Holm-adjusted p <= {spec.alpha_strong:g}); the highest AUC is {best.title}'s, "
+        f"{best.auc.auc:.3f}."
     )
-    return [Reason("found" if found else "not_found", text)]
+    return [Reason("found" if significant else "not_found", text)]
 
 
 def _secondary(

@@ -201,7 +201,7 @@ def test_from_training_to_white_box_with_a_real_text_encoder(comfy, light_checkp
         ).args
         assert name in comfy.folder_paths.get_filename_list("loras")
         assert plot.shape == (1, 360, 760, 3)
-        assert "3 photos, 1 captions, 3 steps of 2, 8 layers of rank 2" in summary
+        assert "3 photos, 1 caption, 3 steps of 2, 8 layers of rank 2" in summary
         suspect = LoadSuspect.execute(model, name, 1.0, clip).args[0]
         nulls, words = TrainCounterfactuals.execute(suspect, vae, controls, "", 2, 0, 64).args
         assert "rank 2, attention layers, 3 steps of 2, rate 0.01" in words

@@ -46,9 +46,9 @@ def gap_stage(ask: Ask, done: Raw) -> dict[str, Tensor]:
         ``empty_tuned`` and, with both models, ``empty_base``, ``[N, T, K]``.
     """
     refuse_blank(ask.subjects, "conditional_gap")
-    found = eps_losses(ask.pair, ask.subjects.latents, "", grid_of(ask.spec), models=ask.models)
+    losses = eps_losses(ask.pair, ask.subjects.latents, "", grid_of(ask.spec), models=ask.models)
     names = ("empty_base", "empty_tuned")[-len(ask.models) :]
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, losses, strict=True))
 
 
 def conditional_gap(raw: Raw, spec: SignalSpec) -> Tensor:

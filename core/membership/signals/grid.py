@@ -28,10 +28,10 @@ def grid_stage(ask: Ask, done: Raw) -> dict[str, Tensor]:
     shape = (n, len(grid.timesteps), grid.noises)
     losses = torch.zeros(len(ask.models), *shape, dtype=torch.float64)
     sums: dict[str, Tensor] = {}
-    found = squared_errors(
+    errors = squared_errors(
         ask.pair, ask.subjects.latents, ask.subjects.captions, grid, models=ask.models
     )
-    for image, t, k, error in found:
+    for image, t, k, error in errors:
         losses[:, image, t, k] = error.flatten(2).mean(2).double()
         if len(ask.models) == 2:
             _add(sums, n, image, places(error[0], error[1], ask.spec.windows))

@@ -64,11 +64,11 @@ def deviations(ask: Ask, start: Tensor, timesteps: Sequence[int]) -> Tensor:
     Returns:
         ``[N, M, len(timesteps)]`` float64.
     """
-    found = []
+    scores = []
     for t in timesteps:
         keep, add = (s.to(start) for s in spread(ask.pair, t))
-        found.append(powers(start - estimate_noise(ask, keep * _inputs(ask) + add * start, t)))
-    return torch.stack(found, 2).transpose(0, 1)
+        scores.append(powers(start - estimate_noise(ask, keep * _inputs(ask) + add * start, t)))
+    return torch.stack(scores, 2).transpose(0, 1)
 
 
 def pia_stage(ask: Ask, done: Raw) -> dict[str, Tensor]:

@@ -129,8 +129,8 @@ def strengths_stage(ask: Ask, done: Raw) -> dict[str, Tensor]:
     grid = grid_of(ask.spec, noises=draws)
     other = [s for s in curve_strengths(ask.spec) if s != TUNED]
     who = ask.subjects
-    found = eps_losses(ask.pair, who.latents, who.captions, grid, models=other)
-    by_strength = dict(zip(other, found, strict=True)) | {TUNED: done["tuned"][..., :draws]}
+    losses = eps_losses(ask.pair, who.latents, who.captions, grid, models=other)
+    by_strength = dict(zip(other, losses, strict=True)) | {TUNED: done["tuned"][..., :draws]}
     base = done["base"][..., :draws]
     curve = [_ratio(base, by_strength[s]) for s in curve_strengths(ask.spec)]
     return {"curve": torch.stack(curve, 1)}
