@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
+from interruptions import Interrupt
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
@@ -23,7 +24,7 @@ from lora_forensics.core.training.optimizer import Optimizer, rate_at
 from lora_forensics.core.training.trained import record_of, save_lora, save_losses
 from lora_forensics.core.training.trainee import trainee_of
 from lora_forensics.core.training.views import Views, fitted
-from trainings import CAPTIONS, Interrupt, assert_resumes_exactly, images
+from trainings import CAPTIONS, assert_resumes_exactly, images
 
 QUICK = FinetuneSpec(steps=3, batch=2, rank=2, learning_rate=1e-2)
 FULL = replace(QUICK, method="full", learning_rate=1e-3)
