@@ -150,11 +150,9 @@ def test_a_second_call_resumes_and_computes_nothing(tmp_path):
 
 def test_an_interrupted_call_loses_one_stage_of_one_chunk(tmp_path):
     both, names = subjects(10, 0.3, 0.5, 6), ("base_ratio", "sima_delta", "secmi")
-    case = open_case(tmp_path / "case", {})
+    case, stop = open_case(tmp_path / "case", {}), Interrupt(23)  # ends stage 3 of 8 photos
     with pytest.raises(KeyboardInterrupt):
-        measure(
-            GaussianPair(), both, SPEC, names, work=Work(case, Interrupt(23))
-        )  # third stage of eight photos
+        measure(GaussianPair(), both, SPEC, names, work=Work(case, stop))
     pair = GaussianPair()
     measure(pair, both, SPEC, names, work=Work(case))
     assert pair.rows == 2 * planned_rows(names, SPEC)  # the second chunk holds two photos
