@@ -40,14 +40,6 @@ def sd1():
     return tiny_models.networks()
 
 
-def added(family, pooled):
-    """What SDXL's UNet is told beside text: pooled text and sizes."""
-    if family != "sdxl":
-        return {}
-    ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * len(pooled))
-    return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": ids}}
-
-
 def plain_loop(networks, photos, captions, spec):
     """The training script: diffusers' schedule, torch's AdamW, no code of ours but the draws."""
     unet, vae = copy.deepcopy(networks.unet).train().requires_grad_(True), networks.vae
@@ -72,7 +64,7 @@ def plain_loop(networks, photos, captions, spec):
             clean = (out.mean + out.std * d.posterior) * vae.config.scaling_factor
         cond = pair.condition([captions[i] for i in d.index], [0.0] * spec.batch)
         noisy = schedule.add_noise(clean, d.noise, d.timesteps)
-        more = added(networks.family.name, cond.pooled)
+        more = tiny_models.told(networks.family.name, cond.pooled)
         made = unet(noisy, d.timesteps, cond.embeds, **more).sample
         velocity = networks.prediction == "v_prediction"
         target = schedule.get_velocity(clean, d.noise, d.timesteps) if velocity else d.noise
@@ -117,7 +109,7 @@ def test_rates_are_those_of_get_scheduler(decay, warmup):
 def prediction(unet, family):
     x, text = noise_of(7, (2, 4, 8, 8)), noise_of(8, (2, 77, 64 if family == "sdxl" else 32))
     with torch.no_grad():
-        more = added(family, noise_of(9, (2, 32)))
+        more = tiny_models.told(family, noise_of(9, (2, 32)))
         return unet(x, torch.tensor([100, 700]), text, **more).sample
 
 
