@@ -44,3 +44,19 @@ class GaussianPair:
 
     def close(self):
         pass
+
+
+class FlowPair(GaussianPair):
+    """Rectified flow ``x = (1 - sigma) x0 + sigma eps`` of the same two Gaussians."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.prediction = "flow"
+        self.sigmas = torch.linspace(0.001, 1, 1000, dtype=torch.float64)
+
+    def __call__(self, x, sigma, cond):
+        self.rows += len(x)
+        tuned, s = cond.strength.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
+        mean, variance = tuned * self.mean, tuned * self.spread**2 + (1 - tuned)
+        total = (1 - s) ** 2 * variance + s**2
+        return mean + (1 - s) * variance / total * (x - (1 - s) * mean)

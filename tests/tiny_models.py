@@ -100,6 +100,14 @@ def tiny_text(*, projected: bool = False, act: str = "quick_gelu", layers: int =
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
+def told(family: str, pooled: torch.Tensor) -> dict[str, Any]:
+    """What SDXL's UNet is told beside text: pooled text and sizes; nothing for other families."""
+    if family != "sdxl":
+        return {}
+    ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * len(pooled))
+    return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": ids}}
+
+
 @cache
 def tiny_tokenizer(pad_token: str = "<|endoftext|>") -> Any:
     with tempfile.TemporaryDirectory() as folder:

@@ -32,10 +32,7 @@ def predict(pipe, x: Tensor, time: int, prompt: str, negative=False) -> Tensor:
     with torch.no_grad():
         states = pipe.encode_prompt(prompt, device="cpu", num_images_per_prompt=1,
                                     do_classifier_free_guidance=False)  # fmt: skip
-        added = {}
-        if len(states) == 4:
-            ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]])
-            added["added_cond_kwargs"] = {"text_embeds": states[2], "time_ids": ids}
+        added = tiny_models.told("sdxl", states[2]) if len(states) == 4 else {}
         return pipe.unet(x, time, encoder_hidden_states=states[0], **added).sample
 
 
@@ -54,6 +51,19 @@ def case(request, tmp_path_factory):
     return family, prediction, base, lora
 
 
+@pytest.fixture
+def pair(case):
+    return open_pair(*case[2:], device="cpu")
+
+
+def with_lora(case):
+    """diffusers' pipeline with the adapter loaded, not yet merged."""
+    family, _, folder, lora = case
+    pipe = pipeline(folder, family)
+    pipe.load_lora_weights(lora.parent, weight_name=lora.name, local_files_only=True)
+    return pipe
+
+
 def forward(pair, strengths):
     sigma = pair.sigmas[TIMES].float()
     noise = torch.stack([noise_of(i, pair.latent_shape) for i in range(len(TIMES))])
@@ -62,12 +72,10 @@ def forward(pair, strengths):
         return x, sigma, pair(x, sigma, pair.condition(PROMPTS, strengths))
 
 
-def test_one_batched_forward_equals_base_and_merged_model(case):
-    family, prediction, folder, lora = case
-    pair = open_pair(folder, lora, device="cpu")
+def test_one_batched_forward_equals_base_and_merged_model(case, pair):
+    family, prediction, folder, _ = case
     x, sigma, out = forward(pair, [BASE, BASE, TUNED, TUNED])
-    base, tuned = pipeline(folder, family), pipeline(folder, family)
-    tuned.load_lora_weights(lora.parent, weight_name=lora.name, local_files_only=True)
+    base, tuned = pipeline(folder, family), with_lora(case)
     tuned.fuse_lora()
     for i, pipe in enumerate([base, base, tuned, tuned]):
         level = sigma[i]
@@ -76,9 +84,7 @@ def test_one_batched_forward_equals_base_and_merged_model(case):
         assert (out[i] - wanted).abs().max() / max(1.0, float(level)) < 1e-5
 
 
-def test_without_row_strength_the_base_rows_are_wrong(case):
-    _, _, folder, lora = case
-    pair = open_pair(folder, lora, device="cpu")
+def test_without_row_strength_the_base_rows_are_wrong(case, pair):
     _, _, right = forward(pair, [BASE, TUNED, BASE, TUNED])
     _, _, all_tuned = forward(pair, [TUNED] * 4)
     change = (right - all_tuned).flatten(1).abs().amax(1)
@@ -86,9 +92,7 @@ def test_without_row_strength_the_base_rows_are_wrong(case):
     assert (change[[1, 3]] < 1e-4).all()
 
 
-def test_strength_zero_is_the_base_exactly(case):
-    _, _, folder, lora = case
-    pair = open_pair(folder, lora, device="cpu")
+def test_strength_zero_is_the_base_exactly(case, pair):
     x, sigma, with_adapter = forward(pair, [BASE] * 4)
     cond = pair.condition(PROMPTS, [BASE] * 4)
     pair.close()
@@ -96,12 +100,10 @@ def test_strength_zero_is_the_base_exactly(case):
         assert torch.equal(with_adapter, pair(x, sigma, cond))
 
 
-def test_half_and_negative_strength_equal_scaled_merges(case):
-    family, prediction, folder, lora = case
-    pair = open_pair(folder, lora, device="cpu")
+def test_half_and_negative_strength_equal_scaled_merges(case, pair):
+    prediction = case[1]
     for scale in (0.5, -1.0):
-        tuned = pipeline(folder, family)
-        tuned.load_lora_weights(lora.parent, weight_name=lora.name, local_files_only=True)
+        tuned = with_lora(case)
         tuned.fuse_lora(lora_scale=scale)
         x, sigma, out = forward(pair, [scale, BASE, scale, BASE])
         raw = predict(tuned, x[:1] / (sigma[0] ** 2 + 1).sqrt(), TIMES[0], PROMPTS[0])
@@ -110,9 +112,8 @@ def test_half_and_negative_strength_equal_scaled_merges(case):
 
 
 @pytest.mark.filterwarnings("ignore:the prompt")
-def test_text_states_equal_encode_prompt(case):
-    family, _, folder, lora = case
-    pair = open_pair(folder, lora, device="cpu")
+def test_text_states_equal_encode_prompt(case, pair):
+    family, _, folder, _ = case
     cond = pair.condition(["a photo! " * 30], [BASE])
     states = pipeline(folder, family).encode_prompt(
         "a photo! " * 30, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
@@ -122,9 +123,8 @@ def test_text_states_equal_encode_prompt(case):
         torch.testing.assert_close(cond.pooled, states[2], atol=1e-6, rtol=0)
 
 
-def test_sampling_loop_equals_the_pipeline(case):
-    family, _, folder, lora = case
-    pair = open_pair(folder, lora, device="cpu")
+def test_sampling_loop_equals_the_pipeline(case, pair):
+    family, _, folder, _ = case
     pipe = pipeline(folder, family)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, timestep_spacing="leading")
     noise = noise_of(5, pair.latent_shape)
@@ -141,23 +141,17 @@ def test_sampling_loop_equals_the_pipeline(case):
     )
 
 
-def test_hooks_equal_peft_layers_that_are_not_merged(case):
-    family, _, folder, lora = case
+def test_hooks_equal_peft_layers_that_are_not_merged(case, pair):
+    family, _, folder, _ = case
     networks = load_base(folder, device="cpu")
-    pair = open_pair(folder, lora, device="cpu")
     modules = networks.modules()
     targets = [(modules[c][n], op) for c, n, op in pair.binding.pairs if c == "unet"]
     x, _, _ = forward(pair, [BASE] * 4)
     cond = pair.condition(PROMPTS, [BASE] * 4)
     with RowAdapter(targets) as adapter, adapter.rows(torch.ones(4)), torch.no_grad():
-        added = {}
-        if family == "sdxl":
-            ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]]).expand(4, 6)
-            added["added_cond_kwargs"] = {"text_embeds": cond.pooled, "time_ids": ids}
-        time = torch.tensor(TIMES)
+        added, time = tiny_models.told(family, cond.pooled), torch.tensor(TIMES)
         hooked = networks.unet(x, time, encoder_hidden_states=cond.embeds, **added).sample
-    tuned = pipeline(folder, family)
-    tuned.load_lora_weights(lora.parent, weight_name=lora.name, local_files_only=True)
+    tuned = with_lora(case)
     with torch.no_grad():
         wanted = tuned.unet(x, time, encoder_hidden_states=cond.embeds, **added).sample
     assert (hooked - wanted).abs().max() < 1e-5

@@ -183,6 +183,13 @@ def _mean_difference(a, b, axis):
     return a.mean(axis=axis) - b.mean(axis=axis)
 
 
+def scipys_permutation(a, b):
+    """The exact test of the mean difference."""
+    return stats.permutation_test(
+        (a, b), _mean_difference, alternative="greater", n_resamples=np.inf, vectorized=True
+    )
+
+
 @pytest.mark.parametrize(("n", "m"), [(3, 5), (5, 3), (4, 4), (2, 9)])
 @pytest.mark.parametrize("statistic", ["mean", "rank"])
 def test_exact_permutation_matches_scipy(n, m, statistic):
@@ -190,14 +197,7 @@ def test_exact_permutation_matches_scipy(n, m, statistic):
     x, y = rng.normal(0.5, 1, n).round(1), rng.normal(0, 1, m).round(1)
     own = permutation_test(x, y, statistic)
     values = stats.rankdata(np.r_[x, y]) if statistic == "rank" else np.r_[x, y]
-    ref = stats.permutation_test(
-        (values[:n], values[n:]),
-        _mean_difference,
-        permutation_type="independent",
-        alternative="greater",
-        n_resamples=np.inf,
-        vectorized=True,
-    )
+    ref = scipys_permutation(values[:n], values[n:])
     assert own.exact
     assert own.p == pytest.approx(ref.pvalue)
     assert own.statistic == pytest.approx(ref.statistic)
@@ -262,13 +262,9 @@ def test_bootstrap_auc_agrees_with_delong_and_with_repeated_scores():
     own, ref = bootstrap_auc(x, y, n=4000), delong(x, y)
     assert own.se == pytest.approx(ref.se, rel=0.06)
     assert (own.low, own.high) == pytest.approx((ref.low, ref.high), abs=0.015)
-    weights_x, weights_y = rng.integers(0, 4, (3, 80)), rng.integers(0, 4, (3, 120))
-    for wx, wy, area in zip(
-        weights_x,
-        weights_y,
-        _weighted_areas(np.r_[x, y], weights_x.astype(float), weights_y.astype(float)),
-        strict=True,
-    ):
+    weights = rng.integers(0, 4, (3, 80)), rng.integers(0, 4, (3, 120))
+    areas = _weighted_areas(np.r_[x, y], *(w.astype(float) for w in weights))
+    for wx, wy, area in zip(*weights, areas, strict=True):
         assert area == pytest.approx(auc(np.repeat(x, wx), np.repeat(y, wy)))
 
 
@@ -341,13 +337,7 @@ def test_interval_over_sessions_is_scipys_bootstrap_of_session_means(seed):
 def test_test_over_sessions_is_scipys_permutation_of_session_rank_means():
     x, y, ids = clustered(5, 4, 5)
     ranks = stats.rankdata(np.r_[x.ravel(), y.ravel()]).reshape(9, 4).mean(1)
-    ref = stats.permutation_test(
-        (ranks[:4], ranks[4:]),
-        _mean_difference,
-        alternative="greater",
-        n_resamples=np.inf,
-        vectorized=True,
-    )
+    ref = scipys_permutation(ranks[:4], ranks[4:])
     own = compare(x.ravel(), y.ravel(), VerdictSpec(), clusters=ids)
     assert own.permutation.exact
     assert own.permutation.p == pytest.approx(ref.pvalue)

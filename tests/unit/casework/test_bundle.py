@@ -17,8 +17,8 @@ from lora_forensics.core.specs import VerdictSpec
 from lora_forensics.core.types import ImageBatch, Source
 from lora_forensics.core.verdicts.case import Findings, LookAlike
 from lora_forensics.core.verdicts.comparison import compare
-from lora_forensics.core.verdicts.evidence import LossCurve, MembershipEvidence
 from lora_forensics.core.verdicts.verdict import unjudged
+from white_box import white_box
 
 N, M = 8, 40
 
@@ -32,25 +32,7 @@ def pictures(kind, count):
 def findings(shift):
     rng = np.random.default_rng(0)
     comparison = compare(rng.normal(shift, 1, N), rng.normal(0, 1, M), VerdictSpec())
-    curve = LossCurve((1.0,), (1.0,))
-    evidence = MembershipEvidence(
-        signal="s",
-        prompt="",
-        timesteps=(50,),
-        draws=4,
-        comparison=comparison,
-        seed_effects=(1.0, 1.0),
-        photo_curve=curve,
-        control_curve=curve,
-        base_only_auc=0.5,
-        tuned_only_auc=0.5,
-        noise_floor=0.1,
-        control_shift=0.2,
-        too_weak=False,
-        null_ranks=(),
-        forwards=1,
-    )
-    return Findings(membership=evidence, verdict=unjudged())
+    return Findings(membership=white_box(comparison), verdict=unjudged())
 
 
 def about(base="b", family="sd1", **more):

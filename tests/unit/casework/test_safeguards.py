@@ -31,63 +31,26 @@ def moved(path, name):
     return path.rename(path.parent / name)
 
 
-def photo_file(given, tiny_folder, tmp_path):
-    moved(given["photos"] / "0.png", "my_daughter.png")
+def renamed(option, name, picture=""):
+    """A folder of the person, or one picture in it, is called `name`."""
+
+    def route(given, tiny_folder, tmp_path):
+        if option not in given:
+            given[option] = noise_pictures(tmp_path / option, 4, 4)
+        moved_to = moved(given[option] / picture, name)
+        given[option] = given[option] if picture else moved_to
+
+    return route
 
 
-def photo_folder(given, tiny_folder, tmp_path):
-    given["photos"] = moved(given["photos"], "our kids")
+def adapter(option, place, metadata, source="other"):
+    """An adapter lies at `place`; placebos are given by their folder."""
 
+    def route(given, tiny_folder, tmp_path):
+        file = with_metadata(tiny_folder / f"{source}.safetensors", tmp_path / place, metadata)
+        given[option] = file.parent if option == "placebos" else file
 
-def photo_session(given, tiny_folder, tmp_path):
-    noise_pictures(given["photos"] / "first_graders", 1, 3)
-
-
-def control_file(given, tiny_folder, tmp_path):
-    moved(given["controls"] / "0.png", "toddler.png")
-
-
-def control_folder(given, tiny_folder, tmp_path):
-    given["controls"] = moved(given["controls"], "schoolgirls")
-
-
-def negative_file(given, tiny_folder, tmp_path):
-    given["negatives"] = noise_pictures(tmp_path / "negatives", 4, 4)
-    moved(given["negatives"] / "0.png", "6 months old.png")
-
-
-def negative_folder(given, tiny_folder, tmp_path):
-    given["negatives"] = noise_pictures(tmp_path / "little sister", 4, 4)
-
-
-def placebo_file(given, tiny_folder, tmp_path):
-    given["placebos"] = tmp_path / "placebos"
-    with_metadata(tiny_folder / "other.safetensors", given["placebos"] / "child.safetensors", {})
-
-
-def placebo_folder(given, tiny_folder, tmp_path):
-    given["placebos"] = tmp_path / "teens"
-    with_metadata(tiny_folder / "other.safetensors", given["placebos"] / "a.safetensors", {})
-
-
-def shadow_file(given, tiny_folder, tmp_path):
-    name = "fourteen yo.safetensors"
-    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", tmp_path / name, {})
-
-
-def shadow_metadata(given, tiny_folder, tmp_path):
-    path, note = tmp_path / "shadow.safetensors", {"note": "a toddler"}
-    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", path, note)
-
-
-def shadow_prompts(given, tiny_folder, tmp_path):
-    path = tmp_path / "shadow.safetensors"
-    given["shadow"] = with_metadata(tiny_folder / "other.safetensors", path, TABBED)
-
-
-def suspect_prompts(given, tiny_folder, tmp_path):
-    path = tmp_path / "suspect.safetensors"
-    given["lora"] = with_metadata(tiny_folder / "suspect.safetensors", path, TABBED)
+    return route
 
 
 def own_captions(given, tiny_folder, tmp_path):
@@ -96,15 +59,25 @@ def own_captions(given, tiny_folder, tmp_path):
     given["captions"].write_text(line + "\n")
 
 
-ROUTES = [
-    own_captions,
-    photo_file, photo_folder, photo_session, control_file, control_folder, negative_file,
-    negative_folder, placebo_file, placebo_folder, shadow_file, shadow_metadata, shadow_prompts,
-    suspect_prompts,
-]  # fmt: skip
+ROUTES = {
+    "own_captions": own_captions,
+    "photo_file": renamed("photos", "my_daughter.png", "0.png"),
+    "photo_folder": renamed("photos", "our kids"),
+    "photo_session": lambda given, *_: noise_pictures(given["photos"] / "first_graders", 1, 3),
+    "control_file": renamed("controls", "toddler.png", "0.png"),
+    "control_folder": renamed("controls", "schoolgirls"),
+    "negative_file": renamed("negatives", "6 months old.png", "0.png"),
+    "negative_folder": renamed("negatives", "little sister"),
+    "placebo_file": adapter("placebos", "placebos/child.safetensors", {}),
+    "placebo_folder": adapter("placebos", "teens/a.safetensors", {}),
+    "shadow_file": adapter("shadow", "fourteen yo.safetensors", {}),
+    "shadow_metadata": adapter("shadow", "shadow.safetensors", {"note": "a toddler"}),
+    "shadow_prompts": adapter("shadow", "shadow.safetensors", TABBED),
+    "suspect_prompts": adapter("lora", "suspect.safetensors", TABBED, "suspect"),
+}
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda r: r.__name__)
+@pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
 def test_a_case_stops_before_any_photo_is_opened(route, given, tiny_folder, tmp_path, monkeypatch):
     route(given, tiny_folder, tmp_path)
     for module in (photo_sets, questions):
@@ -135,7 +108,7 @@ def test_baselines_stop_before_any_photo_is_opened(route, given, tmp_path, monke
 
 def test_a_shadow_is_not_sampled_where_its_file_changed_meanwhile(given, tiny_folder, tmp_path):
     """`build_question` does not rely on what was checked before it."""
-    shadow_metadata(given, tiny_folder, tmp_path)
+    ROUTES["shadow_metadata"](given, tiny_folder, tmp_path)
     paths = {("tuned" if k == "lora" else k): v for k, v in given.items()}
     request = questions.Request(**paths, device="cpu", dtype="float32")
     with pytest.raises(ForensicsError, match="MINOR_SUSPECTED"):
@@ -143,7 +116,7 @@ def test_a_shadow_is_not_sampled_where_its_file_changed_meanwhile(given, tiny_fo
 
 
 def test_sampling_reads_what_the_file_suggests(given, tiny_folder, tmp_path):
-    suspect_prompts(given, tiny_folder, tmp_path)
+    ROUTES["suspect_prompts"](given, tiny_folder, tmp_path)
     command = ["sample", "--prompt", "a face", "--images", "1", "--steps", "1", "--cfg", "1"]
     assert main([*command, *flags(given, "base", "lora", "out")]) == 3
     assert not given["out"].exists()

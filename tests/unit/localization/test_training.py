@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from interruptions import Interrupt
 from lora_forensics.core.errors import InputError, NotEnoughDataError
 from lora_forensics.core.localization.foreign import own_names
 from lora_forensics.core.localization.losses import loss_of
@@ -126,27 +127,9 @@ def test_a_patches_network_learns_the_toy_and_resumes_to_the_bit(examples, tmp_p
     assert len(whole.losses) == len(whole.validation) == 3
     assert whole.losses[-1] < whole.losses[0]
 
-    class StopError(Exception):
-        pass
-
-    class Interrupting:
-        def __init__(self, after):
-            self.left = after
-
-        def start(self, task, total, done=0):
-            pass
-
-        def step(self, n=1):
-            self.left -= n
-            if self.left < 0:
-                raise StopError
-
-        def show(self, pixels):
-            pass
-
     case = open_case(tmp_path / "case", {})
-    with pytest.raises(StopError):
-        train_localizer(chosen, spec, work=Work(case, Interrupting(30)))
+    with pytest.raises(KeyboardInterrupt):
+        train_localizer(chosen, spec, work=Work(case, Interrupt(30)))
     states = [u for u in case.done if "/state-" in u]
     assert len(states) == 2
     resumed = train_localizer(chosen, spec, work=Work(case))
@@ -154,7 +137,7 @@ def test_a_patches_network_learns_the_toy_and_resumes_to_the_bit(examples, tmp_p
     assert resumed.validation == whole.validation
     for name, weight in whole.network.state_dict().items():
         assert torch.equal(weight, resumed.network.state_dict()[name]), name
-    again = train_localizer(chosen, spec, work=Work(case, Interrupting(0)))
+    again = train_localizer(chosen, spec, work=Work(case, Interrupt(0)))
     assert again.losses == whole.losses
     case.close()
 

@@ -65,39 +65,30 @@ def without(tensors, ending):
 F = "lora_unet_x"
 R = torch.randn
 HADA = {f"{F}.hada_w{i}_{s}": R(*d) for i in "12" for s, d in (("a", (6, 2)), ("b", (2, 4)))}
+
+
+def lora_of(down, up):
+    return {f"{F}.lora_down.weight": down, f"{F}.lora_up.weight": up}
+
+
+def lokr_of(**factors):
+    return {f"{F}.lokr_{name}": value for name, value in factors.items()}
+
+
 REFUSED = {
     "down alone": (without(kohya(), "up.weight"), "UNPAIRED"),
     "up alone": (without(kohya(), "down.weight"), "UNPAIRED"),
     "alpha alone": ({f"{F}.alpha": torch.tensor(1.0)}, "UNPAIRED"),
-    "ranks differ": (
-        {f"{F}.lora_down.weight": R(2, 4), f"{F}.lora_up.weight": R(6, 3)},
-        "RANK_MISMATCH",
-    ),
-    "3 axes": ({f"{F}.lora_down.weight": R(2, 4, 1), f"{F}.lora_up.weight": R(6, 2)}, "BAD_SHAPE"),
-    "wide up": (
-        {f"{F}.lora_down.weight": R(2, 4, 3, 3), f"{F}.lora_up.weight": R(6, 2, 3, 3)},
-        "BAD_SHAPE",
-    ),
+    "ranks differ": (lora_of(R(2, 4), R(6, 3)), "RANK_MISMATCH"),
+    "3 axes": (lora_of(R(2, 4, 1), R(6, 2)), "BAD_SHAPE"),
+    "wide up": (lora_of(R(2, 4, 3, 3), R(6, 2, 3, 3)), "BAD_SHAPE"),
     "Tucker rank": (
-        {
-            f"{F}.lora_down.weight": R(2, 4, 1, 1),
-            f"{F}.lora_up.weight": R(6, 2, 1, 1),
-            f"{F}.lora_mid.weight": R(2, 3, 3, 3),
-        },
+        lora_of(R(2, 4, 1, 1), R(6, 2, 1, 1)) | {f"{F}.lora_mid.weight": R(2, 3, 3, 3)},
         "RANK_MISMATCH",
     ),
-    "NaN": (
-        {f"{F}.lora_down.weight": R(2, 4) * math.nan, f"{F}.lora_up.weight": R(6, 2)},
-        "NON_FINITE",
-    ),
+    "NaN": (lora_of(R(2, 4) * math.nan, R(6, 2)), "NON_FINITE"),
     "inf": ({f"{F}.diff": torch.full((2, 2), math.inf)}, "NON_FINITE"),
-    "integers": (
-        {
-            f"{F}.lora_down.weight": torch.ones(2, 4, dtype=torch.int8),
-            f"{F}.lora_up.weight": R(6, 2),
-        },
-        "BAD_DTYPE",
-    ),
+    "integers": (lora_of(torch.ones(2, 4, dtype=torch.int8), R(6, 2)), "BAD_DTYPE"),
     "checkpoint": ({"model.diffusion_model.input_blocks.0.0.weight": R(2, 2)}, "NOT_A_LORA"),
     "diffusers checkpoint": ({"down_blocks.0.resnets.0.conv1.weight": R(2, 2)}, "NOT_A_LORA"),
     "something else": ({"classifier.weight": R(2, 2)}, "NOT_A_LORA"),
@@ -108,23 +99,10 @@ REFUSED = {
     "half LoHa": (without(HADA, "w2_b"), "UNPAIRED"),
     "half Tucker LoHa": (HADA | {f"{F}.hada_t1": R(2, 2, 3, 3)}, "UNPAIRED"),
     "half LoKr": ({f"{F}.lokr_w1": R(2, 2)}, "UNPAIRED"),
-    "LoKr twice": (
-        {f"{F}.lokr_w1": R(2, 2), f"{F}.lokr_w1_a": R(2, 1), f"{F}.lokr_w2": R(2, 2)},
-        "AMBIGUOUS",
-    ),
-    "outer-product bomb": (
-        {
-            f"{F}.lora_down.weight": torch.zeros(1, 2**17),
-            f"{F}.lora_up.weight": torch.zeros(2**17, 1),
-        },
-        "BAD_SHAPE",
-    ),
+    "LoKr twice": (lokr_of(w1=R(2, 2), w1_a=R(2, 1), w2=R(2, 2)), "AMBIGUOUS"),
+    "outer-product bomb": (lora_of(torch.zeros(1, 2**17), torch.zeros(2**17, 1)), "BAD_SHAPE"),
     "LoKr bomb": (
-        {
-            f"{F}.lokr_w1": torch.zeros(2, 2),
-            f"{F}.lokr_w2_a": torch.zeros(2**17, 1),
-            f"{F}.lokr_w2_b": torch.zeros(1, 2**17),
-        },
+        lokr_of(w1=torch.zeros(2, 2), w2_a=torch.zeros(2**17, 1), w2_b=torch.zeros(1, 2**17)),
         "BAD_SHAPE",
     ),
     "mixed dialects on one tensor": (
@@ -264,10 +242,8 @@ def test_delta_norms_and_limits(tmp_path):
     binding = bind(read_lora(write(tmp_path, huge)), {"unet": BASE["unet"]})
     large = {"unet": {name: torch.ones(6, 4) * 1e9 for name in NAMES}}
     assert code_of(lambda: check_deltas(binding, large)) == "OVERFLOW"
-    binding = bind(
-        read_lora(write(tmp_path, {k: v * 1e30 for k, v in kohya().items()})),
-        {"unet": BASE["unet"]},
-    )
+    huge = {name: value * 1e30 for name, value in kohya().items()}
+    binding = bind(read_lora(write(tmp_path, huge)), {"unet": BASE["unet"]})
     assert code_of(lambda: check_deltas(binding, large)) == "NON_FINITE"
 
 
@@ -297,14 +273,8 @@ def test_half_precision_is_computed_in_fp32(tmp_path):
 def test_conv_with_flat_and_tucker_factors(tmp_path):
     name = "lora_unet_down_blocks_0_resnets_0_conv1"
     up, mid, down = R(6, 2, 1, 1), R(2, 2, 3, 3), R(2, 4, 1, 1)
-    path = write(
-        tmp_path,
-        {
-            f"{name}.lora_up.weight": up,
-            f"{name}.lora_mid.weight": mid,
-            f"{name}.lora_down.weight": down,
-        },
-    )
+    factors = {"up": up, "mid": mid, "down": down}
+    path = write(tmp_path, {f"{name}.lora_{k}.weight": v for k, v in factors.items()})
     (pair,) = bind(read_lora(path), CONV_BASE).pairs
     x = R(1, 4, 5, 5)
     conv = torch.nn.functional.conv2d

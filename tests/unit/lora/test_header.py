@@ -45,14 +45,23 @@ def two(first, second, data=b"\0" * 16):
 
 
 ENTRY = b'{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
-MANY = {f"t{i}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for i in range(20_001)}
+
+
+def written(*fields):
+    """A header of `fields` as they stand, which `json` would not write."""
+    return pack(b"{" + b",".join(fields) + b"}")
+
+
+A = b'"a":' + ENTRY
+EMPTY = {"shape": [0], "data_offsets": [0, 0]}
+MANY = {f"t{i}": {"dtype": "U8", **EMPTY} for i in range(20_001)}
 
 # name -> (bytes, expected code; None means accepted)
 CORPUS = {
     "plain": (pack(tensor()), None),
     "padded": (pack(json.dumps(tensor()).encode() + b"   "), None),
     "metadata": (pack({"__metadata__": {"a": "b"}, **tensor()}), None),
-    "scalar": (pack({"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, b"\0" * 4), None),
+    "scalar": (pack(tensor(shape=[], data_offsets=[0, 4]), b"\0" * 4), None),
     "two tensors": (two({}, {"data_offsets": [8, 16]}), None),
     "unicode name": (named("é漢"), None),
     "longest name": (named("n" * 512), None),
@@ -67,46 +76,25 @@ CORPUS = {
     "bad JSON": (pack(b'{"a":}'), "MALFORMED_HEADER"),
     "byte order mark": (pack(b"\xef\xbb\xbf{}"), "MALFORMED_HEADER"),
     "not UTF-8": (pack(b'{"\xff":1}'), "MALFORMED_HEADER"),
-    "lone surrogate": (pack(b'{"\\ud800":' + ENTRY + b"}"), "BAD_TENSOR_NAME"),
+    "lone surrogate": (written(b'"\\ud800":' + ENTRY), "BAD_TENSOR_NAME"),
     "leading spaces": (pack(b"  " + json.dumps(tensor()).encode()), "MALFORMED_HEADER"),
     "trailing NUL": (pack(json.dumps(tensor()).encode() + b"\0"), "MALFORMED_HEADER"),
     "trailing newline": (pack(json.dumps(tensor()).encode() + b"\n"), "MALFORMED_HEADER"),
     "trailing object": (pack(json.dumps(tensor()).encode() + b"{}"), "MALFORMED_HEADER"),
     "NaN": (pack(b'{"a":NaN}'), "MALFORMED_HEADER"),
     "deep nesting": (pack(b'{"a":' * 60_000 + b"}" * 60_000), "MALFORMED_HEADER"),
-    "huge integer": (
-        pack(b'{"a":{"dtype":"F32","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,8]}}'),
-        "MALFORMED_HEADER",
-    ),
-    "minus zero": (
-        pack(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[-0,8]}}'),
-        "MALFORMED_HEADER",
-    ),
-    "same name, same bytes": (pack(b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}"), "DUPLICATE_KEY"),
-    "same name, other dtype": (
-        pack(b'{"a":' + ENTRY.replace(b"F32", b"I32") + b',"a":' + ENTRY + b"}"),
-        "DUPLICATE_KEY",
-    ),
-    "metadata key twice": (
-        pack(b'{"__metadata__":{"k":"1","k":"2"},"a":' + ENTRY + b"}"),
-        "DUPLICATE_KEY",
-    ),
-    "metadata twice": (
-        pack(b'{"__metadata__":{},"__metadata__":{},"a":' + ENTRY + b"}"),
-        "DUPLICATE_KEY",
-    ),
-    "field twice": (pack(b'{"a":' + ENTRY[:-1] + b',"dtype":"F32"}}'), "DUPLICATE_KEY"),
-    "escaped duplicate": (
-        pack(b'{"a":' + ENTRY + b',"\\u0061":' + ENTRY + b"}"),
-        "DUPLICATE_KEY",
-    ),
+    "huge integer": (written(A.replace(b"[2]", b"[" + b"9" * 5000 + b"]")), "MALFORMED_HEADER"),
+    "minus zero": (written(A.replace(b"[0,", b"[-0,")), "MALFORMED_HEADER"),
+    "same name, same bytes": (written(A, A), "DUPLICATE_KEY"),
+    "same name, other dtype": (written(A.replace(b"F32", b"I32"), A), "DUPLICATE_KEY"),
+    "metadata key twice": (written(b'"__metadata__":{"k":"1","k":"2"}', A), "DUPLICATE_KEY"),
+    "metadata twice": (written(b'"__metadata__":{},"__metadata__":{}', A), "DUPLICATE_KEY"),
+    "field twice": (written(A[:-1] + b',"dtype":"F32"}'), "DUPLICATE_KEY"),
+    "escaped duplicate": (written(A, b'"\\u0061":' + ENTRY), "DUPLICATE_KEY"),
     "metadata number": (pack({"__metadata__": {"a": 1}, **tensor()}), "MALFORMED_HEADER"),
     "metadata nested": (pack({"__metadata__": {"a": {}}, **tensor()}), "MALFORMED_HEADER"),
     "metadata list": (pack({"__metadata__": [], **tensor()}), "MALFORMED_HEADER"),
-    "metadata surrogate": (
-        pack(b'{"__metadata__":{"a":"\\udfff"},"a":' + ENTRY + b"}"),
-        "MALFORMED_HEADER",
-    ),
+    "metadata surrogate": (written(b'"__metadata__":{"a":"\\udfff"}', A), "MALFORMED_HEADER"),
     "extra field": (pack(tensor(note="x")), "MALFORMED_HEADER"),
     "missing field": (pack({"a": {"dtype": "F32", "shape": [2]}}), "MALFORMED_HEADER"),
     "tensor is text": (pack({"a": "F32"}), "MALFORMED_HEADER"),
@@ -118,12 +106,9 @@ CORPUS = {
     "name of 1 MB": (named("n" * 1_000_000), "BAD_TENSOR_NAME"),
     "rank six": (pack(tensor(shape=[1] * 5 + [2])), "BAD_SHAPE"),
     "rank 5000": (pack(tensor(shape=[1] * 4999 + [2])), "BAD_SHAPE"),
-    "zero size": (pack(tensor(shape=[0], data_offsets=[0, 0]), b""), "BAD_SHAPE"),
+    "zero size": (pack(tensor(**EMPTY), b""), "BAD_SHAPE"),
     "zero by huge": (pack(tensor(shape=[2**40 + 1, 0], data_offsets=[0, 0]), b""), "BAD_SHAPE"),
-    "zero-size beside real": (
-        two({}, {"shape": [0], "data_offsets": [8, 8]}, b"\0" * 8),
-        "BAD_SHAPE",
-    ),
+    "zero-size beside real": (two({}, EMPTY | {"data_offsets": [8, 8]}, b"\0" * 8), "BAD_SHAPE"),
     "negative size": (pack(tensor(shape=[-2])), "BAD_SHAPE"),
     "float size": (pack(tensor(shape=[2.0])), "BAD_SHAPE"),
     "bool size": (pack(tensor(shape=[True, 2])), "BAD_SHAPE"),
@@ -208,7 +193,7 @@ def test_folder_and_missing_file(tmp_path):
 
 
 def test_zero_size_can_be_allowed():
-    raw = json.dumps({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
+    raw = json.dumps(tensor(**EMPTY)).encode()
     header = parse_header(raw, 8 + len(raw), allow_zero_size=True)
     assert header.tensors["a"].shape == (0,)
 

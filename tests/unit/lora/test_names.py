@@ -9,79 +9,54 @@ from lora_forensics.core.lora.names import (
 )
 
 ATTN = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
+Q, OLD = f"{ATTN}.to_q", f"{ATTN}.processor"
+SELF, FC1 = (f"text_model.encoder.layers.0.{part}" for part in ("self_attn", "mlp.fc1"))
+PEFT = "base_model.model"
 FLAT = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
 
 
 @pytest.mark.parametrize(
-    ("name", "component", "module", "slot", "dialect"),
+    ("dialect", "name", "component", "module", "slot"),
     [
-        (f"lora_unet_{FLAT}.lora_down.weight", "unet", FLAT, "down", "kohya"),
-        (f"lora_unet_{FLAT}.alpha", "unet", FLAT, "alpha", "kohya"),
-        (f"lora_unet_{FLAT}.dora_scale", "unet", FLAT, "dora_scale", "kohya"),
-        ("lora_unet_a_conv1.lora_mid.weight", "unet", "a_conv1", "mid", "kohya"),
-        ("lora_te_text_model_x.lora_up.weight", "text_encoder", "text_model_x", "up", "kohya"),
-        ("lora_te1_text_model_x.alpha", "text_encoder", "text_model_x", "alpha", "kohya"),
-        ("lora_te2_text_model_x.hada_w1_a", "text_encoder_2", "text_model_x", "hada_w1_a", "kohya"),
-        ("lora_unet_n.w_norm", "unet", "n", "diff", "kohya"),
-        ("lora_unet_n.diff_b", "unet", "n", "diff_b", "kohya"),
-        (f"unet.{ATTN}.to_q.lora_A.weight", "unet", f"{ATTN}.to_q", "down", "diffusers"),
-        (f"unet.{ATTN}.to_q.lora.up.weight", "unet", f"{ATTN}.to_q", "up", "diffusers"),
+        ("kohya", f"lora_unet_{FLAT}.lora_down.weight", "unet", FLAT, "down"),
+        ("kohya", f"lora_unet_{FLAT}.alpha", "unet", FLAT, "alpha"),
+        ("kohya", f"lora_unet_{FLAT}.dora_scale", "unet", FLAT, "dora_scale"),
+        ("kohya", "lora_unet_a_conv1.lora_mid.weight", "unet", "a_conv1", "mid"),
+        ("kohya", "lora_te_text_model_x.lora_up.weight", "text_encoder", "text_model_x", "up"),
+        ("kohya", "lora_te1_text_model_x.alpha", "text_encoder", "text_model_x", "alpha"),
+        ("kohya", "lora_te2_text_model_x.hada_w1_a", "text_encoder_2", "text_model_x", "hada_w1_a"),
+        ("kohya", "lora_unet_n.w_norm", "unet", "n", "diff"),
+        ("kohya", "lora_unet_n.diff_b", "unet", "n", "diff_b"),
+        ("diffusers", f"unet.{Q}.lora_A.weight", "unet", Q, "down"),
+        ("diffusers", f"unet.{Q}.lora.up.weight", "unet", Q, "up"),
+        ("diffusers", f"unet.{OLD}.to_out_lora.down.weight", "unet", f"{ATTN}.to_out.0", "down"),
+        ("diffusers", f"{OLD}.to_k_lora.up.weight", "unet", f"{ATTN}.to_k", "up"),
         (
-            f"unet.{ATTN}.processor.to_out_lora.down.weight",
-            "unet",
-            f"{ATTN}.to_out.0",
-            "down",
             "diffusers",
-        ),
-        (f"{ATTN}.processor.to_k_lora.up.weight", "unet", f"{ATTN}.to_k", "up", "diffusers"),
-        (
-            "text_encoder.text_model.encoder.layers.0.self_attn.to_out_lora.up.weight",
+            f"text_encoder.{SELF}.to_out_lora.up.weight",
             "text_encoder",
-            "text_model.encoder.layers.0.self_attn.out_proj",
+            f"{SELF}.out_proj",
             "up",
-            "diffusers",
         ),
         (
-            "text_encoder_2.text_model.encoder.layers.0.mlp.fc1.lora_linear_layer.up.weight",
+            "diffusers",
+            f"text_encoder_2.{FC1}.lora_linear_layer.up.weight",
             "text_encoder_2",
-            "text_model.encoder.layers.0.mlp.fc1",
+            FC1,
             "up",
-            "diffusers",
         ),
-        (f"base_model.model.{ATTN}.to_q.lora_B.weight", "unet", f"{ATTN}.to_q", "up", "peft"),
-        (
-            f"base_model.model.{ATTN}.to_q.lora_A.default.weight",
-            "unet",
-            f"{ATTN}.to_q",
-            "down",
-            "peft",
-        ),
-        (
-            f"base_model.model.{ATTN}.to_q.lora_magnitude_vector.default.weight",
-            "unet",
-            f"{ATTN}.to_q",
-            "magnitude",
-            "peft",
-        ),
-        (
-            "base_model.model.text_model.encoder.layers.0.mlp.fc1.lora_A.weight",
-            "text_encoder",
-            "text_model.encoder.layers.0.mlp.fc1",
-            "down",
-            "peft",
-        ),
-        (f"base_model.model.{ATTN}.to_q.lokr_w1", "unet", f"{ATTN}.to_q", "lokr_w1", "peft"),
+        ("peft", f"{PEFT}.{Q}.lora_B.weight", "unet", Q, "up"),
+        ("peft", f"{PEFT}.{Q}.lora_A.default.weight", "unet", Q, "down"),
+        ("peft", f"{PEFT}.{Q}.lora_magnitude_vector.default.weight", "unet", Q, "magnitude"),
+        ("peft", f"{PEFT}.{FC1}.lora_A.weight", "text_encoder", FC1, "down"),
+        ("peft", f"{PEFT}.{Q}.lokr_w1", "unet", Q, "lokr_w1"),
     ],
 )
-def test_parse_name(name, component, module, slot, dialect):
+def test_parse_name(dialect, name, component, module, slot):
     found = parse_name(name)
     assert found is not None
-    assert (found.component, found.module, found.slot, found.dialect) == (
-        component,
-        module,
-        slot,
-        dialect,
-    )
+    assert (found.component, found.module) == (component, module)
+    assert (found.slot, found.dialect) == (slot, dialect)
 
 
 @pytest.mark.parametrize(

@@ -1,70 +1,24 @@
 """Synthetic findings of every line of evidence, with realistic numbers."""
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from lora_forensics.core.specs import VerdictSpec
+from lora_forensics.core.statistics.tpr_at_fpr import tpr_at_fpr
+from lora_forensics.core.verdicts.comparison import compare
 
 
 def comparison_of(
     rng: np.random.Generator, shift: float, scale: float, at: float
 ) -> dict[str, Any]:
-    """Twenty photos above 120 controls by so many standard deviations."""
+    """Twenty photos above 120 controls by so many standard deviations; p is small or it is not."""
     x = rng.normal(shift, 1.0, 20) * scale + at
     y = rng.normal(0.0, 1.0, 120) * scale + at
-    p = (1 + (y[None] >= x[:, None]).sum(1)) / 121
-    effect = (x.mean() - y.mean()) / y.std()
-    line = np.argsort(p)
-    below = [k for k in range(20) if p[line[k]] <= 0.1 * (k + 1) / 20]
-    return {
-        "photo_scores": tuple(x.tolist()),
-        "control_scores": tuple(y.tolist()),
-        "photo_p": tuple(p.tolist()),
-        "shortlist": tuple(int(i) for i in line[: max(below) + 1]) if below else (),
-        "auc": _auc(x, y),
-        "permutation": {
-            "statistic": float(x.mean() - y.mean()),
-            "p": 0.0001 if shift > 1 else 0.31,
-            "exact": False,
-            "n_permutations": 9999,
-            "floor": 0.0001,
-        },
-        "effect": float(effect),
-        "effect_low": float(effect - 0.46),
-        "effect_high": float(effect + 0.46),
-        "tpr": tuple(_tpr(x, y, rate) for rate in (0.01, 0.05, 0.001)),
-        "photos_needed": 0,
-    }
-
-
-def _auc(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    auc, se = float((x[:, None] > y).mean()), 0.045
-    low, high = max(0.0, auc - 2 * se), min(0.999, auc + 2 * se)
-    return {
-        "auc": auc,
-        "se": se,
-        "low": low,
-        "high": high,
-        "n_members": len(x),
-        "n_nonmembers": len(y),
-        "level": 0.95,
-        "method": "DeLong, logit scale",
-    }
-
-
-def _tpr(x: np.ndarray, y: np.ndarray, rate: float) -> dict[str, Any]:
-    threshold = np.sort(y)[::-1][int(rate * len(y) + 1e-9)]
-    tpr, fpr = float((x > threshold).mean()), float((y > threshold).mean())
-    return {
-        "threshold": float(threshold),
-        "tpr": tpr,
-        "tpr_low": max(0.0, tpr - 0.19),
-        "tpr_high": min(1.0, tpr + 0.19),
-        "fpr": fpr,
-        "fpr_high": fpr + 0.045,
-        "fpr_expected": (fpr * 120 + 1) / 121,
-        "estimable": rate * len(y) >= 1,
-        "needed_controls": round(1 / rate),
-    }
+    rates = tuple(tpr_at_fpr(x, y, rate) for rate in (0.01, 0.05, 0.001))
+    found = compare(x, y, VerdictSpec())
+    test = replace(found.permutation, p=0.0001 if shift > 1 else 0.31)
+    return asdict(replace(found, permutation=test, tpr=rates))
 
 
 def probe_of(letter: str) -> dict[str, Any]:

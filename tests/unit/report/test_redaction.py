@@ -13,23 +13,9 @@ from lora_forensics.core.report.twin import REDACTED_NAME, TWIN_NAME, render_jso
 from test_report_html import Page
 
 PRIVATE = (  # every text of the synthetic case that a person or a file brought
-    "photo_0",
-    "control_0",
-    "IMG_",
-    ".jpg",
-    "sks",
-    "studio light",
-    "suspect_lora",
-    "stable-diffusion-v1-5",
-    "/home",
-    "someone",
-    "mine/",
-    "AdamW8bit",
-    "v1-5-pruned",
-    "images/0",
-    "photos/0",
-    "claimed 1f2e",
-    "portraits, spring",
+    *("photo_0", "control_0", "IMG_", ".jpg", "images/0", "photos/0", "/home", "someone", "mine/"),
+    *("sks", "studio light", "suspect_lora", "stable-diffusion-v1-5", "AdamW8bit", "v1-5-pruned"),
+    *("claimed 1f2e", "portraits, spring"),
 )
 KEPT = {  # fields whose text the tool alone writes
     *("kind", "case_id", "created", "canonical"),

@@ -3,28 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from gaussian_pair import GaussianPair
+from gaussian_pair import FlowPair, GaussianPair
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.membership.signals import paired as signals
 from lora_forensics.core.sampling.guidance import cfg, model_guidance
 from lora_forensics.core.sampling.plans import Job, noise_of, noised, sample_latents
 from lora_forensics.core.specs import MembershipSpec, SampleSpec
 from lora_forensics.core.types import TUNED
-
-
-class FlowPair(GaussianPair):
-    """``x = (1 - sigma) x0 + sigma eps`` with the exact denoiser of ``N(mean, spread^2)``."""
-
-    def __init__(self, **more):
-        super().__init__(**more)
-        self.prediction = "flow"
-        self.sigmas = torch.linspace(0.001, 1, 1000, dtype=torch.float64)
-
-    def __call__(self, x, sigma, cond):
-        tuned, s = cond.strength.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
-        mean, variance = tuned * self.mean, tuned * self.spread**2 + (1 - tuned)
-        total = (1 - s) ** 2 * variance + s**2
-        return mean + (1 - s) * variance / total * (x - (1 - s) * mean)
 
 
 @pytest.mark.parametrize("sampler", ["euler", "ddim"])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from gaussian_pair import GaussianPair
+from interruptions import Interrupt
 from lora_forensics.core.errors import ForensicsError
 from lora_forensics.core.sampling.generation import generate, unit_of
 from lora_forensics.core.sampling.guidance import cfg, model_guidance
@@ -10,23 +11,6 @@ from lora_forensics.core.storage import Work, open_case
 
 SPEC = SampleSpec(steps=4, batch=4)
 RULES = [cfg(1.0), model_guidance(1.5)]
-
-
-class Interrupt:
-    """Raises as Ctrl-C does, after so many steps."""
-
-    def __init__(self, after):
-        self.after = after
-
-    def start(self, task, total, done=0):
-        self.left = self.after
-
-    def step(self, n=1):
-        self.left -= n
-        if self.left < 0:
-            raise KeyboardInterrupt
-
-    def show(self, pixels): ...
 
 
 def test_batch_size_and_order_change_no_image():

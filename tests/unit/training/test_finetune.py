@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
+from interruptions import Interrupt
 from lora_forensics.core.backends.diffusers import DiffusersPair
 from lora_forensics.core.backends.loading import pair_of
 from lora_forensics.core.errors import InputError, NotEnoughDataError, RunError
@@ -23,7 +24,7 @@ from lora_forensics.core.training.optimizer import Optimizer, rate_at
 from lora_forensics.core.training.trained import record_of, save_lora, save_losses
 from lora_forensics.core.training.trainee import trainee_of
 from lora_forensics.core.training.views import Views, fitted
-from trainings import CAPTIONS, Interrupt, assert_resumes_exactly, images
+from trainings import CAPTIONS, assert_resumes_exactly, images
 
 QUICK = FinetuneSpec(steps=3, batch=2, rank=2, learning_rate=1e-2)
 FULL = replace(QUICK, method="full", learning_rate=1e-3)
@@ -37,14 +38,6 @@ def base(request):
 @pytest.fixture(scope="module")
 def sd1():
     return tiny_models.networks()
-
-
-def added(family, pooled):
-    """What SDXL's UNet is told beside text: pooled text and sizes."""
-    if family != "sdxl":
-        return {}
-    ids = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * len(pooled))
-    return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": ids}}
 
 
 def plain_loop(networks, photos, captions, spec):
@@ -71,7 +64,7 @@ def plain_loop(networks, photos, captions, spec):
             clean = (out.mean + out.std * d.posterior) * vae.config.scaling_factor
         cond = pair.condition([captions[i] for i in d.index], [0.0] * spec.batch)
         noisy = schedule.add_noise(clean, d.noise, d.timesteps)
-        more = added(networks.family.name, cond.pooled)
+        more = tiny_models.told(networks.family.name, cond.pooled)
         made = unet(noisy, d.timesteps, cond.embeds, **more).sample
         velocity = networks.prediction == "v_prediction"
         target = schedule.get_velocity(clean, d.noise, d.timesteps) if velocity else d.noise
@@ -116,7 +109,7 @@ def test_rates_are_those_of_get_scheduler(decay, warmup):
 def prediction(unet, family):
     x, text = noise_of(7, (2, 4, 8, 8)), noise_of(8, (2, 77, 64 if family == "sdxl" else 32))
     with torch.no_grad():
-        more = added(family, noise_of(9, (2, 32)))
+        more = tiny_models.told(family, noise_of(9, (2, 32)))
         return unet(x, torch.tensor([100, 700]), text, **more).sample
 
 

@@ -1,7 +1,7 @@
-"""Photos, captions and an interruption for the tests of training."""
+"""Photos and captions for the tests of training, and what every resumed training is."""
 
 import torch
-from lora_forensics.core.protocols import NoProgress
+from interruptions import Interrupt
 from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.storage import Work, open_case
 
@@ -10,21 +10,6 @@ CAPTIONS = ["a face", "a face", "another face"]
 
 def images(n=3, side=16):
     return [noise_of(i, (3, side, side)).sigmoid() for i in range(n)]
-
-
-class Interrupt(NoProgress):
-    """Ctrl-C after some steps."""
-
-    def __init__(self, after):
-        self.left, self.done = after, None
-
-    def start(self, task, total, done=0):
-        self.done = done
-
-    def step(self, n=1):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 def assert_resumes_exactly(train, folder):

@@ -10,13 +10,9 @@ from lora_forensics.core.statistics.auc import delong, delong_paired
 from lora_forensics.core.statistics.probe import BlindProbe
 from lora_forensics.core.statistics.tpr_at_fpr import tpr_at_fpr
 from lora_forensics.core.verdicts.comparison import compare, effect_interval
-from lora_forensics.core.verdicts.evidence import (
-    LossCurve,
-    MembershipEvidence,
-    NullRank,
-    SignalFinding,
-)
+from lora_forensics.core.verdicts.evidence import NullRank, SignalFinding
 from lora_forensics.core.verdicts.verdict import decide, error_verdict, smallest_set, unjudged
+from white_box import white_box
 
 SPEC = VerdictSpec()
 
@@ -31,24 +27,7 @@ def probe(auc=0.5, p=0.5, fails=False, inconclusive=False):
 def evidence(shift=3.0, n=16, m=100, *, nulls=(), seeds=(1.0, 1.0), weak=False, seed=0):
     rng = np.random.default_rng(seed)
     comparison = compare(rng.normal(shift, 1, n), rng.normal(0, 1, m), SPEC)
-    curve = LossCurve((1.0,), (1.0,))
-    return MembershipEvidence(
-        signal="s",
-        prompt="",
-        timesteps=(50,),
-        draws=2,
-        comparison=comparison,
-        seed_effects=seeds,
-        photo_curve=curve,
-        control_curve=curve,
-        base_only_auc=0.5,
-        tuned_only_auc=0.5,
-        noise_floor=0.1,
-        control_shift=0.2,
-        too_weak=weak,
-        null_ranks=nulls,
-        forwards=1,
-    )
+    return white_box(comparison, seed_effects=seeds, too_weak=weak, null_ranks=nulls)
 
 
 def ranked(p, kind="placebo", *, above=True):
@@ -56,33 +35,19 @@ def ranked(p, kind="placebo", *, above=True):
     rng = np.random.default_rng(2)
     own, null, others = rng.normal(2.0 * above, 1, 30), rng.normal(0, 1, 30), rng.normal(0, 1, 90)
     difference = delong_paired((own, others), (null, rng.normal(0, 1, 90)))
-    return (
-        NullRank(
-            kind=kind,
-            value=3.0,
-            nulls=(0.1,) * 19,
-            p=p,
-            floor=0.05,
-            photo_p=(),
-            difference=difference,
-        ),
+    rank = NullRank(
+        kind=kind, value=3.0, nulls=(0.1,) * 19, p=p, floor=0.05, photo_p=(), difference=difference
     )
+    return (rank,)
 
 
 def letter(membership, blind=None, *, exchangeable=True, **more):
     return decide(membership, blind or probe(), SPEC, exchangeable=exchangeable, **more).letter
 
 
-def test_strong_difference_with_exchangeable_controls_is_a():
-    assert letter(evidence()) == "A"
-
-
-def test_no_difference_is_d():
-    assert letter(evidence(0.0)) == "D"
-
-
-def test_the_other_direction_is_d():
-    assert letter(evidence(-3.0)) == "D"
+@pytest.mark.parametrize(("shift", "expected"), [(3.0, "A"), (0.0, "D"), (-3.0, "D")])
+def test_only_a_strong_difference_upward_is_a_with_exchangeable_controls(shift, expected):
+    assert letter(evidence(shift)) == expected
 
 
 def test_failing_probe_caps_at_c():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from gaussian_pair import GaussianPair
+from gaussian_pair import FlowPair, GaussianPair
+from interruptions import Interrupt
 from lora_forensics.core.errors import InputError
 from lora_forensics.core.membership.signals import (
     DEEP,
@@ -148,22 +149,10 @@ def test_a_second_call_resumes_and_computes_nothing(tmp_path):
 
 
 def test_an_interrupted_call_loses_one_stage_of_one_chunk(tmp_path):
-    class Stop:
-        def start(self, task, total, done=0):
-            self.left = 3
-
-        def step(self, n=1):
-            self.left -= 1
-            if not self.left:
-                raise KeyboardInterrupt
-
-        def show(self, pixels):
-            pass
-
     both, names = subjects(10, 0.3, 0.5, 6), ("base_ratio", "sima_delta", "secmi")
-    case = open_case(tmp_path / "case", {})
+    case, stop = open_case(tmp_path / "case", {}), Interrupt(23)  # ends stage 3 of 8 photos
     with pytest.raises(KeyboardInterrupt):
-        measure(GaussianPair(), both, SPEC, names, work=Work(case, Stop()))
+        measure(GaussianPair(), both, SPEC, names, work=Work(case, stop))
     pair = GaussianPair()
     measure(pair, both, SPEC, names, work=Work(case))
     assert pair.rows == 2 * planned_rows(names, SPEC)  # the second chunk holds two photos
@@ -175,19 +164,6 @@ def test_a_later_call_that_needs_the_base_asks_again(tmp_path):
     kept = measure(GaussianPair(), both, SPEC, ("base_ratio",), work=Work(case))
     fresh = measure(GaussianPair(), both, SPEC, ("base_ratio",))
     assert np.array_equal(kept.scores["base_ratio"], fresh.scores["base_ratio"])
-
-
-class FlowPair(GaussianPair):
-    """Rectified flow between the two Gaussians and noise, in closed form."""
-
-    def __init__(self, **more):
-        super().__init__(**more)
-        self.prediction = "flow"
-        self.sigmas = (torch.arange(1000).double() + 1) / 1000
-
-    def __call__(self, x, sigma, cond):
-        keep = (1 - sigma).clamp_min(1e-3)
-        return super().__call__(x / keep.view(-1, 1, 1, 1), sigma / keep, cond)
 
 
 FLOW_REFUSED = ("pia_delta", "secmi", "pia", "pian")
