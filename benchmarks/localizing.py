@@ -1,4 +1,4 @@
-"""Localising large pictures tile by tile against one pass over the whole enlarged picture.
+"""Localizing large pictures tile by tile against one pass over the whole enlarged picture.
 
 Each row runs in a process of its own, so that its peak memory is its own; an idle one that has
 loaded torch and the network takes about 0.5 GB of it.
@@ -34,7 +34,7 @@ def run() -> tuple[str, list[str], list[list[str]]]:
         )
     head = ["picture", "tiles", "tiled, s", "tiled, peak GB", "one pass, s", "one pass, peak GB",
             "memory, one pass / tiled"]  # fmt: skip
-    return "Localising a large picture (shipped Patches, one view)", head, rows
+    return "Localizing a large picture (shipped Patches, one view)", head, rows
 
 
 def _measured(how: str, width: int, height: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Pictures with masks in a graph: what a localiser is trained on, before it is a set of files."""
+"""Pictures with masks in a graph: what a localizer is trained on, before it is a set of files."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Repaint(io.ComfyNode):
                 io.String.Input("prompt", default="", multiline=True),
                 *inputs_of(RepaintSpec, FIELDS),
                 io.String.Input(
-                    "name", default="repaint", tooltip="Of the generator, in a localiser's card."
+                    "name", default="repaint", tooltip="Of the generator, in a localizer's card."
                 ),
             ],
             outputs=outputs_of(
@@ -147,7 +147,7 @@ class ExamplesFromImages(io.ComfyNode):
             display_name="Inpainting Examples From Images",
             category=LOCALIZATION,
             description="Images, masks and what any other inpainting made of them, as examples "
-            "that a localiser is trained on.",
+            "that a localizer is trained on.",
             inputs=[
                 io.Image.Input("images", tooltip="The originals."),
                 io.Mask.Input("mask", tooltip="White was repainted; one, or one per image."),

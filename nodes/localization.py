@@ -53,7 +53,7 @@ FIELDS = (
 
 
 class LoadLocalizer(io.ComfyNode):
-    """A localiser from a file."""
+    """A localizer from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -162,7 +162,7 @@ def _rank(found: Localization) -> str:
 
 
 class TrainLocalizer(io.ComfyNode):
-    """A localiser on the graph's own examples."""
+    """A localizer on the graph's own examples."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -249,7 +249,7 @@ def _check_splits(rows) -> None:
 
 
 def localizer_file(name: str) -> Path:
-    """Where a trained localiser of this name lies.
+    """Where a trained localizer of this name lies.
 
     Raises:
         InputError: BAD_NAME.

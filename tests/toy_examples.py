@@ -1,4 +1,4 @@
-"""Noise pictures with a smoother square: what a localiser can learn in seconds."""
+"""Noise pictures with a smoother square: what a localizer can learn in seconds."""
 
 from __future__ import annotations
 

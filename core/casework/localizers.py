@@ -1,4 +1,4 @@
-"""From sets of examples to a localiser's file, with its card."""
+"""From sets of examples to a localizer's file, with its card."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def _manifest(
 def measure_file(
     model: Path, examples: Path, *, device: str = "cpu", progress: Progress = QUIET
 ) -> Localizer:
-    """A localiser whose card holds its figures on a whole set, all splits, and no other ones.
+    """A localizer whose card holds its figures on a whole set, all splits, and no other ones.
 
     Raises:
-        ForensicsError: the localiser or the set cannot be used.
+        ForensicsError: the localizer or the set cannot be used.
     """
     found, whole = load_localizer(model, device), read_examples(examples)
     kinds = by_kind(look(found, whole, LocalizeSpec(), progress))

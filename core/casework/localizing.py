@@ -60,10 +60,10 @@ def localize_files(
     progress: Progress = QUIET,
     announce: Callable[[str], None] = lambda _: None,
 ) -> tuple[Localized, ...]:
-    """Localise every picture; one that cannot be read is reported and the others go on.
+    """Localize every picture; one that cannot be read is reported and the others go on.
 
     Raises:
-        ForensicsError: the localiser, or the only picture, cannot be used.
+        ForensicsError: the localizer, or the only picture, cannot be used.
     """
     check_output(request.out)
     files = named_pictures(request.pictures)
@@ -83,7 +83,7 @@ def _localizer(request: LocalizeRequest) -> Localizer:
 
 
 def words_of_card(localizer: Localizer) -> str:
-    """A localiser's figures, printed wherever its map is shown."""
+    """A localizer's figures, printed wherever its map is shown."""
     card = localizer.card
     rows = [
         f"  {m.name} ({SEEN[m.domain]}): IoU {m.iou:.2f} "
@@ -95,7 +95,7 @@ def words_of_card(localizer: Localizer) -> str:
         for u in card.untouched
     ]
     gate = "no gate: it marks something on every picture" if card.gate is None else "gated"
-    head = f"localiser: {card.method}, {gate}, trained on {card.trained_on}"
+    head = f"localizer: {card.method}, {gate}, trained on {card.trained_on}"
     return "\n".join([head, *rows, *alarms])
 
 

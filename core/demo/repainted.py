@@ -1,4 +1,4 @@
-"""What localisers are trained on here: drawn people and two photographs, repainted.
+"""What localizers are trained on here: drawn people and two photographs, repainted.
 
 People are drawn by `faces`; photographs are crops of the two sample pictures that scikit-learn
 carries, so that a network sees something else than drawings. Generators are the embedded base and

@@ -1,4 +1,4 @@
-"""Photos in variants with their masks: what localisers are trained and tested on.
+"""Photos in variants with their masks: what localizers are trained and tested on.
 
 Each photo gives the original; for each generator a *spliced* variant (originals pasted outside the
 mask); a *regenerated* one, every pixel from the generator, if it does not keep the others; and, if

@@ -1,4 +1,4 @@
-"""A localiser as a file: safetensors, and a card of what it is and what it was measured to do."""
+"""A localizer as a file: safetensors, and a card of what it is and what it was measured to do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How well a localiser did on one kind of picture.
+    """How well a localizer did on one kind of picture.
 
     Attributes:
         name: what was tested, such as ``repaint_latent, spliced``.
@@ -56,7 +56,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Untouched:
-    """How often a localiser marked something on pictures of which nothing was repainted.
+    """How often a localizer marked something on pictures of which nothing was repainted.
 
     Attributes:
         name: which pictures, such as ``original`` or ``repaint_latent, round_trip``.
@@ -73,7 +73,7 @@ class Untouched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a localiser is.
+    """What a localizer is.
 
     Attributes:
         method: ``patches``, ``gradcam`` or ``attention``.
@@ -166,7 +166,7 @@ class Localizer:
 
 
 def save_localizer(network: Network, card: Card, path: Path) -> Path:
-    """Write a localiser; returns the path."""
+    """Write a localizer; returns the path."""
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     facts = {"schema_version": SCHEMA_VERSION, **asdict(card)}
     write_atomic(path, save_safetensors(tensors, {KEY: json.dumps(facts, allow_nan=False)}))
@@ -175,7 +175,7 @@ def save_localizer(network: Network, card: Card, path: Path) -> Path:
 
 @torch.inference_mode(False)  # Grad-CAM needs weights that autograd may keep
 def load_localizer(path: Path, device: str = "cpu") -> Localizer:
-    """Read a localiser.
+    """Read a localizer.
 
     Raises:
         InputError: the file is something else, such as a LoRA (NOT_A_LOCALIZER), of a newer
@@ -193,12 +193,12 @@ def load_localizer(path: Path, device: str = "cpu") -> Localizer:
 
 
 def read_card(path: Path) -> Card:
-    """The card of a localiser's file; errors as `load_localizer`."""
+    """The card of a localizer's file; errors as `load_localizer`."""
     text = read_header(path, allow_zero_size=True).metadata.get(KEY)
     if text is None:
         raise InputError(
             "NOT_A_LOCALIZER",
-            f"{path} is not a localiser: it has no card. Give a file that `localizer train` wrote; "
+            f"{path} is not a localizer: it has no card. Give a file that `localizer train` wrote; "
             "a LoRA or checkpoint is asked about with `screen`",
         )
     reader = Reader(f"the card of {path}", "NOT_A_LOCALIZER", "train the localizer again")

@@ -1,6 +1,6 @@
 """Names of an Xception's weights as other projects write them, in the names used here (timm's).
 
-Source: the key lists of FFD (Dang et al., CVPR 2020) and of the localisation paper's code, read in
+Source: the key lists of FFD (Dang et al., CVPR 2020) and of the localization paper's code, read in
 specification localization.md, section 2.6.
 """
 

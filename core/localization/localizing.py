@@ -78,14 +78,14 @@ def localize(
     spec, card = spec or LocalizeSpec(), localizer.card
     _check(picture, card)
     boxes, progress = tiles(picture, card.source_side, spec.overlap), progress
-    progress.start("localising", len(boxes) * spec.views)
+    progress.start("localizing", len(boxes) * spec.views)
     seen = [
         _view(picture, localizer, boxes, spec, progress, mirrored=k > 0) for k in range(spec.views)
     ]
     maps = torch.stack([m for m, _ in seen])
     raw = maps.mean(0)
     if not bool(raw.isfinite().all()):
-        raise InputError("NON_FINITE", "the localiser's map holds NaN or infinity")
+        raise InputError("NON_FINITE", "the localizer's map holds NaN or infinity")
     confidence = torch.full_like(raw, float("nan"))
     if spec.views > 1:
         confidence = 1 - (maps[0] - maps[1]).abs()
@@ -111,7 +111,7 @@ def _check(picture: Image.Image, card: Card) -> None:
     if min(picture.size) < least:
         raise InputError(
             "IMAGE_TOO_SMALL",
-            f"the picture is {picture.width} x {picture.height}; this localiser was trained on "
+            f"the picture is {picture.width} x {picture.height}; this localizer was trained on "
             f"pictures of {card.source_side} pixels and needs sides of {least} at least",
         )
 

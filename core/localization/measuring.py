@@ -1,4 +1,4 @@
-"""What a trained localiser is measured to do: its gate, false alarms, its figures by kind."""
+"""What a trained localizer is measured to do: its gate, false alarms, its figures by kind."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .settings import LocalizerSpec, LocalizeSpec
 from .training import Trained
 
 LIMITS = (
-    "A map is a lead, not proof: published localisers reach an IoU of 0.23 to 0.33 on generators "
+    "A map is a lead, not proof: published localizers reach an IoU of 0.23 to 0.33 on generators "
     "that they were not trained on, and 0.05 to 0.16 on the newest.",
-    "Recompression, resizing and whole-picture regeneration hide what a localiser looks for.",
+    "Recompression, resizing and whole-picture regeneration hide what a localizer looks for.",
 )
 
 
@@ -49,7 +49,7 @@ def look(
     spec: LocalizeSpec,
     progress: Progress = QUIET,
 ) -> list[Seen]:
-    """Localise every picture of a set."""
+    """Localize every picture of a set."""
     progress, found = progress, []
     progress.start("measuring", len(examples))
     for row in examples.rows:
@@ -131,7 +131,7 @@ def finish(
         progress: long work.
 
     Returns:
-        The localiser, without a file's hash.
+        The localizer, without a file's hash.
     """
     off = LocalizeSpec(gate="off")
     plain = Localizer(trained.network, _card(trained, examples, trained_on, source_side), "")
@@ -154,7 +154,7 @@ def with_figures(card: Card, kinds: Sequence[tuple[str, str, Sequence[Seen]]]) -
     """A card with the figures of these pictures in place of its own.
 
     Args:
-        card: of the localiser that looked.
+        card: of the localizer that looked.
         kinds: name, domain and pictures of each kind; all of one are repainted, or none is.
     """
     return replace(

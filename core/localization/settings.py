@@ -1,4 +1,4 @@
-"""Settings of a localiser: what is trained on what, as the paper did it and as one should."""
+"""Settings of a localizer: what is trained on what, as the paper did it and as one should."""
 
 from __future__ import annotations
 

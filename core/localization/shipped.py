@@ -26,5 +26,5 @@ def shipped_path() -> Path:
 
 
 def load_shipped(device: str = "cpu") -> Localizer:
-    """The shipped localiser."""
+    """The shipped localizer."""
     return load_localizer(shipped_path(), device)

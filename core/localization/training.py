@@ -1,4 +1,4 @@
-"""Training of a localiser: an endless shuffled stream, validation each epoch, the best kept.
+"""Training of a localizer: an endless shuffled stream, validation each epoch, the best kept.
 
 Every random choice is a function of the seed and the step, so a training that was interrupted and
 resumed on a CPU gives the weights of one that was not.

@@ -1,4 +1,4 @@
-"""The page of one localised picture: a self-contained HTML text."""
+"""The page of one localized picture: a self-contained HTML text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _reading(facts: Mapping[str, Any]) -> str:
     if found["blank"]:
         return _withheld(found, card)
     if found["p"] is None:
-        return "This localiser has no gate: it marks something on untouched pictures too."
+        return "This localizer has no gate: it marks something on untouched pictures too."
     if found["p"] <= card["alarm"]:
         return (
             f"{found['area']:.1%} of the pixels are marked. Of untouched pictures like those that "

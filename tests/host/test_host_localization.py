@@ -1,4 +1,4 @@
-"""Inpainting and localising in a real ComfyUI: variants, training, bad input, Grad-CAM."""
+"""Inpainting and localizing in a real ComfyUI: variants, training, bad input, Grad-CAM."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_examples_of_another_tool_and_a_set_to_measure_on(server):
     prompt[train]["inputs"] |= {"outside": ["51", 0], "name": "two", "method": "attention"}
     card = shown_by(succeed(server, prompt), prompt, "What it can do")
     assert "outside: inverted, spliced (never seen in training)" in card
-    assert "localiser: attention" in card
+    assert "localizer: attention" in card
 
 
 def test_too_few_photos_to_train_on_are_named(server):

@@ -61,7 +61,7 @@ def test_a_template_runs_from_the_page_to_a_verdict_card(page, tmp_path):
     assert not [c for c in complaints(page) if "lora_forensics.js" in c]
 
 
-def test_repainted_photos_are_localised_in_the_page(page, tmp_path):
+def test_repainted_photos_are_localized_in_the_page(page, tmp_path):
     opened(page, "inpaint_localize", steps=10)
     queued(page)
     both = "app.graph.nodes.filter((n) => n.imgs?.length).length === 2"

@@ -1,4 +1,4 @@
-"""Trains the shipped localiser.
+"""Trains the shipped localizer.
 
 ``python -m lora_forensics.core.demo.making.localizer --out FOLDER``
 

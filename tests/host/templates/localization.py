@@ -19,20 +19,20 @@ def repainted(g: Graph, checkpoint: Node, folder: str) -> tuple[Node, Link]:
 
 @template(
     "Repaint photos, then find what was repainted",
-    """RePaint changes a random region of each photo; a localiser is asked where. Masks are \
+    """RePaint changes a random region of each photo; a localizer is asked where. Masks are \
 known here, so the maps are measured.
 
 **Put in place first**
 - a checkpoint, in `models/checkpoints`
 - photos, in `input/photos`
 
-**How long**: as much as 14 ordinary images of 20 steps for each photo; the localiser takes \
+**How long**: as much as 14 ordinary images of 20 steps for each photo; the localizer takes \
 seconds. To look at pictures of your own, put *Load Image* in the place of *RePaint*.
 
 **Reading the result**: a map is a lead, not proof. *In words* says first what the gate let \
-through, then what the localiser was measured to do on pictures that it never saw. The shipped \
+through, then what the localizer was measured to do on pictures that it never saw. The shipped \
 one learnt from drawings of 64 pixels: on photos of your camera it means little. Train your own \
-with *Train a localiser*. Read the metrics beside their last rows, which look at nothing.""",
+with *Train a localizer*. Read the metrics beside their last rows, which look at nothing.""",
 )
 def inpaint_localize(g: Graph) -> None:
     with g.column("Models"):
@@ -51,7 +51,7 @@ def inpaint_localize(g: Graph) -> None:
 
 
 @template(
-    "Train a localiser",
+    "Train a localizer",
     """Repaints a folder of photos and trains a network to find what was repainted, on photos \
 and models like those that you will ask about.
 

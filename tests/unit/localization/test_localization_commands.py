@@ -120,7 +120,7 @@ def test_localize_writes_a_page_a_map_and_a_mask(model, tmp_path, capsys):
         assert [Image.open(io.BytesIO(base64.b64decode(s))).size for s in shown] == [(192, 192)] * 2
 
 
-def test_the_shipped_localiser_runs_at_once(tmp_path, capsys):
+def test_the_shipped_localizer_runs_at_once(tmp_path, capsys):
     Image.fromarray(draw_faces(1, "generic", 4).pixels[0]).save(tmp_path / "face.png")
     out = tmp_path / "out"
     assert main(["localize", str(tmp_path / "face.png"), "--out", str(out)]) == 0
@@ -219,7 +219,7 @@ def test_a_set_that_was_changed_is_named(made, tmp_path, capsys):
     assert "CHANGED_EXAMPLE" in complaint(capsys, args)
 
 
-def test_a_localiser_is_measured_on_another_set(model, made, capsys):
+def test_a_localizer_is_measured_on_another_set(model, made, capsys):
     assert main(["localizer", "measure", str(model), "--examples", str(made)]) == 0
     shown = capsys.readouterr().out
     assert "opencv_telea, spliced (in this set): IoU" in shown

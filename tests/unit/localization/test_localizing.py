@@ -233,7 +233,7 @@ def test_a_card_says_what_was_measured(trained):
     assert len(card.limits) == 2
 
 
-def test_a_localiser_comes_back_from_its_file(trained, tmp_path):
+def test_a_localizer_comes_back_from_its_file(trained, tmp_path):
     path = save_localizer(trained.network, trained.card, tmp_path / "ä b.safetensors")
     again = load_localizer(path)
     assert again.card == trained.card

@@ -1,1 +1,1 @@
-"""The localisation paper's tables, run again at any scale."""
+"""The localization paper's tables, run again at any scale."""

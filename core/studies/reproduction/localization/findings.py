@@ -122,7 +122,7 @@ RULES: tuple[Rule[Cells], ...] = (
 )
 TRANSFER: Rule[Generators] = Rule(
     "transfer",
-    "A localiser loses on generators that it was not trained on",
+    "A localizer loses on generators that it was not trained on",
     "own generator minus the mean of the others, mean IoU: above 0 for each",
     f"{_OWN} on its own, {_FOREIGN} on COCO Glide",
     (),

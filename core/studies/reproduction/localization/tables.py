@@ -1,4 +1,4 @@
-"""The facts of the localisation runs as Markdown tables; the documentation takes them from here."""
+"""The facts of the localization runs as Markdown tables; the documentation takes them from here."""
 
 from __future__ import annotations
 
@@ -137,4 +137,4 @@ SECTIONS: Sections = {
 
 def markdown(facts: Facts) -> str:
     """All sections as one document."""
-    return document("The localisation paper's experiments", SECTIONS, facts)
+    return document("The localization paper's experiments", SECTIONS, facts)
