@@ -78,9 +78,7 @@ def contrast_loss(one: Tensor, other: Tensor, spread_weight: float) -> Tensor:
 
 
 def train_descriptor(
-    sources: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
-    recipe: DescriptorRecipe,
-    path: Path,
+    sources: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: DescriptorRecipe, path: Path
 ) -> dict[str, float]:
     """Trains, calibrates, saves as fp16 and returns the facts.
 
