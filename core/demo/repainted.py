@@ -8,6 +8,7 @@ an embedded LoRA on it by RePaint, and OpenCV's two methods.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,6 @@ def joined(parts: Sequence[Photos]) -> Photos:
     return Photos(ImageBatch(pixels, sources), tuple(f for p in parts for f in p.facts))
 
 
-def embedded_pair() -> ModelPair:
-    """The embedded base, and a LoRA of the demo on it."""
-    return open_pair(asset_path("base"), asset_path(SUSPECT), device="cpu", dtype="float32")
-
-
 def generator(name: str, pair: ModelPair) -> Inpainter:
     """A generator of `GENERATORS`."""
     if name in CLASSICAL:
@@ -112,20 +108,16 @@ def repainted(
         seed: of masks, noise and splits.
         progress: long work.
     """
-    pair = embedded_pair()
+    pair = open_pair(asset_path("base"), asset_path(SUSPECT), device="cpu", dtype="float32")
     inpainters = [generator(name, pair) for name in names]
     hashes = [s.sha256 for s in photos.images.sources]
     masks = [
         random_mask(SIDE, SIDE, "mixed", seed_of(seed, int(h[:12], 16)) % 2**63) for h in hashes
     ]
     facts = {"photos": hashes, "generators": [m.facts() for m in inpainters], "whole": whole}
-    case = open_case(folder, facts | {"seed": seed})
-    try:
+    with closing(pair), closing(open_case(folder, facts | {"seed": seed})) as case:
         examples = make_examples(photos, masks, inpainters, case, seed=seed, progress=progress)
         if not whole:
             return examples
         base = DiffusionInpainter(pair, "", RepaintSpec(model="base"), name=LATENT)
         return add_whole(examples, [base], whole, case, seed=seed, progress=progress)
-    finally:
-        case.close()
-        pair.close()

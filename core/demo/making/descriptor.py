@@ -105,18 +105,10 @@ def train_descriptor(
     model.half().float().eval().requires_grad_(False)
     thresholds = calibrate(model, recipe.calibration)
     weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
-    header = {"format": "pt", "dim": str(model.dim)} | {
-        k: f"{v:.6f}" for k, v in thresholds.items()
-    }
+    shown = {key: f"{value:.6f}" for key, value in thresholds.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, path, header)
-    return {
-        **recipe.facts(),
-        "steps": recipe.steps,
-        "seconds": time.monotonic() - start,
-        "final_loss": recent,
-        **thresholds,
-    }
+    save_file(weights, path, {"format": "pt", "dim": str(model.dim), **shown})
+    return recipe.facts(time.monotonic() - start, recent) | thresholds
 
 
 def calibrate(model: TinyDescriptor, n: int) -> dict[str, float]:

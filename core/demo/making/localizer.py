@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -82,11 +83,8 @@ def train(folder: Path, progress: Progress) -> Path:
         ),
     }  # fmt: skip
     chosen = examples.pick(variants=SETUPS["practical"].variants)
-    case = open_case(folder / "training", {"examples": chosen.digest()})
-    try:
+    with closing(open_case(folder / "training", {"examples": chosen.digest()})) as case:
         trained = train_localizer(chosen, SPEC, work=Work(case, progress))
-    finally:
-        case.close()
     made = finish(
         trained, examples, WORDS, source_side=SIDE, outside=outside, limits=LIMITS,
         progress=progress,

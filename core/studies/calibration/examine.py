@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,6 @@ def read_examined(path: Path) -> Examined:
 
 def screen_spec(case: StudyCase, spec: CalibrationSpec) -> ScreenSpec:
     """The settings of the whole screening: every case has its own noise."""
-    quick = PRESETS["quick"].extract
     return ScreenSpec(
         membership=MembershipSpec(
             noises=spec.noises,
@@ -124,9 +123,9 @@ def screen_spec(case: StudyCase, spec: CalibrationSpec) -> ScreenSpec:
             signals=SIGNAL_SETS[spec.signals][0],
             seed=case.seed,
         ),
-        extract=type(quick)(
+        extract=replace(
+            PRESETS["quick"].extract,
             images=spec.images,
-            pilot=quick.pilot,
             pilot_images=spec.pilot_images,
             steps=spec.solver_steps,
             seed=case.seed,

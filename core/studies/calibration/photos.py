@@ -173,11 +173,8 @@ def split(case: StudyCase, spec: CalibrationSpec) -> dict[str, list[int]]:
 def _write(picture: Picture, quality: str, folder: Path, number: int, rng: Generator) -> Path:
     """One picture as a file under a name that tells nothing."""
     degraded, jpeg = DEGRADE[quality](picture, rng)
-    image, out = Image.fromarray(degraded), io.BytesIO()
-    if jpeg:
-        image.save(out, "JPEG", quality=jpeg)
-    else:
-        image.save(out, "PNG")
+    out = io.BytesIO()
+    Image.fromarray(degraded).save(out, "JPEG" if jpeg else "PNG", quality=jpeg)  # none in PNG
     path = folder / f"{rng.integers(0, 2**40):010x}{number:04x}.{'jpg' if jpeg else 'png'}"
     write_atomic(path, out.getvalue())
     return path
