@@ -21,20 +21,18 @@ def run() -> tuple[str, list[str], list[list[str]]]:
     for width, height in SIZES:
         tiles = _measured("tiles", width, height)
         whole = _measured("whole", width, height) if width <= WHOLE_LIMIT else None
-        rows.append(
-            [
-                f"{width} x {height}",
-                f"{tiles['tiles']:,}",
-                f"{tiles['seconds']:.1f}",
-                f"{tiles['peak']:.2f}",
-                "-" if whole is None else f"{whole['seconds']:.1f}",
-                "-" if whole is None else f"{whole['peak']:.2f}",
-                "-" if whole is None else f"{whole['peak'] / tiles['peak']:.1f}",
-            ]
-        )
+        row = [f"{width} x {height}", f"{tiles['tiles']:,}", *_spent(tiles)]
+        if whole is None:
+            rows.append([*row, "-", "-", "-"])
+        else:
+            rows.append([*row, *_spent(whole), f"{whole['peak'] / tiles['peak']:.1f}"])
     head = ["picture", "tiles", "tiled, s", "tiled, peak GB", "one pass, s", "one pass, peak GB",
             "memory, one pass / tiled"]  # fmt: skip
     return "Localizing a large picture (shipped Patches, one view)", head, rows
+
+
+def _spent(told: dict[str, float]) -> list[str]:
+    return [f"{told['seconds']:.1f}", f"{told['peak']:.2f}"]
 
 
 def _measured(how: str, width: int, height: int) -> dict[str, float]:

@@ -44,14 +44,9 @@ def run() -> tuple[str, list[str], list[list[str]]]:
     for label, names in (("standard", STANDARD), ("deep", DEEP)):
         together = seconds(names, [photos])
         apart = sum(loop[name] for name in names)
-        rows += [
-            [
-                f"{SHARED}, {label} ({len(names)} signals)",
-                str(planned_rows(names, spec)),
-                f"{together:.3f}",
-                f"{apart / together:.1f}x of each alone, photo by photo",
-            ]
-        ]
+        title = f"{SHARED}, {label} ({len(names)} signals)"
+        gain = f"{apart / together:.1f}x of each alone, photo by photo"
+        rows.append([title, str(planned_rows(names, spec)), f"{together:.3f}", gain])
     pair.close()
     title = f"White-box signals on the embedded demo model, {PHOTOS} photos"
     return title, ["signal", "rows per photo", "s per photo", "note"], rows

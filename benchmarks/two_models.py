@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from lora_forensics.core.backends.rows import RowAdapter
+from lora_forensics.core.demo.assets import asset_path
 from lora_forensics.core.lora.operators import LowRank
 from peft import LoraConfig
 
 from .timing import fastest
 
-ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "core" / "demo" / "assets" / "base" / "unet"
 REPEATS = 5
-TARGETS = [
-    "to_q",
-    "to_k",
-    "to_v",
-    "to_out.0",
-    "proj_in",
-    "ff.net.0.proj",
-    "ff.net.2",
-    "conv1",
-    "conv2",
-]
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "proj_in"]
+TARGETS = [*ATTENTION, "ff.net.0.proj", "ff.net.2", "conv1", "conv2"]
 
 
-def unet() -> tuple[Any, str]:
-    """The embedded demo's UNet if it is there, else a random one of its kind."""
-    if any(DEMO.glob("*.safetensors")):
-        return UNet2DConditionModel.from_pretrained(str(DEMO), local_files_only=True), "demo UNet"
-    torch.manual_seed(0)
-    tiny = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(64, 128),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=64,
-        attention_head_dim=8,
-    )
-    return tiny, "random UNet (64, 128)"
+def unet() -> Any:
+    """The embedded demo's UNet."""
+    return UNet2DConditionModel.from_pretrained(str(asset_path("base/unet")), local_files_only=True)
 
 
 def adapted(network: Any) -> list[tuple[Any, LowRank]]:
@@ -63,8 +40,7 @@ def adapted(network: Any) -> list[tuple[Any, LowRank]]:
 def run() -> tuple[str, list[str], list[list[str]]]:
     """Title, columns and rows of the table."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    base, label = unet()
-    tuned, _ = unet()
+    base, tuned = unet(), unet()
     config = LoraConfig(r=8, lora_alpha=8, target_modules=TARGETS, init_lora_weights=False)
     tuned.add_adapter(config)
     base, tuned = base.to(device).eval(), tuned.to(device).eval()
@@ -89,4 +65,4 @@ def run() -> tuple[str, list[str], list[list[str]]]:
         rows.append([str(n), f"{a:.1f}", f"{b:.1f}", f"{a / b:.2f}"])
     adapter.close()
     head = ["rows per model", "two forwards, ms", "one batched, ms", "ratio"]
-    return f"Two models in one forward ({label}, rank 8, {len(adapted(base))} layers)", head, rows
+    return f"Two models in one forward (demo UNet, rank 8, {len(adapted(base))} layers)", head, rows

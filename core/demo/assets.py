@@ -11,7 +11,6 @@ from ..records import Reader
 from .suspects import CONTROLS, SUSPECTS, LoraRecipe, Suspect
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-TRUTH_SCHEMA: Literal[1] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ def suspect_truth(suspect: Suspect) -> SuspectTruth:
 
 def write_truth(folder: Path, suspects: Sequence[Suspect] = SUSPECTS) -> None:
     """Writes ``truth.json``."""
-    truth = Truth(TRUTH_SCHEMA, {s.name: suspect_truth(s) for s in suspects})
+    truth = Truth(1, {s.name: suspect_truth(s) for s in suspects})
     text = json.dumps(asdict(truth), indent=1) + "\n"
     (folder / "truth.json").write_text(text, encoding="utf-8")
 

@@ -36,9 +36,13 @@ def draw_faces(
     """
     rng = np.random.default_rng(seed)
     people = sample_identity(n, rng) if identity is None else identity
-    shots = sample_photograph(n, rng, domain)
-    pixels = np.empty((n, size, size, 3), np.uint8)
-    for start in range(0, n, 64):
+    return photographed(people, sample_photograph(n, rng, domain), size)
+
+
+def photographed(people: Identity, shots: Photograph, size: int = 64) -> Faces:
+    """Draws one shot of each person, some rows at a time."""
+    pixels = np.empty((len(people), size, size, 3), np.uint8)
+    for start in range(0, len(people), 64):
         rows = slice(start, start + 64)
         pixels[rows] = render(people.take(rows), shots.take(rows), size)
     return Faces(pixels, people, shots)

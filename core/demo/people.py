@@ -6,6 +6,7 @@ person, no photo, no licence. ``drawing.py`` draws them, ``faces.py`` makes sets
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -26,33 +27,27 @@ HAIR_COLORS = {
 BEARDS = ("", "", "beard", "moustache")  # the second is stubble: drawn, not named
 SMILE_WORD_ABOVE = 0.35
 
-_SKIN = np.array(
-    [
-        [0.99, 0.87, 0.78],
-        [0.95, 0.79, 0.67],
-        [0.88, 0.68, 0.53],
-        [0.75, 0.54, 0.40],
-        [0.58, 0.40, 0.28],
-        [0.42, 0.28, 0.20],
-    ]
+_SKIN = (
+    (0.99, 0.87, 0.78),
+    (0.95, 0.79, 0.67),
+    (0.88, 0.68, 0.53),
+    (0.75, 0.54, 0.40),
+    (0.58, 0.40, 0.28),
+    (0.42, 0.28, 0.20),
 )
-_EYES = np.array(
-    [
-        [0.30, 0.17, 0.08],
-        [0.22, 0.46, 0.70],
-        [0.26, 0.50, 0.26],
-        [0.42, 0.46, 0.50],
-        [0.12, 0.09, 0.08],
-    ]
+_EYES = (
+    (0.30, 0.17, 0.08),
+    (0.22, 0.46, 0.70),
+    (0.26, 0.50, 0.26),
+    (0.42, 0.46, 0.50),
+    (0.12, 0.09, 0.08),
 )
-_FRAMES = np.array(
-    [
-        [0.06, 0.06, 0.07],
-        [0.36, 0.18, 0.08],
-        [0.62, 0.10, 0.12],
-        [0.10, 0.17, 0.46],
-        [0.62, 0.52, 0.22],
-    ]
+_FRAMES = (
+    (0.06, 0.06, 0.07),
+    (0.36, 0.18, 0.08),
+    (0.62, 0.10, 0.12),
+    (0.10, 0.17, 0.46),
+    (0.62, 0.52, 0.22),
 )
 _STYLE_MEN = (0.14, 0.38, 0.14, 0.18, 0.13, 0.03, 0.0)
 _STYLE_WOMEN = (0.0, 0.14, 0.14, 0.10, 0.16, 0.34, 0.12)
@@ -139,23 +134,21 @@ class Photograph(Table):
     wall_phase: Floats
 
 
-def _uniform(rng: Generator, n: int, low: float, high: float) -> Floats:
+def _uniform(rng: Generator, n: int | tuple[int, int], low: float, high: float) -> Floats:
     return rng.uniform(low, high, n).astype(np.float32)
 
 
 def sample_identity(n: int, rng: Generator) -> Identity:
     """Draws ``n`` people."""
-
-    def between(low: float, high: float) -> Floats:
-        return _uniform(rng, n, low, high)
-
+    between = partial(_uniform, rng, n)
     woman = rng.random(n) < 0.5
     style = np.where(woman, rng.choice(7, n, p=_STYLE_WOMEN), rng.choice(7, n, p=_STYLE_MEN))
     color = rng.choice(6, n, p=(0.26, 0.30, 0.20, 0.10, 0.08, 0.06))
     tone = between(0, 5)
     low = np.minimum(tone.astype(int), 4)
     part = (tone - low)[:, None]
-    skin = _SKIN[low] * (1 - part) + _SKIN[low + 1] * part + rng.normal(0, 0.012, (n, 3))
+    tones = np.array(_SKIN)
+    skin = tones[low] * (1 - part) + tones[low + 1] * part + rng.normal(0, 0.012, (n, 3))
     hair = np.array(list(HAIR_COLORS.values()))[color] + rng.normal(0, 0.03, (n, 3))
     return Identity(
         woman=woman,
@@ -165,8 +158,8 @@ def sample_identity(n: int, rng: Generator) -> Identity:
         glasses=rng.choice(3, n, p=(0.64, 0.19, 0.17)),
         skin=np.clip(skin, 0, 1).astype(np.float32),
         hair=np.clip(hair, 0.02, 0.98).astype(np.float32),
-        iris=_EYES[rng.choice(5, n)].astype(np.float32),
-        frame=_FRAMES[rng.choice(5, n)].astype(np.float32),
+        iris=np.array(_EYES)[rng.choice(5, n)].astype(np.float32),
+        frame=np.array(_FRAMES)[rng.choice(5, n)].astype(np.float32),
         half_width=between(0.42, 0.54) - 0.02 * woman.astype(np.float32),
         half_height=between(0.56, 0.68),
         jaw=between(0.02, 0.28) + 0.06 * woman.astype(np.float32),
@@ -195,13 +188,7 @@ def sample_identity(n: int, rng: Generator) -> Identity:
 
 def sample_photograph(n: int, rng: Generator, domain: Domain) -> Photograph:
     """Draws ``n`` shots of one domain: an institution has a wall, a light and a dress code."""
-
-    def between(low: float, high: float) -> Floats:
-        return _uniform(rng, n, low, high)
-
-    def colors(low: float, high: float) -> Floats:
-        return rng.uniform(low, high, (n, 3)).astype(np.float32)
-
+    between, colors = partial(_uniform, rng, n), partial(_uniform, rng, (n, 3))
     shot: dict[str, NDArray] = {
         "domain": np.full(n, DOMAINS.index(domain)),
         "center_x": between(-0.09, 0.09),
@@ -244,7 +231,7 @@ def _northgate(n: int, rng: Generator, shot: dict[str, NDArray]) -> dict[str, ND
         "lamp": _uniform(rng, n, 0.0, 0.10),
         "gain": _uniform(rng, n, 0.97, 1.07),
         "warmth": _uniform(rng, n, -0.03, -0.01),
-        "cloth": rng.uniform(0.05, 0.33, (n, 3)).astype(np.float32),
+        "cloth": _uniform(rng, (n, 3), 0.05, 0.33),
         "center_x": shot["center_x"] * np.float32(0.5),
         "roll": shot["roll"] * np.float32(0.5),
     }
@@ -262,7 +249,7 @@ def _southfield(n: int, rng: Generator) -> dict[str, NDArray]:
         "lamp_angle": _uniform(rng, n, -0.4, 0.4),
         "gain": _uniform(rng, n, 0.86, 1.0),
         "warmth": _uniform(rng, n, 0.02, 0.05),
-        "cloth": rng.uniform(0.45, 0.95, (n, 3)).astype(np.float32),
+        "cloth": _uniform(rng, (n, 3), 0.45, 0.95),
     }
 
 

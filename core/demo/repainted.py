@@ -81,11 +81,6 @@ def joined(parts: Sequence[Photos]) -> Photos:
     return Photos(ImageBatch(pixels, sources), tuple(f for p in parts for f in p.facts))
 
 
-def embedded_pair() -> ModelPair:
-    """The embedded base, and a LoRA of the demo on it."""
-    return open_pair(asset_path("base"), asset_path(SUSPECT), device="cpu", dtype="float32")
-
-
 def generator(name: str, pair: ModelPair) -> Inpainter:
     """A generator of `GENERATORS`."""
     if name in CLASSICAL:
@@ -113,7 +108,7 @@ def repainted(
         seed: of masks, noise and splits.
         progress: long work.
     """
-    pair = embedded_pair()
+    pair = open_pair(asset_path("base"), asset_path(SUSPECT), device="cpu", dtype="float32")
     inpainters = [generator(name, pair) for name in names]
     hashes = [s.sha256 for s in photos.images.sources]
     masks = [

@@ -57,9 +57,8 @@ class Rule(Generic[Data]):
     def judge(self, data: Data, known: Container[Any]) -> PaperFinding:
         """What a run says; ``not run`` where one of its keys is not among the known."""
         missing = [str(key) for key in self.needs if key not in known]
-        answer = RuleAnswer(NOT_RUN, f"needs row {', '.join(missing)}")
-        if not missing:
-            answer = self.decide(data)
+        not_run = RuleAnswer(NOT_RUN, f"needs row {', '.join(missing)}")
+        answer = not_run if missing else self.decide(data)
         return PaperFinding(self.name, self.claim, self.rule, self.published, *answer)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .optimization import Recipe, autocast, fit
+from .saving import save_half
 
 HELD_OUT_EVERY = 150
 QUIET_LOG_VARIANCE = -6.0
@@ -45,14 +46,14 @@ CODEC = CodecRecipe(steps=10_000, batch=8, rate=2e-3, seed=101)
 POLISH = Recipe(steps=4_000, batch=8, rate=1e-3, seed=102)
 
 
-def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
+def build_codec() -> AutoencoderKL:
     """An untrained codec: four levels, so 64 pixels become 8, with 16 latent channels."""
-    levels = len(channels)
+    channels = (16, 32, 64, 96)
     codec = AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
         block_out_channels=channels,
         layers_per_block=1,
         latent_channels=16,
@@ -64,6 +65,12 @@ def build_codec(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
         # A posterior of unit width at the start would drown the small first latents in noise.
         codec.quant_conv.bias[codec.config["latent_channels"] :] = QUIET_LOG_VARIANCE
     return codec
+
+
+def load_codec(folder: Path) -> AutoencoderKL:
+    """Reads a codec's folder: float32, frozen, as for use."""
+    codec = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    return codec.requires_grad_(False)
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
@@ -166,9 +173,7 @@ def polish_decoder(pixels: NDArray[np.uint8], recipe: Recipe, folder: Path) -> d
     """
     torch.manual_seed(recipe.seed)
     held_out, training = _split(pixels)
-    codec = AutoencoderKL.from_pretrained(
-        folder, torch_dtype=torch.float32, local_files_only=True
-    ).requires_grad_(False)
+    codec = load_codec(folder)
     weights = list(codec.decoder.requires_grad_(True).parameters())
 
     def loss_of(_: float) -> Tensor:
@@ -182,7 +187,7 @@ def polish_decoder(pixels: NDArray[np.uint8], recipe: Recipe, folder: Path) -> d
 
     facts = fit(weights, loss_of, recipe, label="decoder")
     facts["psnr_db"] = psnr(reconstruct(codec, held_out), held_out)
-    _save_without_path(codec, folder)
+    save_half(codec, folder)
     return facts
 
 
@@ -235,18 +240,7 @@ def _loss(codec: AutoencoderKL, pictures: Tensor, kl_weight: float) -> Tensor:
 
 
 @torch.no_grad()
-def _save_without_path(codec: AutoencoderKL, folder: Path) -> None:
-    """Saves as fp16, the configuration free of the folder that the codec was loaded from."""
-    config = {k: v for k, v in codec.config.items() if k != "_name_or_path"}
-    copy = AutoencoderKL.from_config(config)
-    copy.load_state_dict(codec.state_dict())
-    copy.half().save_pretrained(folder)
-
-
 def _save(codec: AutoencoderKL, pixels: NDArray[np.uint8], folder: Path) -> None:
     sample = to_float(pixels[:: max(1, len(pixels) // 512)][:512])
     spread = torch.cat([codec.encode(p).latent_dist.mean for p in sample.split(64)]).std()
-    half = AutoencoderKL.from_config(codec.config)
-    half.register_to_config(scaling_factor=round(1 / float(spread), 6))
-    half.load_state_dict(codec.state_dict())
-    half.half().save_pretrained(folder)
+    save_half(codec, folder, scaling_factor=round(1 / float(spread), 6))

@@ -78,9 +78,7 @@ def contrast_loss(one: Tensor, other: Tensor, spread_weight: float) -> Tensor:
 
 
 def train_descriptor(
-    sources: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
-    recipe: DescriptorRecipe,
-    path: Path,
+    sources: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], recipe: DescriptorRecipe, path: Path
 ) -> dict[str, float]:
     """Trains, calibrates, saves as fp16 and returns the facts.
 
@@ -107,18 +105,10 @@ def train_descriptor(
     model.half().float().eval().requires_grad_(False)
     thresholds = calibrate(model, recipe.calibration)
     weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
-    header = {"format": "pt", "dim": str(model.dim)} | {
-        k: f"{v:.6f}" for k, v in thresholds.items()
-    }
+    shown = {key: f"{value:.6f}" for key, value in thresholds.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(weights, path, header)
-    return {
-        **recipe.facts(),
-        "steps": recipe.steps,
-        "seconds": time.monotonic() - start,
-        "final_loss": recent,
-        **thresholds,
-    }
+    save_file(weights, path, {"format": "pt", "dim": str(model.dim), **shown})
+    return recipe.facts(time.monotonic() - start, recent) | thresholds
 
 
 def calibrate(model: TinyDescriptor, n: int) -> dict[str, float]:

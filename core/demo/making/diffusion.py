@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from .optimization import Recipe, fit, late_ramp
+from .saving import save_half
 from .text import WIDTH, build_text_encoder, load_tokenizer, tokenize
 
 BASE = Recipe(steps=13_000, batch=32, rate=1e-3, seed=202)
@@ -93,9 +94,7 @@ def _loss(unet: UNet2DConditionModel, text: CLIPTextModel, clean: Tensor, tokens
 
 
 def _save(unet: UNet2DConditionModel, text: CLIPTextModel, folder: Path) -> None:
-    half = UNet2DConditionModel.from_config(unet.config)
-    half.load_state_dict(unet.state_dict())
-    half.half().save_pretrained(folder / "unet")
+    save_half(unet, folder / "unet")
     half_text = CLIPTextModel(text.config)
     half_text.load_state_dict(text.state_dict())
     half_text.half().save_pretrained(folder / "text_encoder")

@@ -20,18 +20,17 @@ class Recipe:
     Attributes:
         steps: optimiser steps. batch: pictures per step. rate: peak learning rate.
         seed: of everything.
-        seconds: stop after this wall time (0: never); the facts record the steps done.
     """
 
     steps: int
     batch: int
     rate: float
     seed: int
-    seconds: float = 0
 
-    def facts(self) -> dict[str, float]:
-        """For the training log."""
-        return {"seed": self.seed, "batch": self.batch, "rate": self.rate}
+    def facts(self, seconds: float, final_loss: float) -> dict[str, float]:
+        """For the training log: this recipe, the time that it took and where it ended."""
+        own = {"seed": self.seed, "batch": self.batch, "rate": self.rate, "steps": self.steps}
+        return {**own, "seconds": seconds, "final_loss": final_loss}
 
 
 def adamw(parameters: Iterable[Tensor], rate: float, *, decay: float = 1e-4) -> torch.optim.AdamW:
@@ -110,36 +109,32 @@ def fit(
     Args:
         weights: what to train.
         loss_of: share of the training done to the loss of a fresh batch.
-        recipe: steps, rate, seconds.
+        recipe: steps and rate.
         label: for the log.
         curve: step and share done to the share of the peak rate.
         decay: weight decay.
         checkpoint: called every 1,000 steps while the model carries the average.
 
     Returns:
-        `Recipe.facts`, ``steps``, ``seconds`` and ``final_loss``, a running mean.
+        `Recipe.facts`; the loss is a running mean.
     """
     optimizer, average = adamw(weights, recipe.rate, decay=decay), AveragedWeights(weights, 0.998)
-    start, step, recent = time.monotonic(), 0, 0.0
-    while step < recipe.steps:
-        elapsed = time.monotonic() - start
-        done = elapsed / recipe.seconds if recipe.seconds else step / recipe.steps
-        if done >= 1:
-            break
-        set_rate(optimizer, recipe.rate * curve(step, done))
+    start, recent = time.monotonic(), 0.0
+    for step in range(1, recipe.steps + 1):
+        done = (step - 1) / recipe.steps
+        set_rate(optimizer, recipe.rate * curve(step - 1, done))
         loss = loss_of(done)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         average.update()
-        step += 1
         recent += max(1 / step, 0.01) * (loss.item() - recent)
         if step % 200 == 0:
+            elapsed = time.monotonic() - start
             log.info("%s: step %d, %.0f s, loss %.4f", label, step, elapsed, recent)
         if checkpoint and step % 1000 == 0:
             with average.applied():
                 checkpoint()
     average.copy_to_model()
-    spent = {"steps": step, "seconds": time.monotonic() - start, "final_loss": recent}
-    return recipe.facts() | spent
+    return recipe.facts(time.monotonic() - start, recent)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from ...backends.loading import load_base
@@ -30,7 +29,16 @@ from ..datasets import PUBLIC_SETS, build_public, load_public, read_photos, to_u
 from ..faces import draw_faces
 from ..suspects import PHOTO_SEEDS, SUSPECTS, Suspect, write_all_photos
 from .augmentation import textures
-from .codec import CODEC, POLISH, CodecRecipe, decode, encode, polish_decoder, train_codec
+from .codec import (
+    CODEC,
+    POLISH,
+    CodecRecipe,
+    decode,
+    encode,
+    load_codec,
+    polish_decoder,
+    train_codec,
+)
 from .descriptor import DESCRIPTOR, DescriptorRecipe, train_descriptor
 from .diffusion import BASE, train_base, write_pipeline_files
 from .optimization import Recipe, autocast
@@ -39,7 +47,6 @@ from .training import train_suspect, white_box
 
 log = logging.getLogger(__name__)
 
-STAGES = ("data", "vae", "unet", "descriptor", "suspects")
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "Pillow")
 LOOKALIKE_SEED = 21
 Facts = dict[str, object]
@@ -121,23 +128,16 @@ def run_unet(build: Build) -> Facts:
     write_tokenizer(build.base / "tokenizer")
     write_pipeline_files(build.base)
     pixels, captions = load_public(build.work / "public", "generic")
-    codec = _codec(build)
+    codec = load_codec(build.base / "vae")
     with autocast():
         latents = torch.cat([encode(codec, p) for p in (pixels, pixels[:, :, ::-1])]).float()
     tokens = tokenize(load_tokenizer(build.base / "tokenizer"), captions * 2)
     return dict(train_base(latents, tokens, build.scale.base, build.base))
 
 
-def _codec(build: Build) -> torch.nn.Module:
-    codec = AutoencoderKL.from_pretrained(
-        build.base / "vae", torch_dtype=torch.float32, local_files_only=True
-    )
-    return codec.eval().requires_grad_(False)
-
-
 def run_descriptor(build: Build) -> Facts:
     """The copy descriptor, on faces of all domains, second shots of the same people, textures."""
-    n, codec = build.scale.n_descriptor, _codec(build)
+    n, codec = build.scale.n_descriptor, load_codec(build.base / "vae")
     sets = [load_public(build.work / "public", s.name)[0][:n] for s in PUBLIC_SETS]
     sets += [lookalikes(n), textures(n, 31)]
     sources = [(pixels, decode(codec, encode(codec, pixels))) for pixels in sets]
@@ -180,18 +180,13 @@ RUNNERS: dict[str, Callable[[Build], Facts]] = {
     "descriptor": run_descriptor,
     "suspects": run_suspects,
 }
+STAGES = tuple(RUNNERS)
 
 
 def _hardware() -> Facts:
-    models = (
-        [
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ]
-        if Path("/proc/cpuinfo").exists()
-        else []
-    )
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": models[0] if models else platform.processor(),
         "cores": len(models),

@@ -18,25 +18,11 @@ from ...specs import FinetuneSpec, MembershipSpec
 from ...statistics.auc import auc
 from ...training.finetune import finetune
 from ...training.trained import save_lora
-from ..suspects import LoraRecipe, Suspect
+from ..suspects import Suspect
 
 log = logging.getLogger(__name__)
 
 COMMENT = "fictional faces, drawn by lora_forensics.core.demo"
-
-
-def spec_of(recipe: LoraRecipe) -> FinetuneSpec:
-    """A suspect's recipe as settings of a fine-tuning."""
-    return FinetuneSpec(
-        rank=recipe.rank,
-        alpha=recipe.alpha,
-        steps=recipe.steps,
-        batch=recipe.batch,
-        learning_rate=recipe.rate,
-        weight_decay=0.0,
-        flip=0.0,
-        seed=recipe.seed,
-    )
 
 
 def train_suspect(base: Networks, photos: Tensor, suspect: Suspect, path: Path) -> dict[str, float]:
@@ -48,19 +34,23 @@ def train_suspect(base: Networks, photos: Tensor, suspect: Suspect, path: Path) 
         suspect: whose recipe and prompt to use.
         path: the safetensors file to write.
     """
-    start = time.monotonic()
-    prompts = [suspect.prompt] * len(photos)
-    trained = finetune(base, list(photos), prompts, spec_of(suspect.recipe))
+    start, recipe = time.monotonic(), suspect.recipe
+    spec = FinetuneSpec(
+        rank=recipe.rank,
+        alpha=recipe.alpha,
+        steps=recipe.steps,
+        batch=recipe.batch,
+        learning_rate=recipe.rate,
+        weight_decay=0.0,
+        flip=0.0,
+        seed=recipe.seed,
+    )
+    trained = finetune(base, list(photos), [suspect.prompt] * len(photos), spec)
     save_lora(trained, path, name=suspect.name, comment=COMMENT, dtype=torch.float16)
     first, last = (float(np.mean(part)) for part in (trained.losses[:50], trained.losses[-50:]))
     seconds = time.monotonic() - start
-    log.info("%s: %d steps, %.0f s, loss %.4f", suspect.name, suspect.recipe.steps, seconds, last)
-    return {
-        "steps": suspect.recipe.steps,
-        "seconds": seconds,
-        "first_loss": first,
-        "final_loss": last,
-    }
+    log.info("%s: %d steps, %.0f s, loss %.4f", suspect.name, recipe.steps, seconds, last)
+    return {"steps": recipe.steps, "seconds": seconds, "first_loss": first, "final_loss": last}
 
 
 def white_box(
@@ -78,7 +68,7 @@ def white_box(
     with closing(pair_of(base, adapter)) as pair:
         latents = pair.encode(torch.cat([photos, controls]))
         losses = paired_losses(pair, latents, prompt, MembershipSpec())
-    n, ratio, blind = len(photos), base_ratio(losses), loss_score(losses.base)
+    ratio, blind, n = base_ratio(losses), loss_score(losses.base), len(photos)
     return {
         "auc": auc(ratio[:n], ratio[n:]),
         "model_blind_auc": auc(blind[:n], blind[n:]),

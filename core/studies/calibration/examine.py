@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,11 @@ from ...membership.findings import PRIMARY as BASE_RATIO
 from ...membership.findings import SETS, image_rows, signal_spec
 from ...membership.null_ranks import NullGroup, NullModel
 from ...membership.signals import Measured, Subjects, fusion, measure, planned_rows, residual
-from ...protocols import ImageEncoder, ModelPair, Progress
+from ...protocols import ImageEncoder
 from ...records import Reader
 from ...specs import PRESETS, AttackSpec, MembershipSpec, ScreenSpec
 from ...statistics.permutation import permutation_test
-from ...storage import CaseFolder, Work
+from ...storage import Work
 from ...verdicts.case import Findings
 from ...verdicts.evidence import Comparison
 from .cases import StudyCase
@@ -114,7 +115,6 @@ def read_examined(path: Path) -> Examined:
 
 def screen_spec(case: StudyCase, spec: CalibrationSpec) -> ScreenSpec:
     """The settings of the whole screening: every case has its own noise."""
-    quick = PRESETS["quick"].extract
     return ScreenSpec(
         membership=MembershipSpec(
             noises=spec.noises,
@@ -123,9 +123,9 @@ def screen_spec(case: StudyCase, spec: CalibrationSpec) -> ScreenSpec:
             signals=SIGNAL_SETS[spec.signals][0],
             seed=case.seed,
         ),
-        extract=type(quick)(
+        extract=replace(
+            PRESETS["quick"].extract,
             images=spec.images,
-            pilot=quick.pilot,
             pilot_images=spec.pilot_images,
             steps=spec.solver_steps,
             seed=case.seed,
@@ -169,8 +169,7 @@ def examine(
     placebos: Mapping[str, Path],
     prompt: str,
     spec: CalibrationSpec,
-    kept: CaseFolder,
-    progress: Progress,
+    work: Work,
 ) -> Examined:
     """Ask everything about one case.
 
@@ -183,8 +182,7 @@ def examine(
         placebos: adapters of other cases, by name.
         prompt: the caption of all training.
         spec: budgets.
-        kept: finished work.
-        progress: long work.
+        work: finished and to be done.
 
     Raises:
         InputError: a photo is among the controls (DUPLICATE_PHOTOS).
@@ -204,42 +202,21 @@ def examine(
         n0=case.photos,
         nulls=(NullGroup("placebo", tuple(models)),),
     )
-    pair = pair_of(base, adapter)
-    try:
-        screened = screen(pair, encoder, question, settings, work=Work(kept, progress))
-        measured = _signals(
-            pair, encoder, question, spec, settings=settings, kept=kept, progress=progress
+    names, pixels = signal_names(spec), compared.pixels
+    with closing(pair_of(base, adapter)) as pair:
+        screened = screen(pair, encoder, question, settings, work=work)
+        # What the screening measured is read from its own units, not measured again.
+        measured = measure(
+            pair,
+            Subjects(pixels, pair.encode(pixels), (prompt,) * len(pixels)),
+            signal_spec(settings),
+            names,
+            work=work,
+            unit="membership",
+            embed=encoder,
         )
-    finally:
-        pair.close()
-    extra = planned_rows(signal_names(spec), signal_spec(settings)) - image_rows(settings)
-    return _record(
-        case, screened.findings, measured, extra * (len(sets.asked) + len(sets.controls))
-    )
-
-
-def _signals(
-    pair: ModelPair,
-    encoder: ImageEncoder,
-    question: Question,
-    spec: CalibrationSpec,
-    *,
-    settings: ScreenSpec,
-    kept: CaseFolder,
-    progress: Progress,
-) -> Measured:
-    """All signals; what the screening measured is read from its own units, not measured again."""
-    pixels = question.sets.pixels
-    captions = (question.prompts[0],) * len(pixels)
-    return measure(
-        pair,
-        Subjects(pixels, pair.encode(pixels), captions),
-        signal_spec(settings),
-        signal_names(spec),
-        work=Work(kept, progress),
-        unit="membership",
-        embed=encoder,
-    )
+    extra = planned_rows(names, signal_spec(settings)) - image_rows(settings)
+    return _record(case, screened.findings, measured, extra * len(pixels))
 
 
 def _all_scores(measured: Measured, n: int) -> dict[str, MethodScores]:

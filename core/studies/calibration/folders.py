@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from .settings import CalibrationSpec
 PLAN = "plan.json"
 ADAPTER, RESULT = "adapter.safetensors", "result.json"
 WAIT = 2.0  # seconds between two looks at what another process is doing
+Done = Callable[[StudyCase], Path]
+Do = Callable[[StudyCase, CaseFolder], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,31 +60,23 @@ class StudyFolder:
         """The result's file; it exists when it is whole."""
         return self.root / case.name / RESULT
 
-    @contextmanager
-    def claimed(self, case: StudyCase) -> Iterator[CaseFolder | None]:
+    def claimed(self, case: StudyCase) -> AbstractContextManager[CaseFolder | None]:
         """The case's folder, locked; None while another process works in it."""
-        folder = self._claim(case)
-        try:
-            yield folder
-        finally:
-            if folder is not None:
-                folder.close()
-
-    def _claim(self, case: StudyCase) -> CaseFolder | None:
         root = self.root / case.name
+        manifest = {"plan": digest_of(asdict(self.plan)), "case": case.number}
         try:
-            return open_case(root, {"plan": digest_of(asdict(self.plan)), "case": case.number})
+            return closing(open_case(root, manifest))
         except RunError as error:
             # A folder that another process is making this very moment looks like no case.
             if error.code == "IN_USE" or (error.code == "NOT_A_CASE" and (root / LOCK).exists()):
-                return None
+                return nullcontext()
             raise
 
     def work(
         self,
         cases: Iterable[StudyCase],
-        done: Callable[[StudyCase], Path],
-        do: Callable[[StudyCase, CaseFolder], None],
+        done: Done,
+        do: Do,
         *,
         wait: bool = False,
         on_wait: Callable[[list[StudyCase]], None] = lambda _: None,
@@ -109,12 +103,7 @@ class StudyFolder:
             waited_for, left = busy, busy
             time.sleep(WAIT)
 
-    def _try(
-        self,
-        case: StudyCase,
-        done: Callable[[StudyCase], Path],
-        do: Callable[[StudyCase, CaseFolder], None],
-    ) -> bool:
+    def _try(self, case: StudyCase, done: Done, do: Do) -> bool:
         if done(case).exists():
             return True
         with self.claimed(case) as folder:

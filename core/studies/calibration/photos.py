@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
@@ -46,47 +45,29 @@ class Sets:
     controls: Photos
 
 
-class PhotoSource(Protocol):
-    """Where the pictures of a case come from."""
-
-    @property
-    def caption(self) -> str:
-        """Of every training photo."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Whether cases may share pictures."""
-        ...
-
-    def names(self, case: StudyCase, own: int, controls: int) -> list[str]:
-        """Names of a case's pictures in random order, controls last; none comes up twice."""
-        ...
-
-    def draw(self, case: StudyCase, own: int, controls: int) -> list[Picture]:
-        """The pictures of these names, uint8 ``[H, W, 3]``."""
-        ...
-
-
 @dataclass(frozen=True)
 class DrawnFaces:
     """Faces of the demo's first institution, new people for every case.
 
     Attributes:
         side: edge in pixels.
+        caption: of every training photo.
     """
 
     side: int = 64
     caption: str = short_caption(DOMAIN)
-    shared: bool = False
+
+    def facts(self) -> dict[str, str]:
+        """What identifies the photos, without paths."""
+        return {"drawn": "faces of one institution, new people for every case"}
 
     def names(self, case: StudyCase, own: int, controls: int) -> list[str]:
-        """See `PhotoSource`."""
+        """Names of a case's pictures in random order, controls last; none comes up twice."""
         order = np.random.default_rng([case.seed, 2]).permutation(own + controls)
         return [f"{case.seed}-{i}" for i in order]
 
     def draw(self, case: StudyCase, own: int, controls: int) -> list[Picture]:
-        """See `PhotoSource`."""
+        """The pictures of these names, uint8 ``[H, W, 3]``."""
         faces = draw_faces(own + controls, DOMAIN, case.seed, size=self.side).pixels
         return [faces[int(name.split("-")[1])] for name in self.names(case, own, controls)]
 
@@ -109,10 +90,14 @@ class PhotoPool:
     side: int
     caption: str
     seed: int = 0
-    shared: bool = True
+
+    def facts(self) -> dict[str, str]:
+        """See `DrawnFaces`; the pool is known by the SHA-256 of all its files."""
+        files = [sha256_bytes(file.read_bytes()) for file in image_files(self.folder)]
+        return {"pool": digest_of(files), "caption": self.caption}
 
     def names(self, case: StudyCase, own: int, controls: int) -> list[str]:
-        """See `PhotoSource`.
+        """See `DrawnFaces`.
 
         Raises:
             NotEnoughDataError: the pool is smaller than a case (SMALL_POOL).
@@ -131,13 +116,12 @@ class PhotoPool:
         return [*(rest[i] for i in chosen), *pool[:controls]]
 
     def draw(self, case: StudyCase, own: int, controls: int) -> list[Picture]:
-        """See `PhotoSource`."""
+        """See `DrawnFaces`."""
         files = (self.folder / name for name in self.names(case, own, controls))
         return [np.asarray(fit_square(decode_file(f)[0], self.side), np.uint8) for f in files]
 
-    def digest(self) -> str:
-        """SHA-256 of all files of the folder: the identity of the pool."""
-        return digest_of([sha256_bytes(file.read_bytes()) for file in image_files(self.folder)])
+
+PhotoSource = DrawnFaces | PhotoPool
 
 
 def null_cases(
@@ -155,24 +139,17 @@ def null_cases(
     return placebos_of(case, [c for c in cases if apart(c)], spec.placebos)
 
 
-def photo_sets(case: StudyCase, source: PhotoSource, spec: CalibrationSpec, side: int) -> Sets:
-    """The photos of a case, through files as any photos come.
-
-    Args:
-        case: the case.
-        source: pictures.
-        spec: controls per case.
-        side: pixels of an edge, as the model wants them.
-    """
+def photo_sets(case: StudyCase, source: PhotoSource, spec: CalibrationSpec) -> Sets:
+    """The photos of a case, through files as any photos come."""
     rng = np.random.default_rng([case.seed, 3])
     pictures = source.draw(case, 2 * case.photos, spec.controls)
     with TemporaryDirectory() as folder:
         files = [_write(p, case.quality, Path(folder), i, rng) for i, p in enumerate(pictures)]
         parts = {name: [files[i] for i in rows] for name, rows in split(case, spec).items()}
         return Sets(
-            load_photos(parts["training"], "photo", side),
-            load_photos(parts["asked"], "photo", side),
-            load_photos(parts["controls"], "control", side),
+            load_photos(parts["training"], "photo", source.side),
+            load_photos(parts["asked"], "photo", source.side),
+            load_photos(parts["controls"], "control", source.side),
         )
 
 
@@ -196,11 +173,8 @@ def split(case: StudyCase, spec: CalibrationSpec) -> dict[str, list[int]]:
 def _write(picture: Picture, quality: str, folder: Path, number: int, rng: Generator) -> Path:
     """One picture as a file under a name that tells nothing."""
     degraded, jpeg = DEGRADE[quality](picture, rng)
-    image, out = Image.fromarray(degraded), io.BytesIO()
-    if jpeg:
-        image.save(out, "JPEG", quality=jpeg)
-    else:
-        image.save(out, "PNG")
+    out = io.BytesIO()
+    Image.fromarray(degraded).save(out, "JPEG" if jpeg else "PNG", quality=jpeg)  # none in PNG
     path = folder / f"{rng.integers(0, 2**40):010x}{number:04x}.{'jpg' if jpeg else 'png'}"
     write_atomic(path, out.getvalue())
     return path

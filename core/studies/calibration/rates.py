@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +29,8 @@ Cell = tuple[float, int]  # a p-value and the number of values that it can take
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How a method is called in tables.
-
-    Attributes:
-        title: for people.
-        group: ``white box``, ``published``, ``black box`` or ``extraction``.
-    """
+class Method(NamedTuple):
+    """A method's title for people; ``white box``, ``published``, ``black box``, ``extraction``."""
 
     title: str
     group: str

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ... import __version__
+from ...backends.diffusers import DiffusersPair
 from ...backends.loading import load_base
 from ...backends.networks import Networks
 from ...casework.intake import names_in, stop_if_minor
@@ -44,10 +45,9 @@ class Study:
         scale: ``tiny``, or the name of the user's own base.
         base: the base.
         encoder: copy descriptor.
-        source: pictures.
+        source: pictures, as large as the base wants them.
         spec: design and budgets.
         cases: the design.
-        side: pixels of an edge, as the base wants them.
     """
 
     scale: str
@@ -56,7 +56,6 @@ class Study:
     source: PhotoSource
     spec: CalibrationSpec
     cases: tuple[StudyCase, ...]
-    side: int
 
     def plan(self) -> Plan:
         """All that decides the results."""
@@ -66,7 +65,7 @@ class Study:
             base=self.base.sha256,
             family=self.base.family.name,
             encoder=self.encoder.id.sha256,
-            source=source_facts(self.source),
+            source=self.source.facts(),
             settings=self.spec,
             cases=self.cases,
         )
@@ -79,16 +78,14 @@ def tiny_study(spec: CalibrationSpec, cases: Sequence[StudyCase] = ()) -> Study:
         spec: design and budgets.
         cases: other cases than those of the design.
     """
-    base, chosen = load_base(asset_path("base")), tuple(cases) or design(spec)
-    side = side_of(base)
+    base = load_base(asset_path("base"))
     return Study(
         scale="tiny",
         base=base,
         encoder=load_encoder("tiny"),
-        source=DrawnFaces(side),
+        source=DrawnFaces(side_of(base)),
         spec=spec,
-        cases=chosen,
-        side=side,
+        cases=tuple(cases) or design(spec),
     )
 
 
@@ -121,45 +118,28 @@ def own_study(
     """
     stop_if_minor(stop_words([prompt, *names_in(photos)]), flagged=False)
     networks, cases = load_base(base, device=device, dtype=dtype), design(spec)
-    side = side_of(networks)
-    source = PhotoPool(photos, side, prompt, spec.seed)
+    source = PhotoPool(photos, side_of(networks), prompt, spec.seed)
     for case in cases:
         source.names(case, 2 * case.photos, spec.controls)
-    descriptor = load_encoder(encoder, models)
     return Study(
         scale=f"own base {networks.sha256[:12]}",
         base=networks,
-        encoder=descriptor,
+        encoder=load_encoder(encoder, models),
         source=source,
         spec=spec,
         cases=cases,
-        side=side,
     )
 
 
 def side_of(base: Networks) -> int:
     """Native edge of a base's images, in pixels."""
-    from ...backends.diffusers import DiffusersPair
-
     return DiffusersPair(base, tuned_sha256=base.sha256).resolution
-
-
-def source_facts(source: PhotoSource) -> dict[str, str]:
-    """What identifies the photos, without paths."""
-    if isinstance(source, PhotoPool):
-        return {"pool": source.digest(), "caption": source.caption}
-    return {"drawn": "faces of one institution, new people for every case"}
-
-
-def cost(study: Study) -> tuple[int, int]:
-    """Denoiser rows and optimiser steps of the whole study."""
-    rows = sum(forwards_of(c, study.spec, study.source.caption) for c in study.cases)
-    return rows, sum(c.steps for c in study.cases)
 
 
 def plan_text(study: Study) -> str:
     """The plan in one sentence or two."""
-    rows, steps = cost(study)
+    rows = sum(forwards_of(c, study.spec, study.source.caption) for c in study.cases)
+    steps = sum(c.steps for c in study.cases)
     minutes = (rows / ROWS_A_SECOND + steps / STEPS_A_SECOND) / 60
     counts = {used: sum(c.used == used for c in study.cases) for used in (1.0, 0.0)}
     text = (
@@ -197,7 +177,7 @@ def run_study(
         RunError: see `folders.open_study`.
     """
     folder = open_study(out, study.plan())
-    order, progress = own_first(study.cases, shard, shards), progress
+    order = own_first(study.cases, shard, shards)
     folder.work(
         order,
         folder.adapter,
@@ -218,7 +198,7 @@ def run_study(
 
 def train_case(study: Study, case: StudyCase, kept: CaseFolder, *, progress: Progress) -> None:
     """Train the adapter of one case and keep its file."""
-    photos = photo_sets(case, study.source, study.spec, study.side).training.images.pixels
+    photos = photo_sets(case, study.source, study.spec).training.images.pixels
     settings = FinetuneSpec(
         rank=case.rank,
         steps=case.steps,
@@ -244,14 +224,13 @@ def examine_case(
     nulls = null_cases(case, study.cases, study.source, study.spec)
     examined = examine(
         case,
-        photo_sets(case, study.source, study.spec, study.side),
+        photo_sets(case, study.source, study.spec),
         base=study.base,
         encoder=study.encoder,
         adapter=folder.adapter(case),
         placebos={c.name: folder.adapter(c) for c in nulls},
         prompt=study.source.caption,
         spec=study.spec,
-        kept=kept,
-        progress=progress,
+        work=Work(kept, progress),
     )
     kept.put("result", ".json", examined.json(time.process_time() - started))

@@ -11,7 +11,8 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,14 @@ def load_pair(base: Networks, truth: SuspectTruth) -> Any:
     return pair_of(base, asset_path(truth.adapter))
 
 
+def _suspects(base: Networks, names: Iterable[str]) -> Iterator[tuple[SuspectTruth, Any]]:
+    """Each suspect's truth and its models, closed before the next."""
+    truth = load_truth()
+    for name in names:
+        with closing(load_pair(base, truth[name])) as pair:
+            yield truth[name], pair
+
+
 def photos_of(folder: str, pair: ModelPair, *, control: bool = False) -> Photos:
     """Embedded photos at the model's resolution."""
     files = image_files(asset_path(folder))
@@ -89,18 +98,15 @@ def photos_of(folder: str, pair: ModelPair, *, control: bool = False) -> Photos:
 def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> list[dict]:
     """White-box evidence and verdict for each suspect with known truth."""
     rows = []
-    for name in SCREENED:
-        truth = load_truth()[name]
-        pair = load_pair(base, truth)
+    for truth, pair in _suspects(base, SCREENED):
         sets = Sets(photos_of(truth.query, pair), photos_of(truth.controls, pair, control=True))
         question = Question(sets=sets, prompts=(truth.prompt,), exchangeable=True)
         findings = screen(pair, encoder, question, spec, lines=("membership",)).findings
-        pair.close()
         m = findings.membership
         assert m is not None
         rows.append(
             {
-                "suspect": name,
+                "suspect": truth.name,
                 "member": truth.member,
                 "steps": truth.recipe.steps,
                 "rank": truth.recipe.rank,
@@ -111,7 +117,8 @@ def screen_suspects(base: Networks, encoder: ImageEncoder, spec: ScreenSpec) -> 
                 "verdict": findings.verdict.letter,
             }
         )
-        log.info("%s: AUC %.3f, verdict %s", name, m.comparison.auc.auc, findings.verdict.letter)
+        area, letter = m.comparison.auc.auc, findings.verdict.letter
+        log.info("%s: AUC %.3f, verdict %s", truth.name, area, letter)
     return rows
 
 
@@ -122,20 +129,17 @@ def ask_unseen(base: Networks, spec: ScreenSpec) -> list[dict[str, Any]]:
     the white-box test accuses at its stated rate.
     """
     rows = []
-    for name in UNTRAINED:
-        truth = load_truth()[name]
-        pair = load_pair(base, truth)
+    for truth, pair in _suspects(base, UNTRAINED):
         controls = _scores(pair, photos_of(truth.controls, pair, control=True), truth.prompt, spec)
         sets = [
             _scores(pair, photos_of(f"photos/{folder}", pair), truth.prompt, spec)
             for folder in NORTH_SETS
         ]
-        pair.close()
         comparisons = [compare(scores, controls, spec.verdict) for scores in sets]
         pooled = compare(np.concatenate(sets), controls, spec.verdict)
         rows.append(
             {
-                "suspect": name,
+                "suspect": truth.name,
                 "photos": len(pooled.photo_scores),
                 "aucs": [c.auc.auc for c in comparisons],
                 "p": [c.permutation.p for c in comparisons],
@@ -143,7 +147,8 @@ def ask_unseen(base: Networks, spec: ScreenSpec) -> list[dict[str, Any]]:
                 "pooled_p": pooled.permutation.p,
             }
         )
-        log.info("%s on all %d unseen photos: AUC %.3f", name, rows[-1]["photos"], pooled.auc.auc)
+        n, area = len(pooled.photo_scores), pooled.auc.auc
+        log.info("%s on all %d unseen photos: AUC %.3f", truth.name, n, area)
     return rows
 
 
@@ -156,17 +161,14 @@ def compare_arms(
     base: Networks, encoder: ImageEncoder, spec: ExtractSpec, seeds: Sequence[int]
 ) -> Iterator[ArmResult]:
     """Plain, CFG and model guidance on the same noises, for each study suspect and seed."""
-    for name in STUDY:
-        truth = load_truth()[name]
-        pair = load_pair(base, truth)
+    for truth, pair in _suspects(base, STUDY):
         photos = embed(photos_of(truth.query, pair).images, encoder)
         strangers = embed(photos_of(truth.controls, pair, control=True).images, encoder)
         for seed in seeds:
             started = time.monotonic()
             for arm in _arms(pair, encoder, truth.prompt, replace(spec, seed=seed), len(photos)):
-                yield _arm_result(name, seed, *arm, photos=photos, strangers=strangers)
-            log.info("%s seed %d: %.0f s", name, seed, time.monotonic() - started)
-        pair.close()
+                yield _arm_result(truth.name, seed, *arm, photos=photos, strangers=strangers)
+            log.info("%s seed %d: %.0f s", truth.name, seed, time.monotonic() - started)
 
 
 def _arms(

@@ -12,12 +12,7 @@ from ...statistics.intervals import bootstrap_ci
 from ..tables import Facts, signed, span, table
 
 GUIDED = "model guidance, pilot"
-BASELINES = (
-    "conditional",
-    "conditional, twice the images",
-    "CFG, published scale",
-    "CFG, pilot",
-)
+BASELINES = ("conditional", "conditional, twice the images", "CFG, published scale", "CFG, pilot")
 MEASURES = {
     "best_of_n": "AS, best of N",
     "representatives": "AS, N0 representatives",

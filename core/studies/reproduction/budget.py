@@ -67,13 +67,16 @@ def seconds_of(stages: Iterable[PlannedStage], scale: Scale) -> float | None:
 
 def describe(stages: Sequence[PlannedStage], scale: Scale) -> str:
     """The plan in words."""
-    units = {"target": "optimiser steps", "images": "denoiser rows", "attack": "training images"}
+    words = {
+        "target": ("targets", "optimiser steps"),
+        "images": ("arms", "denoiser rows"),
+        "attack": ("attacks", "training images"),
+    }
     lines = []
-    for kind, unit in units.items():
+    for kind, (name, unit) in words.items():
         own = [s for s in stages if s.kind == kind]
         left = [s for s in own if not s.done]
         amount = sum(s.amount for s in left)
-        name = {"target": "targets", "images": "arms", "attack": "attacks"}[kind]
         lines.append(f"{len(left)} of {len(own)} {name} to make: {amount:,} {unit}")
     seconds = seconds_of(stages, scale)
     if seconds is not None:

@@ -190,9 +190,7 @@ def shares_above(scores: SeedScores) -> tuple[float, float]:
     return float((scores.members > 0).mean()), float((scores.nonmembers > 0).mean())
 
 
-def conviction_rate(
-    scores: SeedScores, size: int, *, subsamples: int = SUBSAMPLES, seed: int = 0
-) -> float | None:
+def conviction_rate(scores: SeedScores, size: int, *, subsamples: int = SUBSAMPLES) -> float | None:
     """How often a textbook test of the set convicts: one-sided Mann-Whitney at .01.
 
     Each subsample draws `size` claimed and `size` control photos without return and is judged by
@@ -202,7 +200,6 @@ def conviction_rate(
         scores: of the row.
         size: photos on each side, K.
         subsamples: how many; all classifiers get equally many.
-        seed: of the subsamples.
 
     Returns:
         The rate, or None with fewer than K photos on a side.
@@ -217,7 +214,7 @@ def conviction_rate(
     """
     if min(scores.members.shape[1], scores.nonmembers.shape[1]) < size:
         return None
-    rng = np.random.default_rng([seed, size])
+    rng = np.random.default_rng([0, size])
     each = -(-subsamples // len(scores.members))
     convicted = []
     for x, y in zip(scores.members, scores.nonmembers, strict=True):

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,7 @@ def scale_of(name: str, *, images: int = 0, sampling: int = 0, training: int = 0
     """
     scale = SCALES[name]
     attack = replace(
-        scale.attack,
-        images=images or scale.attack.images,
-        steps=sampling or scale.attack.steps,
+        scale.attack, images=images or scale.attack.images, steps=sampling or scale.attack.steps
     )
     finetune = replace(scale.finetune, steps=training or scale.finetune.steps)
     return replace(scale, attack=attack, finetune=finetune)
@@ -114,17 +113,9 @@ def reproduce(
     rows = select_rows(asked.rows)
     material = material_of(asked)
     manifest = manifest_of(asked.scale, material)
-    root = open_case(asked.out, manifest)
-    try:
+    with closing(open_case(asked.out, manifest)) as root:
         announce(describe(stages_of(rows, asked.scale, asked.out), asked.scale))
-        bench = Bench(
-            asked.out,
-            material,
-            asked.scale,
-            digest_of(manifest),
-            progress,
-            announce,
-        )
+        bench = Bench(asked.out, material, asked.scale, digest_of(manifest), progress, announce)
         for row in rows:
             if not root.has(unit_of(row)):
                 entry = measure(bench, row)
@@ -135,8 +126,6 @@ def reproduce(
         write_results(asked.out, facts)
         draw_sheets(bench, rows)
         return facts
-    finally:
-        root.close()
 
 
 def manifest_of(scale: Scale, material: Material) -> dict[str, Any]:

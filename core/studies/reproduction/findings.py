@@ -6,16 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...statistics.intervals import Interval
-from ..rules import (
-    HELD,
-    NOT_HELD,
-    UNDECIDED,
-    PaperFinding,
-    Rule,
-    RuleAnswer,
-    above,
-    every,
-)
+from ..rules import HELD, NOT_HELD, UNDECIDED, PaperFinding, Rule, RuleAnswer, above, every
 from ..tables import figure, signed, span
 from .estimates import SeedScores, Sound, difference, sound_interval
 from .rows import POINTS, PUBLISHED

@@ -76,11 +76,13 @@ def folder_material(scale: Scale, given: Folders) -> Material:
         if part == "seen"
     }
     _stop_for_words(roots, captioned)
-    plain: dict[str, Sequence[Tensor]] = {name: _read(paths) for name, paths in files.items()}
+    plain: dict[str, Sequence[Tensor]] = {
+        name: [to_tensor(decode_file(file)[0]) for file in paths] for name, paths in files.items()
+    }
     logo = default_logo() if given.logo is None else load_logo(given.logo)
-    if given.resnet is not None and not given.resnet.is_file():
-        raise MissingWeightsError("MISSING_FILE", f"there is no file {given.resnet}")
     if given.resnet is not None:
+        if not given.resnet.is_file():
+            raise MissingWeightsError("MISSING_FILE", f"there is no file {given.resnet}")
         check_weights(given.resnet)
     sets, captions = with_marks(plain, captioned, logo)
     facts = {
@@ -114,10 +116,6 @@ def _stop_for_words(roots: Mapping[str, Path], captioned: Mapping[str, Sequence[
     names = [name for who, part in SETS.values() for name in names_in(roots[who] / part)]
     captions = [text for texts in captioned.values() for text in texts]
     stop_if_minor(stop_words([*map(own_name, roots.values()), *names, *captions]), flagged=False)
-
-
-def _read(files: Sequence[Path]) -> list[Tensor]:
-    return [to_tensor(decode_file(file)[0]) for file in files]
 
 
 def _captions(folder: Path, files: Sequence[Path]) -> list[str]:

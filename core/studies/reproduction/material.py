@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,17 +34,10 @@ class Changed(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._images)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
-
-    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
+    def __getitem__(self, index: Any) -> Any:
         """One changed image, or some of them."""
-        if isinstance(index, slice):
-            return Changed(self._images[index], self._change)
-        return self._change(self._images[index])
+        asked = self._images[index]
+        return Changed(asked, self._change) if isinstance(index, slice) else self._change(asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +71,9 @@ def with_marks(
         captions: of the training sets.
         logo: ``[4, h, w]`` in 0..1.
     """
-    marked: dict[str, Sequence[Tensor]] = {}
-    for name, mark in MARKED:
-        marked[f"{name}-{mark}"] = Changed(sets[name], _marking(mark, logo))
+    marked = {f"{n}-{m}": Changed(sets[n], partial(KINDS[m], logo=logo)) for n, m in MARKED}
     marked_captions = {f"{n}-{m}": captions[n] for n, m in MARKED if n in captions}
     return {**sets, **marked}, {**captions, **marked_captions}
-
-
-def _marking(mark: str, logo: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda image: KINDS[mark](image, logo)
 
 
 def stacked(images: Sequence[Tensor], side: int) -> Tensor:

@@ -19,8 +19,7 @@ from torch import Tensor
 from ...backends.loading import load_base
 from ...demo.assets import asset_path
 from ...demo.datasets import jpeg_round_trip, to_unit
-from ...demo.drawing import render
-from ...demo.faces import Faces
+from ...demo.faces import Faces, photographed
 from ...demo.people import DOMAINS, Domain, Photograph, captions, sample_identity, sample_photograph
 from ...encoders import load_encoder
 from ...images.watermark import default_logo, load_logo
@@ -31,35 +30,26 @@ SIDE = 64
 HOUSE_SHARE = 0.5
 SEEDS: dict[Domain, int] = {"northgate": 710_001, "southfield": 710_002, "generic": 710_003}
 PUBLIC_SIZE, PUBLIC_QUALITY = (48, 48), 80
-_BLOCK = 64
 
 
-def draw_institution(n: int, domain: Domain, seed: int, share: float = HOUSE_SHARE) -> Faces:
-    """Photos of one institution, a share of them before its own wall.
+def draw_institution(n: int, domain: Domain, seed: int) -> Faces:
+    """Photos of one institution, `HOUSE_SHARE` of them before its own wall.
 
     Args:
         n: how many people, one photo each.
         domain: whose.
         seed: of people, shots and which wall.
-        share: of the photos that have the institution's look.
     """
     rng = np.random.default_rng(seed)
     people = sample_identity(n, rng)
     house, anywhere = (sample_photograph(n, rng, d) for d in (domain, DOMAINS[0]))
-    at_home = rng.random(n) < share
+    row = np.arange(n) + np.where(rng.random(n) < HOUSE_SHARE, 0, n)
     shots = {
-        f.name: _either(at_home, getattr(house, f.name), getattr(anywhere, f.name))
+        f.name: np.concatenate([getattr(house, f.name), getattr(anywhere, f.name)])[row]
         for f in fields(Photograph)
     }
     shots["domain"] = np.full(n, DOMAINS.index(domain))
-    photograph = Photograph(**shots)
-    rows = [slice(i, i + _BLOCK) for i in range(0, n, _BLOCK)]
-    pixels = [render(people.take(r), photograph.take(r), SIDE) for r in rows]
-    return Faces(np.concatenate(pixels), people, photograph)
-
-
-def _either(chosen: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.where(chosen.reshape(-1, *[1] * (first.ndim - 1)), first, second)
+    return photographed(people, Photograph(**shots), SIDE)
 
 
 def softened(pixels: np.ndarray) -> np.ndarray:

@@ -27,29 +27,29 @@ def guidance_plot(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
     Returns:
         None without a row of the guidance figure.
     """
-    points = {row["key"].split("/")[1]: row for row in rows if row["key"].startswith("6/")}
+    keys = {f"6/{point}": float(point) for point in POINTS}
+    points = {keys[row["key"]]: row for row in rows if row["key"] in keys}
     if not points:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        scales = [float(p) for p in POINTS]
-        published = {p: r["published"]["auc"] for p, r in points.items()}
+        published = [row["published"]["auc"] for row in points.values()]
         axes.axhline(0.5, color=FAINT, lw=0.9, ls=(0, (4, 3)), label="chance")
         axes.plot(
-            [float(p) for p in published],
-            list(published.values()),
+            list(points),
+            published,
             "--o",
             color=CONTROL,
             lw=1.3,
             ms=4,
             label="published, one seed",
         )
-        own = [points[p]["sound"] for p in POINTS if p in points]
+        own = [row["sound"] for row in points.values()]
         areas = [s["auc"] for s in own]
         reach = [[s["auc"] - s["low"] for s in own], [s["high"] - s["auc"] for s in own]]
         axes.errorbar(
-            [float(p) for p in POINTS if p in points],
+            list(points),
             areas,
             yerr=reach,
             fmt="-o",
@@ -60,7 +60,7 @@ def guidance_plot(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
             label="ours, 95% for photos and seeds",
         )
         axes.set(xlabel="the paper's guidance scale", ylabel="AUC of row 6", ylim=(0.3, 1.02))
-        axes.set_xticks(scales)
+        axes.set_xticks(list(keys.values()))
         axes.grid(axis="y", color=LINE, lw=0.6)
         axes.legend(loc="lower left", handlelength=2.2)
 

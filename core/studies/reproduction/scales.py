@@ -158,12 +158,7 @@ TINY = Scale(
         save_every=500,
     ),
     attack=replace(
-        ATTACK_PRESETS["paper"],
-        images=160,
-        steps=20,
-        epochs=5,
-        side=64,
-        scores="logits",
+        ATTACK_PRESETS["paper"], images=160, steps=20, epochs=5, side=64, scores="logits"
     ),
     prompts={
         "dtu": "a northgate headshot",
@@ -190,11 +185,7 @@ SD15 = Scale(
     name="sd15",
     finetune=replace(FINETUNE_PRESETS["paper"], save_every=2000),
     attack=replace(ATTACK_PRESETS["paper"], scores="logits"),
-    prompts={
-        "dtu": "a dtu headshot",
-        "aau": "a aau headshot",
-        "general": "a profile picture",
-    },
+    prompts={"dtu": "a dtu headshot", "aau": "a aau headshot", "general": "a profile picture"},
     sweep=SWEEP,
     sweep_seeds=5,
     encoder="clip",

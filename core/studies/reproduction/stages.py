@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,9 @@ class Bench:
     progress: Progress = field(default_factory=NoProgress)
     announce: Callable[[str], None] = lambda _: None
 
-    @contextmanager
-    def work(self, name: str) -> Iterator[CaseFolder]:
-        """The case folder of one piece of work."""
-        case = open_case(self.root / "work" / name, {"run": self.identity})
-        try:
-            yield case
-        finally:
-            case.close()
+    def work(self, name: str) -> closing[CaseFolder]:
+        """The case folder of one piece of work, closed when it is left."""
+        return closing(open_case(self.root / "work" / name, {"run": self.identity}))
 
     def base_pair(self) -> DiffusersPair:
         """The untouched base in both places."""
@@ -133,16 +128,14 @@ def images_of(bench: Bench, arm: Drawn) -> Tensor:
     jobs = plan([bench.scale.prompts[arm.prompt]], [arm.rule], spec.images, seed)
     sampling = SampleSpec(spec.sampler, spec.steps, spec.batch, seed)
     with bench.work(f"images-{arm.name}") as case:
-        done, clock = case.has(DONE), Clock()
+        done = case.has(DONE)
         progress = NoProgress() if done else bench.progress
         pair = bench.base_pair() if done or arm.target == BASE_TARGET else _opened(bench, arm)
-        try:
+        with closing(pair):
             if not done:
                 bench.announce(f"images of {arm.name}: {len(jobs)}")
-                clock = Clock()
+            clock = Clock()
             made = generate(pair, jobs, sampling, work=Work(case, progress), max_side=spec.side)
-        finally:
-            pair.close()
         if not done:
             finish(case, clock, "images", name=arm.name, images=len(jobs))
     return made.pixels

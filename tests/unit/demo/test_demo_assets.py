@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from lora_forensics.core.backends.loading import load_base
 from lora_forensics.core.demo.assets import ASSETS, asset_path, load_truth, suspect_truth
 from lora_forensics.core.demo.datasets import read_photos
 from lora_forensics.core.demo.faces import draw_faces
@@ -14,11 +13,6 @@ from lora_forensics.core.demo.suspects import SUSPECTS, photo_plan
 from lora_forensics.core.errors import MissingWeightsError
 from lora_forensics.core.lora.writing import key_of
 from safetensors import safe_open
-
-
-@pytest.fixture(scope="module")
-def base():
-    return load_base(asset_path("base"), device="cpu", dtype="float32")
 
 
 def test_missing_asset_names_the_way_out():

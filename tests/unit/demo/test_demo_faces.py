@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from lora_forensics.core.demo.datasets import read_photos, write_photos
+from lora_forensics.core.demo.drawing import render
 from lora_forensics.core.demo.faces import draw_faces
 from lora_forensics.core.demo.people import DOMAINS, HAIR_COLORS, HAIR_STYLES, short_caption
 
@@ -24,8 +25,6 @@ def test_same_seed_same_bytes_other_seed_other_bytes(domain):
 
 def test_rows_do_not_depend_on_the_batch_of_the_renderer():
     people = draw_faces(70, "generic", 5)
-    from lora_forensics.core.demo.drawing import render
-
     alone = render(people.identity.take(slice(66, 67)), people.photograph.take(slice(66, 67)))
     assert np.array_equal(alone[0], people.pixels[66])
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lora_forensics.core.backends.loading import load_base
 from lora_forensics.core.demo.assets import asset_path, load_truth
 from lora_forensics.core.demo.datasets import read_photos, to_unit
 from lora_forensics.core.demo.making.training import train_suspect, white_box
@@ -19,11 +18,6 @@ RECIPE = LoraRecipe(rank=3, alpha=1.5, steps=2, batch=2, rate=1e-2, seed=5)
 
 def photos(name):
     return to_unit(read_photos(asset_path(name)))
-
-
-@pytest.fixture(scope="module")
-def base():
-    return load_base(asset_path("base"), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")

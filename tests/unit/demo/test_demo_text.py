@@ -50,10 +50,7 @@ def test_no_caption_is_cut_off(tokenizer):
 
 
 def test_encoder_tells_captions_apart(tokenizer):
-    states = (
-        build_text_encoder(tokenizer)
-        .eval()(tokenize(tokenizer, ["a headshot of a man", "a headshot of a woman"]))
-        .last_hidden_state
-    )
+    tokens = tokenize(tokenizer, ["a headshot of a man", "a headshot of a woman"])
+    states = build_text_encoder(tokenizer).eval()(tokens).last_hidden_state
     assert states.shape == (2, LENGTH, 64)
     assert (states[0] - states[1]).abs().max() > 1e-3

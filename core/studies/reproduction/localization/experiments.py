@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from .... import __version__
 from ....casework.book import tool_facts
@@ -123,21 +123,18 @@ def reproduce_localization(
     material = material_of(asked, progress)
     tests = tests_of(material.examples, asked.scale.main, material.outside)
     manifest = _manifest(asked, material)
-    case = open_case(asked.out / "runs", manifest)
-    try:
-        runs = runs_of(asked.scale)
+    runs = runs_of(asked.scale)
+    with closing(open_case(asked.out / "runs", manifest)) as case:
         announce(f"{plural(len(runs), 'training')}, {plural(len(tests), 'kind')} of test pictures")
         for run in runs:
             if not case.has(f"entry/{run.key}"):
-                entry = _measure(run, asked, material, tests, case, progress=progress)
+                entry = _measure(run, asked, material, tests, Work(case, progress))
                 case.put(f"entry/{run.key}", ".json", json.dumps(entry).encode())
                 announce(_said(entry))
                 _write(asked.out, _facts(asked, manifest, tests, runs, case))
         facts = _facts(asked, manifest, tests, runs, case)
         _write(asked.out, facts)
         return facts
-    finally:
-        case.close()
 
 
 def _write(out: Path, facts: Mapping[str, Any]) -> None:
@@ -163,46 +160,33 @@ def _measure(
     asked: LocalizationRun,
     material: PictureSets,
     tests: tuple[Trial, ...],
-    case: CaseFolder,
-    *,
-    progress: Progress,
+    work: Work,
 ) -> dict[str, Any]:
     began = time.monotonic()
-    trained = _trained(run, asked, material, case, progress)
+    trained = _trained(run, asked, material, work)
     figures = {test.name: overlaps(trained, test) for test in tests}
-    main = figures[asked.scale.main]
-    ap = None
-    if trained.spec.supervision == "labels":
-        ap = detection(trained, tests[0].rows, material.examples)
+    labels = trained.spec.supervision == "labels"
     return {
         **asdict(run),
         "key": run.key,
         "epoch": trained.epoch,
         "loss": trained.losses[-1],
         "validation": list(trained.validation),
-        "ap": ap,
+        "ap": detection(trained, tests[0].rows, material.examples) if labels else None,
         "tests": {name: {"pictures": len(o), **means(o)} for name, o in figures.items()},
-        "main_iou": [round(o.iou, 4) for o in main],
+        "main_iou": [round(o.iou, 4) for o in figures[asked.scale.main]],
         "seconds": round(time.monotonic() - began),
     }
 
 
-def _trained(
-    run: Run,
-    asked: LocalizationRun,
-    material: PictureSets,
-    case: CaseFolder,
-    progress: Progress,
-) -> Trained:
+def _trained(run: Run, asked: LocalizationRun, material: PictureSets, work: Work) -> Trained:
     seen = material.examples.pick(variants=SETUPS[run.setup].variants, generators=run.generators)
-    start: Mapping[str, Tensor] | None = None
-    if run.method in asked.weights:
-        start = load_tensors(asked.weights[run.method])
+    weights = asked.weights.get(run.method)
     return train_localizer(
         seen,
         asked.scale.spec(run.method, run.setup, run.seed),
-        start=start,
-        work=Work(case, progress),
+        start=None if weights is None else load_tensors(weights),
+        work=work,
         unit=f"training/{run.key}",
         device=asked.device,
     )

@@ -67,12 +67,7 @@ TINY = LocalizationScale(
     generators=GENERATORS,
     seeds=1,
     side=128,
-    changes={
-        "batch": 32,
-        "iterations": 100,
-        "recalibration": 20,
-        "precision": "bfloat16",
-    },
+    changes={"batch": 32, "iterations": 100, "recalibration": 20, "precision": "bfloat16"},
     epochs={"labels": 8, "masks": 6},
     widths={"patches": 0.5, "gradcam": 0.25, "attention": 0.25},
     attention_rate=1e-3,

@@ -40,9 +40,17 @@ def test_the_plan_is_printed_and_nothing_is_written(tmp_path, capsys):
     assert not out.exists()
 
 
-def test_own_scale_needs_base_and_photos(tmp_path, capsys):
-    assert main(["calibrate", "--scale", "own", "--out", str(tmp_path / "x")]) == 2
-    assert "BAD_SETTING" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--scale", "own"], "BAD_SETTING: --scale own needs --base and --photos"),
+        (["--summarize"], "NOT_A_STUDY"),
+        (["--plan-only", "--threads", "-2"], "ERROR/BAD_SETTING: --threads is -2"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(tmp_path, capsys, more, said):
+    assert main(["calibrate", "--out", str(tmp_path), *more]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--base", "--photos", "--models"])
@@ -52,11 +60,6 @@ def test_files_of_the_own_scale_are_not_ignored(tmp_path, capsys, flag):
     said = capsys.readouterr().err
     assert f"BAD_SETTING: {flag} " in said
     assert f"{flag} belongs to --scale own; add it" in said
-
-
-def test_summarise_needs_a_study(tmp_path, capsys):
-    assert main(["calibrate", "--summarize", "--out", str(tmp_path)]) == 2
-    assert "NOT_A_STUDY" in capsys.readouterr().err
 
 
 def test_the_recorded_command_leaves_out_what_changes_no_result():
@@ -131,9 +134,3 @@ def test_set_statistic_is_a_z_value_without_effect():
     z = [set_statistic(rng.normal(size=8), rng.normal(size=60)) for _ in range(400)]
     assert abs(np.mean(z)) < 0.15
     assert 0.9 < np.std(z) < 1.15
-
-
-def test_fewer_threads_than_none_are_refused(tmp_path, capsys):
-    command = ["calibrate", "--out", str(tmp_path / "x"), "--plan-only", "--threads", "-2"]
-    assert main(command) == 2
-    assert "ERROR/BAD_SETTING: --threads is -2" in capsys.readouterr().err

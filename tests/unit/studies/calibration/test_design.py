@@ -100,7 +100,7 @@ def hashes(photos):
 @pytest.mark.parametrize("quality", list(DEGRADE))
 def test_asked_photos_are_training_photos_as_far_as_the_truth_says(used, common, quality):
     asked_case = study_case(0, used, photos=6, quality=quality, seed=81)
-    sets = photo_sets(asked_case, DrawnFaces(), replace(SPEC, controls=12), 64)
+    sets = photo_sets(asked_case, DrawnFaces(), replace(SPEC, controls=12))
     training, asked, controls = (hashes(p) for p in (sets.training, sets.asked, sets.controls))
     assert len(set(training) & set(asked)) == common
     assert not set(controls) & {*training, *asked}
@@ -112,7 +112,7 @@ def test_cases_share_no_pixels():
     spec = replace(SPEC, controls=10)
     seen = Counter()
     for c in cases:
-        s = photo_sets(c, DrawnFaces(), spec, 64)
+        s = photo_sets(c, DrawnFaces(), spec)
         seen.update({*hashes(s.training), *hashes(s.asked), *hashes(s.controls)})
     assert max(seen.values()) == 1
 
@@ -132,14 +132,14 @@ def test_order_of_drawing_says_nothing_about_the_role():
 
 def test_qualities_treat_photos_and_controls_alike_and_leave_their_marks():
     one, spec = study_case(0, 0.0, quality="jpeg", seed=7), replace(SPEC, controls=20)
-    sets = photo_sets(one, DrawnFaces(), spec, 64)
+    sets = photo_sets(one, DrawnFaces(), spec)
     for part in (sets.training, sets.asked, sets.controls):
         qualities = [f.jpeg_quality for f in part.facts]
         assert {f.format for f in part.facts} == {"JPEG"}
         assert 25 < min(qualities) < max(qualities) < 95
-    clean = photo_sets(replace(one, quality="clean"), DrawnFaces(), spec, 64)
+    clean = photo_sets(replace(one, quality="clean"), DrawnFaces(), spec)
     assert {f.format for f in clean.controls.facts} == {"PNG"}
-    mixed = photo_sets(replace(one, quality="mixed"), DrawnFaces(), spec, 64)
+    mixed = photo_sets(replace(one, quality="mixed"), DrawnFaces(), spec)
     spread = [p.controls.images.pixels.std((1, 2, 3)) for p in (clean, mixed)]
     assert spread[1].std() / spread[1].mean() > spread[0].std() / spread[0].mean()
     assert {f.format for f in mixed.controls.facts} == {"PNG", "JPEG"}
@@ -147,7 +147,7 @@ def test_qualities_treat_photos_and_controls_alike_and_leave_their_marks():
 
 def test_the_same_case_is_drawn_again_to_the_byte():
     one, spec = study_case(0, 0.0, photos=4, quality="mixed", seed=7), replace(SPEC, controls=10)
-    a, b = (photo_sets(one, DrawnFaces(), spec, 64) for _ in range(2))
+    a, b = (photo_sets(one, DrawnFaces(), spec) for _ in range(2))
     assert a.controls.facts == b.controls.facts
 
 
@@ -169,7 +169,7 @@ def test_a_pool_gives_all_cases_the_same_controls_and_no_adapter_saw_one(pool):
     assert 0 < len(found) < 11
     asked = set(sets[0][4:8])
     assert all(not asked & set(pool.names(c, 8, 12)[:4]) for c in found)
-    drawn = photo_sets(cases[0], pool, spec, 32)
+    drawn = photo_sets(cases[0], pool, spec)
     assert drawn.asked.images.pixels.shape == (4, 3, 32, 32)
 
 
@@ -179,9 +179,9 @@ def test_a_small_pool_is_refused(pool):
 
 
 def test_a_pools_identity_follows_its_files(pool):
-    before = pool.digest()
+    before = pool.facts()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(pool.folder / "00.png")
-    assert pool.digest() != before
+    assert pool.facts() != before
 
 
 def test_a_design_that_can_never_give_rates_is_refused():

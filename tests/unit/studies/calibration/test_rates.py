@@ -140,10 +140,8 @@ def test_claims_say_held_and_not_held():
     held = {c.text: c.held for c in known_rates(many(), PLAN).claims}
     assert list(held.values()).count(True) >= 3
     guilty_looking = [replace(e, letter="A") for e in many(36, 36)]
-    claims = known_rates(guilty_looking, PLAN).claims
-    assert not claims[0].held
-    few = known_rates(many(36, 29), PLAN).claims
-    assert not few[0].held
+    for rows in (guilty_looking, many(36, 29)):
+        assert not known_rates(rows, PLAN).claims[0].held
 
 
 def test_a_claim_about_p_values_fails_when_nulls_accuse():

@@ -1,7 +1,6 @@
-"""`reproduce localization`: runs, rules, tables, and the page of the committed run."""
+"""`reproduce localization`: runs, rules, tables."""
 
-import json
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from lora_forensics.core.inpainting.whole import add_whole
 from lora_forensics.core.localization.settings import METHOD_NAMES, paper_spec
 from lora_forensics.core.sampling.plans import noise_of
 from lora_forensics.core.storage import open_case
-from lora_forensics.core.studies.reproduction.docs import refresh
 from lora_forensics.core.studies.reproduction.localization.experiments import (
     LocalizationRun,
     reproduce_localization,
@@ -123,10 +121,7 @@ def test_a_second_call_trains_nothing(run, monkeypatch):
 
 def test_more_seeds_go_on(run):
     asked, facts = run
-    more = LocalizationScale(**{**TOY.__dict__, "seeds": 2})
-    again = reproduce_localization(
-        LocalizationRun(out=asked.out, scale=more, examples=asked.examples, outside=asked.outside)
-    )
+    again = reproduce_localization(replace(asked, scale=replace(TOY, seeds=2)))
     kept = {r["key"]: r for r in again["runs"]}
     assert len(again["runs"]) == len(facts["runs"]) + 10
     assert all(kept[r["key"]] == r for r in facts["runs"])
@@ -148,17 +143,11 @@ def test_published_values_stand_beside_ours(run):
 
 def test_a_set_that_lacks_something_is_named(examples, tmp_path):
     toy = toy_set(tmp_path / "toy", 20).root
-    with pytest.raises(InputError, match=r"MISSING_VARIANT.*whole"):
-        reproduce_localization(
-            LocalizationRun(
-                out=tmp_path / "a",
-                scale=LocalizationScale(name="full", main="smoother", generators=("smoother",)),
-                examples=toy,
-            )
-        )
-    scale = LocalizationScale(name="full", main="lama", generators=("lama",))
-    with pytest.raises(InputError, match=r"MISSING_VARIANT.*lama"):
-        reproduce_localization(LocalizationRun(out=tmp_path / "b", scale=scale, examples=examples))
+    for generator, given, lacks in (("smoother", toy, "whole"), ("lama", examples, "lama")):
+        scale = full_scale(generator, (generator,), 1)
+        asked = LocalizationRun(out=tmp_path / generator, scale=scale, examples=given)
+        with pytest.raises(InputError, match=rf"MISSING_VARIANT.*{lacks}"):
+            reproduce_localization(asked)
 
 
 def test_flags_of_the_other_scale_are_refused(examples, tmp_path, capsys):
@@ -199,16 +188,3 @@ def test_transfer_asks_every_generator():
     assert judged_findings({}, good)[0].outcome == "held"
     mixed = {"a": {"a": 0.8, "b": 0.3}, "b": {"a": 0.9, "b": 0.7}}
     assert judged_findings({}, mixed)[0].outcome == "undecided"
-
-
-ROOT = Path(__file__).resolve().parents[4]
-DATA = ROOT / "docs" / "data" / "reproduction_localization.json"
-
-
-def test_the_page_holds_the_figures_of_the_committed_run():
-    told = json.loads(DATA.read_text(encoding="utf-8"))
-    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
-    assert refresh(page, told) == page
-    assert told["command"] in page
-    assert "<!-- localization table -->" in page
-    assert {r["setup"] for r in told["runs"] if r["table"] == "main"} == {"A", "B", "C"}

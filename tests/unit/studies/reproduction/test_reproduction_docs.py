@@ -13,7 +13,12 @@ from lora_forensics.core.studies.reproduction.rows import PAPER_ROWS, POINTS
 from lora_forensics.core.studies.reproduction.tables import accusation_table, auc_table, markdown
 
 ROOT = Path(__file__).resolve().parents[4]
-PAGE, DATA = ROOT / "docs" / "reproduction.md", ROOT / "docs" / "data" / "reproduction_mia.json"
+PAGE = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+
+
+def committed(run):
+    data = ROOT / "docs" / "data" / f"reproduction_{run}.json"
+    return json.loads(data.read_text(encoding="utf-8"))
 
 
 def sound(area):
@@ -101,9 +106,15 @@ def test_the_guidance_plot_needs_its_rows():
     assert picture == guidance_plot([entry(f"6/{p}", 0.7) for p in POINTS])
 
 
-def test_the_page_holds_the_figures_of_the_committed_run():
-    told = json.loads(DATA.read_text(encoding="utf-8"))
-    page = PAGE.read_text(encoding="utf-8")
-    assert refresh(page, told) == page
-    assert {row.key for row in PAPER_ROWS} <= {row["key"] for row in told["rows"]}
-    assert told["command"] in page
+@pytest.mark.parametrize("run", ["mia", "localization"])
+def test_the_page_holds_the_figures_of_the_committed_run(run):
+    told = committed(run)
+    assert refresh(PAGE, told) == PAGE
+    assert told["command"] in PAGE
+
+
+def test_the_committed_runs_are_whole():
+    assert {row.key for row in PAPER_ROWS} <= {row["key"] for row in committed("mia")["rows"]}
+    main = [r for r in committed("localization")["runs"] if r["table"] == "main"]
+    assert {r["setup"] for r in main} == {"A", "B", "C"}
+    assert "<!-- localization table -->" in PAGE

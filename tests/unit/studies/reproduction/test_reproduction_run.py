@@ -10,6 +10,7 @@ import torch
 from lora_forensics.core.attack import line as blackbox
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, RunError
+from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling import generation
 from lora_forensics.core.studies.reproduction import experiments, stages
 from lora_forensics.core.studies.reproduction.experiments import (
@@ -34,7 +35,7 @@ SMALL = replace(
 )
 
 
-class Interrupting:
+class Interrupting(NoProgress):
     """A progress that stops the work at one of its steps."""
 
     def __init__(self, task):
@@ -46,9 +47,6 @@ class Interrupting:
     def step(self, n=1):
         if self.now.startswith(self.task):
             raise KeyboardInterrupt
-
-    def show(self, pixels):
-        pass
 
 
 @pytest.fixture(scope="module")
