@@ -99,4 +99,4 @@ def test_reconstruction_draws_each_caption_and_keeps_the_drawings(server, run):
 
 def test_reconstruction_wants_a_caption_for_each(server, run):
     text = refused(server, reconstruction(run[1], control_captions="a\nb"), "CAPTION_COUNT")
-    assert "2 captions were given for 12 controls" in text
+    assert "2 captions for 12 controls" in text
