@@ -164,7 +164,7 @@ def _rows(method: str, descriptor, batch: ImageBatch) -> torch.Tensor:
 
 def _captions_input(name: str, what: str):
     help_text = (
-        f"One line for all, or one line a {what} in the order of the files, as Caption Photos "
+        f"One line for all, or one line per {what} in the order of the files, as Caption Photos "
         "gives them. Empty: what the suspect file's metadata suggests."
     )
     return io.String.Input(name, default="", multiline=True, tooltip=help_text)
