@@ -43,8 +43,9 @@ def register_folders() -> None:
         attack.FOLDER: [models / attack.FOLDER, output / "attack_models"],
     }
     for name, folders in known.items():
-        if name not in folder_paths.folder_names_and_paths:
-            folder_paths.folder_names_and_paths[name] = ([str(f) for f in folders], WEIGHTS)
+        held = folder_paths.folder_names_and_paths.get(name, ([str(f) for f in folders], WEIGHTS))
+        # ComfyUI has a folder of classifiers and lists no file there; no extension would list all.
+        folder_paths.folder_names_and_paths[name] = (held[0], held[1] and {*held[1], *WEIGHTS})
     folder_paths.add_model_folder_path("loras", str(output / training.FOLDER))
 
 
