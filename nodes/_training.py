@@ -140,12 +140,25 @@ def let_gradients_pass(network: nn.Module) -> None:
 def learning(base: Any) -> Iterator[None]:
     """Gradients on, and none for the base's own weights."""
     own = [p for p in base.model.parameters() if p.requires_grad]
-    with torch.inference_mode(False), torch.enable_grad(), _kept_values(base):
+    with torch.inference_mode(False), torch.enable_grad(), _kept_values(base), _host_told():
         try:
             _ask_gradients(own, False)
             yield
         finally:
             _ask_gradients(own, True)
+
+
+@contextmanager
+def _host_told() -> Iterator[None]:
+    """ComfyUI since 0.28 has kernels without gradients, and a flag that keeps it from them."""
+    import comfy.model_management as memory
+
+    before = getattr(memory, "in_training", False)
+    memory.in_training = True
+    try:
+        yield
+    finally:
+        memory.in_training = before
 
 
 def _kept_values(base: Any) -> AbstractContextManager[Any]:
