@@ -28,7 +28,7 @@ const STYLE = `
 .${CLASS} table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .${CLASS} th, .${CLASS} td { padding: 3px 8px 3px 0; text-align: left; vertical-align: top;
   border-top: 1px solid var(--border-color, #4e4e4e); font-weight: 400; }
-.${CLASS} th { width: 76px; color: var(--descrip-text, #999); }
+.${CLASS} th { width: 96px; color: var(--descrip-text, #999); }
 .${CLASS} ul { margin: 0; padding: 0 0 0 16px; list-style: disc; }
 .${CLASS} li { margin: 2px 0; }
 .${CLASS}-text { white-space: pre-wrap; tab-size: 4; user-select: text; }
