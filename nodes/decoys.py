@@ -22,6 +22,7 @@ from ..core.decoys import Secret, rank_variants, read_secret
 from ..core.errors import InputError, plural
 from ..core.report.words import decoy_words
 from ..core.specs import DecoySpec, MembershipSpec
+from ..core.storage import Work
 from . import _sockets as sockets
 from ._host import HostProgress, check_name, output_folder, work_folder
 from ._schema import (
@@ -123,7 +124,7 @@ class RankDecoys(io.ComfyNode):
             facts = {"models": pair.describe(), "commitment": secret.commitment}
             facts |= {"prompt": chosen[0], "settings": asdict(spec), "strength": suspect.strength}
             with work_folder({"kind": "decoys", **facts}) as case:
-                score = base_ratio_score(pair, chosen[0], spec, case)
+                score = base_ratio_score(pair, chosen[0], spec, Work(case))
                 rank = rank_variants(secret, pixels, score, progress=HostProgress())
         ranked = DecoysRanked(rank, suspect.hashes, ranked_photos(secret, pixels))
         return io.NodeOutput(ranked, rank.p, decoy_words(rank))

@@ -16,3 +16,17 @@ class Interrupt(NoProgress):
         self.left -= n
         if self.left < 0:
             raise KeyboardInterrupt
+
+
+class InterruptIn(NoProgress):
+    """Ends the run at the first step of a task that begins so."""
+
+    def __init__(self, task):
+        self.task, self.now = task, ""
+
+    def start(self, task, total, done=0):
+        self.now = task
+
+    def step(self, n=1):
+        if self.now.startswith(self.task):
+            raise KeyboardInterrupt

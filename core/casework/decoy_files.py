@@ -33,7 +33,7 @@ from ..lora.safeguard import stop_words
 from ..membership.signals.paired import base_ratio, paired_losses
 from ..protocols import ModelPair
 from ..specs import DecoySpec, MembershipSpec
-from ..storage import CaseFolder, digest_of, sha256_bytes, write_atomic
+from ..storage import UNKEPT, Work, digest_of, sha256_bytes, write_atomic
 from .intake import check_output, names_in, stop_if_minor
 
 SECRET, PUBLISH = "secret.json", "publish"
@@ -137,7 +137,7 @@ def known_by(files: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 def base_ratio_score(
-    pair: ModelPair, prompt: str, spec: MembershipSpec, case: CaseFolder | None = None
+    pair: ModelPair, prompt: str, spec: MembershipSpec, work: Work = UNKEPT
 ) -> Callable[[Variant], float]:
     """Mean BaseRatio of a variant's photos; a photo that several variants share is scored once.
 
@@ -145,30 +145,30 @@ def base_ratio_score(
         pair: the suspect.
         prompt: conditioning, where the variant has no caption of its own.
         spec: timesteps, draws, seed.
-        case: keeps scored photos.
+        work: keeps scored photos.
     """
 
     def score(variant: Variant) -> float:
         text = variant.caption or prompt
-        return float(np.mean([_photo_score(pair, p, text, spec, case) for _, p in variant.photos]))
+        return float(np.mean([_photo_score(pair, p, text, spec, work) for _, p in variant.photos]))
 
     return score
 
 
 def _photo_score(
-    pair: ModelPair, photo: Pixels, prompt: str, spec: MembershipSpec, case: CaseFolder | None
+    pair: ModelPair, photo: Pixels, prompt: str, spec: MembershipSpec, work: Work
 ) -> float:
     square = fit_square(to_picture(_pixels(photo)), pair.resolution)
     unit = f"photos/{digest_of([pixels_sha256(square), prompt])[:24]}"
-    if case is not None and case.has(unit):
-        return float(case.read_tensors(unit)["score"])
-    latents = pair.encode(to_tensor(square)[None])
-    value = float(base_ratio(paired_losses(pair, latents, prompt, spec))[0])
-    if not np.isfinite(value):
-        raise InputError("NON_FINITE", "the model gave losses that are not finite; try float32")
-    if case is not None:
-        case.put_tensors(unit, {"score": torch.tensor(value, dtype=torch.float64)})
-    return value
+
+    def scored() -> dict[str, torch.Tensor]:
+        latents = pair.encode(to_tensor(square)[None])
+        value = float(base_ratio(paired_losses(pair, latents, prompt, spec))[0])
+        if not np.isfinite(value):
+            raise InputError("NON_FINITE", "the model gave losses that are not finite; try float32")
+        return {"score": torch.tensor(value, dtype=torch.float64)}
+
+    return float(work.tensors(unit, scored)["score"])
 
 
 def _pixels(photo: Pixels) -> torch.Tensor:

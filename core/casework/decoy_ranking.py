@@ -12,7 +12,7 @@ from ..decoys import DecoyRank, rank_json, rank_variants, read_secret
 from ..errors import plural
 from ..lora.safeguard import stop_words
 from ..protocols import QUIET, Progress
-from ..storage import open_case, write_atomic
+from ..storage import Work, open_case, write_atomic
 from .decoy_files import base_ratio_score, ranked_photos, read_originals
 from .intake import check_output, model_signs, names_in, read_given, stop_if_minor
 from .questions import inspect_pair
@@ -54,7 +54,7 @@ def rank_files(
             "settings": asdict(request.spec),
         }
         with closing(open_case(request.out, facts)) as case:
-            score = base_ratio_score(pair, request.prompt, request.spec, case)
+            score = base_ratio_score(pair, request.prompt, request.spec, Work(case))
             rank = rank_variants(secret, photos, score, progress=progress)
             about = ranked_photos(secret, photos)
             write_atomic(request.out / RANK, rank_json(rank, pair.hashes, about))

@@ -29,7 +29,7 @@ from lora_forensics.core.errors import ForensicsError, InputError, NotEnoughData
 from lora_forensics.core.images.photos import image_files
 from lora_forensics.core.specs import DecoySpec, MembershipSpec
 from lora_forensics.core.statistics.uniformity import uniformity
-from lora_forensics.core.storage import open_case, write_atomic
+from lora_forensics.core.storage import Work, open_case, write_atomic
 from lora_forensics.core.types import ModelHashes
 from PIL import Image
 
@@ -174,13 +174,14 @@ def test_base_ratio_scores_each_photo_once_and_resumes(tmp_path):
     rows = pair.rows
     case = open_case(tmp_path / "case", {})
     pair.rows = 0
-    kept = rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC, case))
+    kept = rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC, Work(case)))
     assert kept == plain
     assert pair.rows == 8 * 2 * 2 * 2 < rows / 5
     case.close()
     again = open_case(tmp_path / "case", {})
     pair.rows = 0
-    assert rank_variants(secret, given, decoyfiles.base_ratio_score(pair, "", SPEC, again)) == plain
+    score = decoyfiles.base_ratio_score(pair, "", SPEC, Work(again))
+    assert rank_variants(secret, given, score) == plain
     assert pair.rows == 0
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 from calibration_studies import SMALL, study_case
+from interruptions import InterruptIn
 from lora_forensics.core.errors import RunError
 from lora_forensics.core.lora.formats import read_lora
 from lora_forensics.core.lora.inspection import inspect_lora
-from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.rates.reading import load_rates
 from lora_forensics.core.storage import LOCK
 from lora_forensics.core.studies.calibration import run
@@ -27,24 +27,6 @@ CASES = tuple(
         [(1.0, "clean"), (0.0, "jpeg"), (1.0, "mixed"), (0.0, "clean")]
     )
 )
-
-
-class StopError(Exception):
-    pass
-
-
-class StopAfter(NoProgress):
-    """A progress bar whose user loses patience in the middle of the examination."""
-
-    def __init__(self, task: str):
-        self.task, self.now = task, ""
-
-    def start(self, task, total, done=0):
-        self.now = task
-
-    def step(self, n=1):
-        if self.task in self.now:
-            raise StopError
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +48,8 @@ def finished(study, tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(run, "finetune", counted)
     for task in ("fine-tuning", "placebo"):
-        with pytest.raises(StopError):
-            run_study(study, out, progress=StopAfter(task))
+        with pytest.raises(KeyboardInterrupt):
+            run_study(study, out, progress=InterruptIn(task))
     assert run_study(study, out) == []
     assert run_study(study, out, shard=2, shards=2) == []
     patch.undo()

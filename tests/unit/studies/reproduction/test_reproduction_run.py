@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interruptions import InterruptIn
 from lora_forensics.core.attack import line as blackbox
 from lora_forensics.core.cli import main
 from lora_forensics.core.errors import InputError, RunError
-from lora_forensics.core.protocols import NoProgress
 from lora_forensics.core.sampling import generation
 from lora_forensics.core.studies.reproduction import experiments, stages
 from lora_forensics.core.studies.reproduction.experiments import (
@@ -33,20 +33,6 @@ SMALL = replace(
     seen=8,
     unseen=8,
 )
-
-
-class Interrupting(NoProgress):
-    """A progress that stops the work at one of its steps."""
-
-    def __init__(self, task):
-        self.task, self.now = task, ""
-
-    def start(self, task, total, done=0):
-        self.now = task
-
-    def step(self, n=1):
-        if self.now.startswith(self.task):
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +109,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(task, finished, tmp_path):
     out = tmp_path / "out"
     asked = Reproduction(out, SMALL, ("6/0",))
     with pytest.raises(KeyboardInterrupt):
-        reproduce(asked, progress=Interrupting(task))
+        reproduce(asked, progress=InterruptIn(task))
     assert not (out / FACTS).exists()
     facts = reproduce(asked)
     whole = next(row for row in finished[1]["rows"] if row["key"] == "6/0")
