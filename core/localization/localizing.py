@@ -77,7 +77,7 @@ def localize(
     """
     spec, card = spec or LocalizeSpec(), localizer.card
     _check(picture, card)
-    boxes, progress = tiles(picture, card.source_side, spec.overlap), progress
+    boxes = tiles(picture, card.source_side, spec.overlap)
     progress.start("localizing", len(boxes) * spec.views)
     seen = [
         _view(picture, localizer, boxes, spec, progress, mirrored=k > 0) for k in range(spec.views)
@@ -159,9 +159,9 @@ def _view(
     window = _ramp(boxes[0].height)[:, None] * _ramp(boxes[0].width)
     for at in range(0, len(boxes), spec.batch):
         some = boxes[at : at + spec.batch]
-        maps = _judged(picture, localizer, some, mirrored=mirrored)
-        highest = max(highest, float(maps.scores.max()))
-        for box, cells in zip(some, maps.maps, strict=True):
+        judged = _judged(picture, localizer, some, mirrored=mirrored)
+        highest = max(highest, float(judged.scores.max()))
+        for box, cells in zip(some, judged.maps, strict=True):
             placed = _placed(cells, box, localizer.card)
             here = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
             sums[here] += (placed.flip(-1) if mirrored else placed) * window

@@ -50,7 +50,7 @@ def look(
     progress: Progress = QUIET,
 ) -> list[Seen]:
     """Localize every picture of a set."""
-    progress, found = progress, []
+    found = []
     progress.start("measuring", len(examples))
     for row in examples.rows:
         localization = localize(examples.picture(row), localizer, spec)
